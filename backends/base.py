@@ -1,0 +1,69 @@
+"""What a backend is, and how one is found."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..ir.errors import BackendError
+from ..ir.op import Op
+from ..ir.program import Program
+from ..ir.types import DType
+from ..runtime.executable import Executable
+
+if TYPE_CHECKING:
+    from ..passes.manager import Pipeline
+
+__all__ = ["Backend", "backend_names", "find_backend"]
+
+GROUP = "nervure.backends"
+
+
+class Backend(Protocol):
+    """How programs become something that runs.
+
+    A third party offers one by an entry point of the group ``nervure.backends``: a class without arguments.
+    """
+
+    name: str
+
+    def supports(self, op: Op, dtypes: tuple[DType, ...]) -> str | None:
+        """Why the backend cannot run the op on operands of these element types; None if it can."""
+        ...
+
+    def pipeline(self, level: int) -> Pipeline:
+        """The passes that bring a traced program into the form that `compile` takes, for ``-O0`` to ``-O3``."""
+        ...
+
+    def compile(self, program: Program, *, device: str = "cpu", **options: Any) -> Executable:
+        """An executable for a program that went through the pipeline."""
+        ...
+
+
+def backend_names() -> tuple[str, ...]:
+    """The names of all installed backends, sorted."""
+    return tuple(sorted({e.name for e in entry_points(group=GROUP)} | set(_OWN)))
+
+
+_OWN = {
+    "reference": "nervure.backends.reference:ReferenceBackend",
+    "onnx": "nervure.backends.onnx:OnnxBackend",
+    "llvm": "nervure.backends.llvm:LLVMBackend",
+}
+"""The backends that come with nervure; found without installed metadata, as in a bare checkout."""
+
+
+def find_backend(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises:
+        BackendError: there is none; it lists those there are
+    """
+    from importlib import import_module
+
+    if name in _OWN:
+        module, _, attribute = _OWN[name].partition(":")
+        return getattr(import_module(module), attribute)()
+    for entry in entry_points(group=GROUP, name=name):
+        return entry.load()()
+    raise BackendError(f"no backend is named {name}", hint=f"installed are {', '.join(backend_names())}")

@@ -1,0 +1,378 @@
+"""Dimensions: integers, symbols with a range, and expressions of them in one normal form.
+
+A symbolic expression is a polynomial with integer coefficients over atoms. An atom is a symbol or an opaque
+function (floordiv, ceildiv, mod, min, max) of two dims. Equal polynomials are equal objects by value, so that
+``2*B - B == B`` holds without a solver; what is not equal by value is left to a run-time check.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Union
+
+from .errors import NervureError
+
+__all__ = [
+    "MAX_DIM",
+    "Atom",
+    "Dim",
+    "Expr",
+    "Func",
+    "Shape",
+    "Symbol",
+    "bounds",
+    "ceildiv",
+    "dim_text",
+    "evaluate_dim",
+    "floordiv",
+    "free_symbols",
+    "maximum",
+    "minimum",
+    "mod",
+    "product",
+    "shape_text",
+    "substitute",
+    "symbol",
+]
+
+MAX_DIM = 2**40
+"""The largest extent a range may name; sizes in bytes then still fit 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A dim known only at run time, with its inclusive range."""
+
+    name: str
+    lo: int = 1
+    hi: int = 4096
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lo <= self.hi <= MAX_DIM:
+            raise NervureError(f"symbol {self.name}: range {self.lo}..{self.hi} is not within 0..{MAX_DIM}")
+
+
+@dataclass(frozen=True, slots=True)
+class Func:
+    """An opaque function of two dims: floordiv, ceildiv, mod, min or max."""
+
+    name: str
+    a: Dim
+    b: Dim
+
+
+Atom = Union[Symbol, Func]
+Monomial = tuple[tuple[Atom, int], ...]
+"""Atoms with their powers, sorted by text; the empty monomial is 1."""
+
+
+def _atom_text(atom: Atom) -> str:
+    if isinstance(atom, Symbol):
+        return atom.name
+    return f"{atom.name}({dim_text(atom.a)},{dim_text(atom.b)})"
+
+
+def _monomial_text(monomial: Monomial) -> str:
+    return "*".join(_atom_text(atom) for atom, power in monomial for _ in range(power))
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A polynomial with at least one atom; made by the operators, never by hand."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __add__(self, other: Dim) -> Dim:
+        return _combine(self, other, 1)
+
+    def __sub__(self, other: Dim) -> Dim:
+        return _combine(self, other, -1)
+
+    def __rsub__(self, other: Dim) -> Dim:
+        return _combine(other, self, -1)
+
+    def __neg__(self) -> Dim:
+        return _combine(0, self, -1)
+
+    def __mul__(self, other: Dim) -> Dim:
+        if not isinstance(other, (int, Expr)):
+            return NotImplemented
+        return _multiply(self, other)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Dim) -> Dim:
+        return floordiv(self, other)
+
+    def __rfloordiv__(self, other: Dim) -> Dim:
+        return floordiv(other, self)
+
+    def __mod__(self, other: Dim) -> Dim:
+        return mod(self, other)
+
+    def __str__(self) -> str:
+        return dim_text(self)
+
+    __repr__ = __str__
+
+    def __bool__(self) -> bool:
+        raise NervureError(f"dim {self} has no truth value: it is not known before the program runs")
+
+    __int__ = __index__ = None  # type: ignore[assignment]  # a symbolic dim is no integer
+
+
+Dim = Union[int, Expr]
+Shape = tuple[Dim, ...]
+
+
+def symbol(name: str, lo: int = 1, hi: int = 4096) -> Dim:
+    """The dim that stands for a symbol."""
+    return _from_atom(Symbol(name, lo, hi))
+
+
+def _from_atom(atom: Atom) -> Dim:
+    return Expr(((((atom, 1),), 1),))
+
+
+def _terms(dim: Dim) -> dict[Monomial, int]:
+    if isinstance(dim, Expr):
+        return dict(dim.terms)
+    return {(): dim} if dim else {}
+
+
+def _normal(terms: dict[Monomial, int]) -> Dim:
+    kept = {m: c for m, c in terms.items() if c}
+    if not kept:
+        return 0
+    if len(kept) == 1 and () in kept:
+        return kept[()]
+    order = sorted(kept.items(), key=lambda t: (-sum(p for _, p in t[0]), _monomial_text(t[0])))
+    return Expr(tuple(order))
+
+
+def _combine(a: Dim, b: Dim, sign: int) -> Dim:
+    if not isinstance(a, (int, Expr)) or not isinstance(b, (int, Expr)):
+        return NotImplemented
+    terms = _terms(a)
+    for monomial, coefficient in _terms(b).items():
+        terms[monomial] = terms.get(monomial, 0) + sign * coefficient
+    return _normal(terms)
+
+
+def _multiply(a: Dim, b: Dim) -> Dim:
+    terms: dict[Monomial, int] = {}
+    for m1, c1 in _terms(a).items():
+        for m2, c2 in _terms(b).items():
+            powers: dict[Atom, int] = dict(m1)
+            for atom, power in m2:
+                powers[atom] = powers.get(atom, 0) + power
+            monomial = tuple(sorted(powers.items(), key=lambda t: _atom_text(t[0])))
+            terms[monomial] = terms.get(monomial, 0) + c1 * c2
+    return _normal(terms)
+
+
+def _divide_exactly(a: Dim, b: Dim) -> Dim | None:
+    """a / b where b is one monomial that divides each term of a, else None."""
+    divisor = tuple(_terms(b).items())
+    if len(divisor) != 1:
+        return None
+    (m2, c2), quotient = divisor[0], {}
+    for m1, c1 in _terms(a).items():
+        powers = dict(m1)
+        for atom, power in m2:
+            powers[atom] = powers.get(atom, 0) - power
+        if c1 % c2 or any(p < 0 for p in powers.values()):
+            return None
+        quotient[tuple((a, p) for a, p in m1 if powers[a] for p in (powers[a],))] = c1 // c2
+    return _normal(quotient)
+
+
+def floordiv(a: Dim, b: Dim) -> Dim:
+    """a // b, rounded towards minus infinity; a divisor that is 0 or may be 0 is an error."""
+    _check_divisor(b)
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    exact = _divide_exactly(a, b)
+    if exact is not None:
+        return exact
+    if isinstance(b, int) and isinstance(a, Expr):  # (64*B + 3) // 64 = B + 3 // 64
+        whole = _normal({m: c // b for m, c in a.terms if c % b == 0 and m})
+        if whole != 0:
+            return whole + floordiv(a - whole * b, b)
+    return _from_atom(Func("floordiv", a, b))
+
+
+def ceildiv(a: Dim, b: Dim) -> Dim:
+    """a / b rounded up."""
+    _check_divisor(b)
+    if isinstance(a, int) and isinstance(b, int):
+        return -(-a // b)
+    exact = _divide_exactly(a, b)
+    return exact if exact is not None else _from_atom(Func("ceildiv", a, b))
+
+
+def mod(a: Dim, b: Dim) -> Dim:
+    """a - b * (a // b), of the divisor's sign."""
+    _check_divisor(b)
+    if isinstance(a, int) and isinstance(b, int):
+        return a % b
+    if _divide_exactly(a, b) is not None:
+        return 0
+    return _from_atom(Func("mod", a, b))
+
+
+def _check_divisor(b: Dim) -> None:
+    lo, hi = bounds(b)
+    if lo <= 0 <= hi:
+        raise NervureError(f"dim {dim_text(b)} may be 0 and cannot divide")
+
+
+def minimum(a: Dim, b: Dim) -> Dim:
+    """The smaller of two dims, decided now where their ranges allow it."""
+    (alo, ahi), (blo, bhi) = bounds(a), bounds(b)
+    if a == b or ahi <= blo:
+        return a
+    if bhi <= alo:
+        return b
+    return _from_atom(Func("min", *sorted((a, b), key=dim_text)))
+
+
+def maximum(a: Dim, b: Dim) -> Dim:
+    """The larger of two dims, decided now where their ranges allow it."""
+    (alo, ahi), (blo, bhi) = bounds(a), bounds(b)
+    if a == b or alo >= bhi:
+        return a
+    if blo >= ahi:
+        return b
+    return _from_atom(Func("max", *sorted((a, b), key=dim_text)))
+
+
+_FUNCTIONS = {
+    "floordiv": operator.floordiv,
+    "ceildiv": lambda a, b: -(-a // b),
+    "mod": operator.mod,
+    "min": min,
+    "max": max,
+}
+_MAKERS = {"floordiv": floordiv, "ceildiv": ceildiv, "mod": mod, "min": minimum, "max": maximum}
+
+
+def make_function(name: str, a: Dim, b: Dim) -> Dim:
+    """The dim function of that name, in normal form; for the parser."""
+    return _MAKERS[name](a, b)
+
+
+def evaluate_dim(dim: Dim, env: Mapping[str, int]) -> int:
+    """The value of a dim for given values of its symbols."""
+    if isinstance(dim, int):
+        return dim
+    total = 0
+    for monomial, coefficient in dim.terms:
+        value = coefficient
+        for atom, power in monomial:
+            if isinstance(atom, Symbol):
+                value *= env[atom.name] ** power
+            else:
+                value *= _FUNCTIONS[atom.name](evaluate_dim(atom.a, env), evaluate_dim(atom.b, env)) ** power
+        total += value
+    return total
+
+
+def substitute(dim: Dim, env: Mapping[str, Dim]) -> Dim:
+    """The dim with symbols replaced by dims; symbols not in env stay."""
+    if isinstance(dim, int):
+        return dim
+    total: Dim = 0
+    for monomial, coefficient in dim.terms:
+        value: Dim = coefficient
+        for atom, power in monomial:
+            if isinstance(atom, Symbol):
+                factor = env.get(atom.name, _from_atom(atom))
+            else:
+                factor = _MAKERS[atom.name](substitute(atom.a, env), substitute(atom.b, env))
+            for _ in range(power):
+                value = value * factor
+        total = total + value
+    return total
+
+
+def free_symbols(dim: Dim) -> tuple[Symbol, ...]:
+    """The symbols of a dim, each once, in order of appearance."""
+    found: dict[Symbol, None] = {}
+
+    def visit(d: Dim) -> None:
+        if isinstance(d, Expr):
+            for monomial, _ in d.terms:
+                for atom, _ in monomial:
+                    if isinstance(atom, Symbol):
+                        found[atom] = None
+                    else:
+                        visit(atom.a)
+                        visit(atom.b)
+
+    visit(dim)
+    return tuple(found)
+
+
+def bounds(dim: Dim) -> tuple[int, int]:
+    """A range that holds every value of the dim; sound, not always tight."""
+    if isinstance(dim, int):
+        return dim, dim
+    lo = hi = 0
+    for monomial, coefficient in dim.terms:
+        tlo = thi = coefficient
+        for atom, power in monomial:
+            alo, ahi = _atom_bounds(atom)
+            for _ in range(power):
+                corners = (tlo * alo, tlo * ahi, thi * alo, thi * ahi)
+                tlo, thi = min(corners), max(corners)
+        lo, hi = lo + tlo, hi + thi
+    return lo, hi
+
+
+def _atom_bounds(atom: Atom) -> tuple[int, int]:
+    if isinstance(atom, Symbol):
+        return atom.lo, atom.hi
+    (alo, ahi), (blo, bhi) = bounds(atom.a), bounds(atom.b)
+    if atom.name == "min":
+        return min(alo, blo), min(ahi, bhi)
+    if atom.name == "max":
+        return max(alo, blo), max(ahi, bhi)
+    if atom.name == "mod":
+        return (0, bhi - 1) if blo > 0 else (blo + 1, 0)
+    corners = [_FUNCTIONS[atom.name](a, b) for a in (alo, ahi) for b in (blo, bhi)]
+    return min(corners), max(corners)
+
+
+def product(shape: Shape) -> Dim:
+    """The number of elements of a shape."""
+    return reduce(_times, shape, 1)
+
+
+def _times(a: Any, b: Any) -> Any:
+    return a * b
+
+
+def dim_text(dim: Dim) -> str:
+    """The dim as it is written in IR text, without spaces."""
+    if isinstance(dim, int):
+        return str(dim)
+    parts: list[str] = []
+    for monomial, coefficient in dim.terms:
+        sign = "-" if coefficient < 0 else "+" if parts else ""
+        size = abs(coefficient)
+        if not monomial:
+            body = str(size)
+        else:
+            body = ("" if size == 1 else f"{size}*") + _monomial_text(monomial)
+        parts.append(sign + body)
+    return "".join(parts)
+
+
+def shape_text(shape: Shape) -> str:
+    """A shape as ``[B,784]``."""
+    return "[" + ",".join(map(dim_text, shape)) + "]"

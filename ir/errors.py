@@ -1,0 +1,86 @@
+"""What a user is told when something is wrong: the op, what was found and expected, the line, one hint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "BackendError",
+    "CompareError",
+    "InputError",
+    "NervureError",
+    "ParseError",
+    "TraceError",
+    "TypeInferenceError",
+    "UnsupportedError",
+    "VerifyError",
+]
+
+
+class NervureError(Exception):
+    """The base of every error that nervure raises on purpose.
+
+    Args:
+        message: lower case, no full stop; names the op, what was found and what was expected
+        details: lines set below the message: operand types, the formula with its numbers
+        where:   user lines, such as ``examples/cnn.py:41, in __call__``
+        hint:    at most one way out
+    """
+
+    def __init__(
+        self, message: str, *, details: Iterable[str] = (), where: Iterable[str] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+        self.where = tuple(where)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        lines += [f"  {line}" for line in self.details]
+        lines += [f"  at {line}" for line in self.where]
+        if self.hint is not None:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_error, (type(self), self.message, self.details, self.where, self.hint))
+
+
+def _rebuild_error(
+    kind: type[NervureError], message: str, details: tuple[str, ...], where: tuple[str, ...], hint: str | None
+) -> NervureError:
+    return kind(message, details=details, where=where, hint=hint)
+
+
+class TypeInferenceError(NervureError):
+    """An op was applied to operands whose types do not fit it."""
+
+
+class TraceError(NervureError):
+    """A Python function does something to a traced value that no graph can hold."""
+
+
+class ParseError(NervureError):
+    """A text is no nervure program; the message begins with line and column."""
+
+
+class VerifyError(NervureError):
+    """A graph breaks a rule of the IR; after a pass this is nervure's own bug."""
+
+
+class InputError(NervureError):
+    """An executable, a loader or a command was given data that does not fit."""
+
+
+class UnsupportedError(NervureError):
+    """A backend has no way to run an op; the message says which and why."""
+
+
+class BackendError(NervureError):
+    """A backend that the user named cannot run here; nothing else was tried."""
+
+
+class CompareError(NervureError):
+    """Two results that should agree do not."""

@@ -1,0 +1,120 @@
+"""The call: an executable checks its inputs, binds the symbols, runs, and returns fresh arrays or fills `out`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..ir.errors import InputError, NervureError
+from ..ir.types import Array, TensorType
+from .signature import Signature
+
+__all__ = ["Executable", "StoreEntry"]
+
+
+class StoreEntry(Protocol):
+    """What the runtime needs of a store's entry."""
+
+    @property
+    def data(self) -> Array: ...
+    @property
+    def type(self) -> TensorType: ...
+    def assign(self, value: Any) -> None: ...
+    @property
+    def ledger(self) -> Any: ...
+
+
+class Executable:
+    """A compiled program.
+
+    Shareable between threads. Inputs are never written; store entries change only where the program's main graph
+    updates them. A subclass implements `execute`.
+
+    Args:
+        name:      the program's
+        signature: of the main graph
+        store:     the entries that the program reads and updates, by reference
+        backend:   the name of the backend that made it
+    """
+
+    def __init__(self, name: str, signature: Signature, store: Mapping[str, StoreEntry], backend: str) -> None:
+        self.name = name
+        self.signature = signature
+        self.store = store
+        self.backend = backend
+
+    def execute(self, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]) -> None:
+        """Run on checked inputs, filling the outputs, C-contiguous arrays of the result types."""
+        raise NotImplementedError
+
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
+        """Run the program.
+
+        Args:
+            inputs: one a graph input: arrays, or anything of DLPack
+            out:    an array, or a tuple of them, to write results to instead of new ones
+
+        Returns:
+            the result; a tuple where the graph has several, None where it has none
+
+        Raises:
+            InputError: inputs or out do not fit the signature
+        """
+        arrays = self.signature.check(inputs)
+        env = self.signature.bind([a.shape for a in arrays])
+        results = self._outputs(env, out, arrays)
+        self.execute(arrays, env, results)
+        if out is not None:
+            return out
+        return results[0] if len(results) == 1 else tuple(results) if results else None
+
+    def _outputs(self, env: dict[str, int], out: Any, inputs: Sequence[Array]) -> list[Array]:
+        wanted = [(name, t, t.concrete(env)) for name, t in self.signature.outputs]
+        if out is None:
+            return [np.empty(shape, dtype=t.dtype.numpy) for _, t, shape in wanted]
+        given = list(out) if isinstance(out, (tuple, list)) else [out]
+        if len(given) != len(wanted):
+            raise InputError(f"out has {len(given)} arrays, expected {len(wanted)}")
+        for (name, t, shape), array in zip(wanted, given, strict=True):
+            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != t.dtype.numpy:
+                raise InputError(f"out for {name} does not fit {t} = {list(shape)}")
+            if not array.flags.c_contiguous or not array.flags.writeable:
+                raise InputError(f"out for {name} is not a writable C-contiguous array")
+            if any(np.may_share_memory(array, x) for x in inputs):
+                raise InputError(f"out for {name} overlaps an input")
+        return given
+
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of every entry of the store: parameters, optimiser state, counters, rng keys."""
+        return {name: entry.data.copy() for name, entry in self.store.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Write entries back; nothing is written where a name or type does not fit.
+
+        Raises:
+            InputError: missing or unknown names, or arrays of another type
+        """
+        missing, unknown = set(self.store) - set(state), set(state) - set(self.store)
+        if missing or unknown:
+            raise InputError(
+                "state_dict does not fit the store",
+                details=[f"missing: {', '.join(sorted(missing)) or '-'}", f"unknown: {', '.join(sorted(unknown)) or '-'}"],
+            )
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        for name, array in arrays.items():
+            want = self.store[name].type
+            if array.shape != want.static_shape() or array.dtype != want.dtype.numpy:
+                raise InputError(f"state_dict entry {name} is {array.dtype}{list(array.shape)}, expected {want}")
+        for name, array in arrays.items():
+            self.store[name].assign(array)
+
+    def __repr__(self) -> str:
+        return f"<executable {self.name}{self.signature} on {self.backend}>"
+
+
+def check_device(device: str, known: Sequence[str], backend: str) -> None:
+    """Refuse a device that the backend does not know."""
+    if device not in known:
+        raise NervureError(f"backend {backend} has no device {device}", hint=f"it has {', '.join(known)}")

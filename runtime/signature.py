@@ -1,0 +1,109 @@
+"""The signature of an executable: what it checks at entry, and the symbols that inputs bind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ir.dims import Expr, Symbol, dim_text, evaluate_dim
+from ..ir.errors import InputError
+from ..ir.types import Array, TensorType
+
+__all__ = ["Signature"]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names and types of inputs and outputs.
+
+    Args:
+        inputs, outputs: pairs of name and type, in order
+    """
+
+    inputs: tuple[tuple[str, TensorType], ...]
+    outputs: tuple[tuple[str, TensorType], ...]
+
+    def check(self, arrays: Sequence[Any]) -> list[Array]:
+        """The inputs as C-contiguous arrays of the right element type.
+
+        Python numbers and lists are converted where that loses nothing; an array of another element type is an error.
+
+        Raises:
+            InputError: wrong count, element type or rank
+        """
+        if len(arrays) != len(self.inputs):
+            names = ", ".join(name for name, _ in self.inputs)
+            raise InputError(f"expected {len(self.inputs)} inputs ({names}), got {len(arrays)}")
+        checked: list[Array] = []
+        for (name, want), given in zip(self.inputs, arrays, strict=True):
+            checked.append(_as_array(name, want, given))
+        return checked
+
+    def bind(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+        """The value of each symbol, by the shapes of the inputs.
+
+        Raises:
+            InputError: a dim differs from the type, two inputs disagree on a symbol, or it leaves its range
+        """
+        env: dict[str, int] = {}
+        pending: list[tuple[str, int, Expr, int]] = []
+        for (name, want), shape in zip(self.inputs, shapes, strict=True):
+            for axis, (dim, size) in enumerate(zip(want.shape, shape, strict=True)):
+                if isinstance(dim, int):
+                    if dim != size:
+                        raise self._mismatch(name, want, shape, f"axis {axis} is {size}, expected {dim}")
+                    continue
+                s = _plain_symbol(dim)
+                if s is None:
+                    pending.append((name, axis, dim, size))
+                elif env.setdefault(s.name, size) != size:
+                    raise self._mismatch(name, want, shape, f"axis {axis} is {size}, but {s.name} is {env[s.name]}")
+                elif not s.lo <= size <= s.hi:
+                    raise self._mismatch(name, want, shape, f"axis {axis} is {size}, but {s.name} is {s.lo}..{s.hi}")
+        for name, axis, dim, size in pending:
+            found = evaluate_dim(dim, env)
+            if found != size:
+                raise InputError(f"input {name}: axis {axis} is {size}, expected {dim_text(dim)} = {found}")
+        return env
+
+    def _mismatch(self, name: str, want: TensorType, shape: tuple[int, ...], text: str) -> InputError:
+        found = f"{want.dtype}[{','.join(map(str, shape))}]"
+        return InputError(f"input {name}: {text}", details=[f"expected {want}", f"got      {found}"])
+
+    def __str__(self) -> str:
+        left = ", ".join(f"{n}: {t}" for n, t in self.inputs)
+        right = ", ".join(str(t) for _, t in self.outputs)
+        return f"({left}) -> {right if len(self.outputs) == 1 else f'({right})'}"
+
+
+def _plain_symbol(dim: Expr) -> Symbol | None:
+    if len(dim.terms) == 1:
+        (monomial, coefficient) = dim.terms[0]
+        if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
+            atom = monomial[0][0]
+            return atom if isinstance(atom, Symbol) else None
+    return None
+
+
+def _as_array(name: str, want: TensorType, given: Any) -> Array:
+    dtype = want.dtype.numpy
+    if not isinstance(given, np.ndarray):
+        if hasattr(given, "__dlpack__"):
+            given = np.from_dlpack(given)
+        elif isinstance(given, (bool, int, float, list, tuple)):
+            converted = np.asarray(given)
+            same_kind = converted.dtype.kind == dtype.kind or converted.size == 0
+            if same_kind or (converted.dtype.kind == "i" and dtype.kind in "fu"):
+                given = converted.astype(dtype)
+    array = np.asarray(given)
+    if array.dtype != dtype:
+        raise InputError(
+            f"input {name}: element type is {array.dtype}, expected {want.dtype}",
+            hint=f"convert it with .astype('{dtype}')",
+        )
+    if array.ndim != want.rank:
+        raise InputError(f"input {name}: rank is {array.ndim}, expected {want.rank}", details=[f"expected {want}", f"got      {array.dtype}{list(array.shape)}"])
+    return np.ascontiguousarray(array) if array.ndim else array
