@@ -235,12 +235,18 @@ def expand(x: Value, shape: Sequence[Dim], axes: Sequence[int]) -> Value:
     return broadcast_in_dim(x, shape, kept)
 
 
-def slice_(x: Value, starts: Sequence[Dim], limits: Sequence[Dim], strides: Sequence[int] | None = None) -> Value:
-    op = move.Slice(tuple(starts), tuple(limits), tuple(strides) if strides is not None else (1,) * len(starts))
+def slice_(
+    x: Value, starts: Sequence[Dim], limits: Sequence[Dim], strides: Sequence[int] | None = None
+) -> Value:
+    op = move.Slice(
+        tuple(starts), tuple(limits), tuple(strides) if strides is not None else (1,) * len(starts)
+    )
     return x if op.fold(x) is x else make_one(op, x)
 
 
-def pad(x: Value, value: Value, low: Sequence[int], high: Sequence[int], interior: Sequence[int] | None = None) -> Value:
+def pad(
+    x: Value, value: Value, low: Sequence[int], high: Sequence[int], interior: Sequence[int] | None = None
+) -> Value:
     return make_one(move.Pad(tuple(low), tuple(high), tuple(interior or (0,) * len(low))), x, value)
 
 
@@ -295,7 +301,9 @@ def dot_general(
     rhs_batch: Sequence[int] = (),
     acc: DType | None = None,
 ) -> Value:
-    op = contract.DotGeneral(tuple(lhs_contract), tuple(rhs_contract), tuple(lhs_batch), tuple(rhs_batch), acc)
+    op = contract.DotGeneral(
+        tuple(lhs_contract), tuple(rhs_contract), tuple(lhs_batch), tuple(rhs_batch), acc
+    )
     return make_one(op, x, y)
 
 
@@ -314,7 +322,9 @@ def conv(
     groups: int = 1,
 ) -> Value:
     ones = (1,) * len(strides)
-    op = window.Conv(tuple(strides), tuple(padding), tuple(lhs_dilation or ones), tuple(rhs_dilation or ones), groups)
+    op = window.Conv(
+        tuple(strides), tuple(padding), tuple(lhs_dilation or ones), tuple(rhs_dilation or ones), groups
+    )
     return make_one(op, x, w)
 
 
@@ -326,7 +336,9 @@ def max_pool(
     dilation: Sequence[int] | None = None,
 ) -> tuple[Value, Value]:
     """Values and flat indices."""
-    op = window.MaxPool(tuple(window_), tuple(strides), tuple(padding), tuple(dilation or (1,) * len(window_)))
+    op = window.MaxPool(
+        tuple(window_), tuple(strides), tuple(padding), tuple(dilation or (1,) * len(window_))
+    )
     values, indices = make(op, x)
     return values, indices
 
@@ -365,7 +377,14 @@ def fuse(label: str, body: Any, operands: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scan(
-    body: Any, carries: Sequence[Value], xs: Sequence[Value], consts: Sequence[Value], length: Dim, *, reverse: bool = False, unroll: int = 1
+    body: Any,
+    carries: Sequence[Value],
+    xs: Sequence[Value],
+    consts: Sequence[Value],
+    length: Dim,
+    *,
+    reverse: bool = False,
+    unroll: int = 1,
 ) -> tuple[Value, ...]:
     op = control.Scan(length, len(carries), len(xs), reverse, unroll)
     return make(op, *carries, *xs, *consts, regions=(body,))

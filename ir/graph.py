@@ -32,7 +32,13 @@ class Value:
     __slots__ = ("entry", "index", "name", "node", "type")
 
     def __init__(
-        self, type: TensorType, *, node: Node | None = None, index: int = 0, entry: str | None = None, name: str = ""
+        self,
+        type: TensorType,
+        *,
+        node: Node | None = None,
+        index: int = 0,
+        entry: str | None = None,
+        name: str = "",
     ) -> None:
         self.type = type
         self.node = node
@@ -164,7 +170,9 @@ def collect(roots: Iterable[Value]) -> tuple[Node, ...]:
     """The nodes that the roots need, operands first; deterministic, with a stack of its own."""
     order: dict[Node, None] = {}
     for root in roots:
-        stack: list[tuple[Node, int]] = [(root.node, 0)] if root.node is not None and root.node not in order else []
+        stack: list[tuple[Node, int]] = (
+            [(root.node, 0)] if root.node is not None and root.node not in order else []
+        )
         while stack:
             node, k = stack.pop()
             while k < len(node.operands):
@@ -179,7 +187,11 @@ def collect(roots: Iterable[Value]) -> tuple[Node, ...]:
 
 
 def make(
-    op: Op, *operands: Value, regions: Sequence[Graph] = (), names: Sequence[str] = (), origins: Origins | None = None
+    op: Op,
+    *operands: Value,
+    regions: Sequence[Graph] = (),
+    names: Sequence[str] = (),
+    origins: Origins | None = None,
 ) -> tuple[Value, ...]:
     """Apply an op: infer the result types, make the node, return its results.
 
@@ -198,7 +210,8 @@ def make(
         if operands_fit(op, len(operands)):
             raise
         raise TypeInferenceError(
-            f"{op.mnemonic}: takes another number of operands than {len(operands)}", where=[str(o) for o in where]
+            f"{op.mnemonic}: takes another number of operands than {len(operands)}",
+            where=[str(o) for o in where],
         ) from error
     result_types = inferred if isinstance(inferred, tuple) else (inferred,)
     return Node(op, tuple(operands), result_types, regions=tuple(regions), origins=where, names=names).results
@@ -240,9 +253,7 @@ def rebuild(graph: Graph, rewrite: Rewrite, leaves: Mapping[Value, Value] | None
             if results is None:
                 if operands == node.operands:
                     continue
-                results = make(
-                    node.op, *operands, regions=node.regions, names=[r.name for r in node.results]
-                )
+                results = make(node.op, *operands, regions=node.regions, names=[r.name for r in node.results])
         for old, new in zip(node.results, results, strict=True):
             if old is not new:
                 assert old.type == new.type, f"rewrite of {node} changed {old.type} to {new.type}"

@@ -49,7 +49,12 @@ class Entry:
     __slots__ = ("_data", "kind", "ledger", "name", "trainable", "type")
 
     def __init__(
-        self, name: str, type: TensorType, kind: EntryKind = "param", trainable: bool = False, data: Any = None
+        self,
+        name: str,
+        type: TensorType,
+        kind: EntryKind = "param",
+        trainable: bool = False,
+        data: Any = None,
     ) -> None:
         if not type.is_static:
             raise NervureError(f"store entry {name}: {type} is not static")
@@ -72,7 +77,8 @@ class Entry:
         """The content itself, not a copy; whoever writes to it calls `touch`."""
         if self._data is None:
             raise InputError(
-                f"store entry @{self.name} has no data", hint="load the side file, or initialise it (init='random')"
+                f"store entry @{self.name} has no data",
+                hint="load the side file, or initialise it (init='random')",
             )
         return self._data
 

@@ -75,8 +75,18 @@ class DType:
     __repr__ = __str__
 
 
-f64, f32, f16, bf16 = (DType("f64", "float", 64), DType("f32", "float", 32), DType("f16", "float", 16), DType("bf16", "float", 16))
-i64, i32, i16, i8 = (DType("i64", "int", 64), DType("i32", "int", 32), DType("i16", "int", 16), DType("i8", "int", 8))
+f64, f32, f16, bf16 = (
+    DType("f64", "float", 64),
+    DType("f32", "float", 32),
+    DType("f16", "float", 16),
+    DType("bf16", "float", 16),
+)
+i64, i32, i16, i8 = (
+    DType("i64", "int", 64),
+    DType("i32", "int", 32),
+    DType("i16", "int", 16),
+    DType("i8", "int", 8),
+)
 u64, u32, u8 = DType("u64", "uint", 64), DType("u32", "uint", 32), DType("u8", "uint", 8)
 bool_ = DType("bool", "bool", 8)
 

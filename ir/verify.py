@@ -57,11 +57,18 @@ def _check(graph: Graph, store: Mapping[str, Entry] | None, *, is_region: bool) 
         if store is not None and name not in store:
             raise VerifyError(f"graph {graph.name}: updates @{name}, which the store has not")
         if store is not None and store[name].type != value.type:
-            raise VerifyError(f"graph {graph.name}: update of @{name} is {value.type}, expected {store[name].type}")
+            raise VerifyError(
+                f"graph {graph.name}: update of @{name} is {value.type}, expected {store[name].type}"
+            )
 
 
 def _check_use(
-    graph: Graph, value: Value, known: set[Value], store: Mapping[str, Entry] | None, is_region: bool, node: Node | None
+    graph: Graph,
+    value: Value,
+    known: set[Value],
+    store: Mapping[str, Entry] | None,
+    is_region: bool,
+    node: Node | None,
 ) -> None:
     user = "a root" if node is None else node.op.mnemonic
     where = [str(o) for o in node.origins] if node is not None else []
@@ -69,9 +76,14 @@ def _check_use(
         if is_region:
             raise VerifyError(f"region: {user} reads @{value.entry}; regions are isolated", where=where)
         if store is not None and (value.entry not in store or store[value.entry].type != value.type):
-            raise VerifyError(f"graph {graph.name}: {user} reads @{value.entry} as {value.type}, which the store has not", where=where)
+            raise VerifyError(
+                f"graph {graph.name}: {user} reads @{value.entry} as {value.type}, which the store has not",
+                where=where,
+            )
     elif value not in known:
-        raise VerifyError(f"graph {graph.name}: {user} uses {value!r}, which is not defined before it", where=where)
+        raise VerifyError(
+            f"graph {graph.name}: {user} uses {value!r}, which is not defined before it", where=where
+        )
 
 
 def _check_types(graph: Graph, node: Node) -> None:
@@ -79,7 +91,11 @@ def _check_types(graph: Graph, node: Node) -> None:
     try:
         found = node.op.infer(*types, regions=node.regions) if node.op.num_regions else node.op.infer(*types)
     except NervureError as error:
-        raise VerifyError(f"graph {graph.name}: {error.message}", details=error.details, where=[str(o) for o in node.origins]) from error
+        raise VerifyError(
+            f"graph {graph.name}: {error.message}",
+            details=error.details,
+            where=[str(o) for o in node.origins],
+        ) from error
     inferred = (found,) if isinstance(found, TensorType) else tuple(found)
     declared = tuple(r.type for r in node.results)
     if inferred != declared:

@@ -39,7 +39,9 @@ class Executable:
         backend:   the name of the backend that made it
     """
 
-    def __init__(self, name: str, signature: Signature, store: Mapping[str, StoreEntry], backend: str) -> None:
+    def __init__(
+        self, name: str, signature: Signature, store: Mapping[str, StoreEntry], backend: str
+    ) -> None:
         self.name = name
         self.signature = signature
         self.store = store
@@ -100,13 +102,18 @@ class Executable:
         if missing or unknown:
             raise InputError(
                 "state_dict does not fit the store",
-                details=[f"missing: {', '.join(sorted(missing)) or '-'}", f"unknown: {', '.join(sorted(unknown)) or '-'}"],
+                details=[
+                    f"missing: {', '.join(sorted(missing)) or '-'}",
+                    f"unknown: {', '.join(sorted(unknown)) or '-'}",
+                ],
             )
         arrays = {name: np.asarray(value) for name, value in state.items()}
         for name, array in arrays.items():
             want = self.store[name].type
             if array.shape != want.static_shape() or array.dtype != want.dtype.numpy:
-                raise InputError(f"state_dict entry {name} is {array.dtype}{list(array.shape)}, expected {want}")
+                raise InputError(
+                    f"state_dict entry {name} is {array.dtype}{list(array.shape)}, expected {want}"
+                )
         for name, array in arrays.items():
             self.store[name].assign(array)
 

@@ -60,9 +60,13 @@ class Signature:
                 if s is None:
                     pending.append((name, axis, dim, size))
                 elif env.setdefault(s.name, size) != size:
-                    raise self._mismatch(name, want, shape, f"axis {axis} is {size}, but {s.name} is {env[s.name]}")
+                    raise self._mismatch(
+                        name, want, shape, f"axis {axis} is {size}, but {s.name} is {env[s.name]}"
+                    )
                 elif not s.lo <= size <= s.hi:
-                    raise self._mismatch(name, want, shape, f"axis {axis} is {size}, but {s.name} is {s.lo}..{s.hi}")
+                    raise self._mismatch(
+                        name, want, shape, f"axis {axis} is {size}, but {s.name} is {s.lo}..{s.hi}"
+                    )
         for name, axis, dim, size in pending:
             found = evaluate_dim(dim, env)
             if found != size:
@@ -105,5 +109,8 @@ def _as_array(name: str, want: TensorType, given: Any) -> Array:
             hint=f"convert it with .astype('{dtype}')",
         )
     if array.ndim != want.rank:
-        raise InputError(f"input {name}: rank is {array.ndim}, expected {want.rank}", details=[f"expected {want}", f"got      {array.dtype}{list(array.shape)}"])
+        raise InputError(
+            f"input {name}: rank is {array.ndim}, expected {want.rank}",
+            details=[f"expected {want}", f"got      {array.dtype}{list(array.shape)}"],
+        )
     return np.ascontiguousarray(array) if array.ndim else array

@@ -32,7 +32,9 @@ def need_same_type(op: Op, *types: TensorType) -> TensorType:
     for t in types[1:]:
         if t.dtype != first.dtype:
             raise op.error(
-                f"element types differ: {first.dtype} and {t.dtype}", *types, hint=f"cast one with .astype('{first.dtype}')"
+                f"element types differ: {first.dtype} and {t.dtype}",
+                *types,
+                hint=f"cast one with .astype('{first.dtype}')",
             )
         if t.shape != first.shape:
             raise op.error("shapes differ and core ops do not broadcast", *types)

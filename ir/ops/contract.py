@@ -68,7 +68,11 @@ class DotGeneral(Op):
         rows = int(np.prod([x.shape[k] for k in lhs], dtype=np.int64))
         columns = int(np.prod([y.shape[k] for k in rhs], dtype=np.int64))
         a = x.transpose(self.lhs_batch + lhs + self.lhs_contract).reshape([*batch, rows, depth]).astype(wide)
-        b = y.transpose(self.rhs_batch + self.rhs_contract + rhs).reshape([*batch, depth, columns]).astype(wide)
+        b = (
+            y.transpose(self.rhs_batch + self.rhs_contract + rhs)
+            .reshape([*batch, depth, columns])
+            .astype(wide)
+        )
         with np.errstate(all="ignore"):
             return narrow(np.matmul(a, b), dtype).reshape(types[0].static_shape())
 

@@ -38,7 +38,9 @@ class Fuse(Op):
         _match(self, "operand", [v.type for v in body.inputs], operands)
         return tuple(v.type for v in body.outputs)
 
-    def evaluate(self, *operands: Array, regions: tuple[Graph, ...], run: Runner, **_: Any) -> tuple[Array, ...]:
+    def evaluate(
+        self, *operands: Array, regions: tuple[Graph, ...], run: Runner, **_: Any
+    ) -> tuple[Array, ...]:
         return run(regions[0], operands)
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
@@ -70,21 +72,46 @@ class Scan(Op):
 
     def infer(self, *operands: TensorType, regions: tuple[Graph, ...]) -> tuple[TensorType, ...]:
         (body,) = regions
-        need(self, len(operands) >= self.carries + self.xs, f"{len(operands)} operands, expected at least {self.carries + self.xs}", *operands)
+        need(
+            self,
+            len(operands) >= self.carries + self.xs,
+            f"{len(operands)} operands, expected at least {self.carries + self.xs}",
+            *operands,
+        )
         need(self, self.unroll >= 1, f"unroll is {self.unroll}, expected at least 1")
         inits = operands[: self.carries]
         slices: list[TensorType] = []
         for x in operands[self.carries : self.carries + self.xs]:
-            need(self, x.rank > 0 and x.shape[0] == self.length, f"{x} is not {self.length} steps long on axis 0", *operands)
+            need(
+                self,
+                x.rank > 0 and x.shape[0] == self.length,
+                f"{x} is not {self.length} steps long on axis 0",
+                *operands,
+            )
             slices.append(x.with_shape(x.shape[1:]))
-        _match(self, "body input", [v.type for v in body.inputs], (*inits, *slices, *operands[self.carries + self.xs :]))
-        need(self, len(body.outputs) >= self.carries, f"the body returns {len(body.outputs)} values for {self.carries} carries")
+        _match(
+            self,
+            "body input",
+            [v.type for v in body.inputs],
+            (*inits, *slices, *operands[self.carries + self.xs :]),
+        )
+        need(
+            self,
+            len(body.outputs) >= self.carries,
+            f"the body returns {len(body.outputs)} values for {self.carries} carries",
+        )
         outs = [v.type for v in body.outputs]
         _match(self, "carry", list(inits), outs[: self.carries])
         return (*inits, *(t.with_shape((self.length, *t.shape)) for t in outs[self.carries :]))
 
     def evaluate(
-        self, *operands: Array, types: tuple[TensorType, ...], regions: tuple[Graph, ...], run: Runner, env: dict[str, int], **_: Any
+        self,
+        *operands: Array,
+        types: tuple[TensorType, ...],
+        regions: tuple[Graph, ...],
+        run: Runner,
+        env: dict[str, int],
+        **_: Any,
     ) -> tuple[Array, ...]:
         length = evaluate_dim(self.length, env)
         carry = list(operands[: self.carries])

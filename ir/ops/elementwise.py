@@ -161,7 +161,9 @@ Abs = _declare(Unary, "abs", "y = |x|; the derivative at 0 is 0.", np.abs, **SIG
 Sign = _declare(Unary, "sign", "y = -1, 0 or 1 by the sign of x; NaN stays NaN.", np.sign, **SIGNED)
 Floor = _declare(Unary, "floor", "y = the largest whole number <= x.", np.floor)
 Ceil = _declare(Unary, "ceil", "y = the smallest whole number >= x.", np.ceil)
-RoundEven = _declare(Unary, "round_even", "y = x rounded to the nearest whole number, halves to even.", np.rint)
+RoundEven = _declare(
+    Unary, "round_even", "y = x rounded to the nearest whole number, halves to even.", np.rint
+)
 Sqrt = _declare(Unary, "sqrt", "y = square root of x; NaN below 0.", np.sqrt, ROUNDED)
 Rsqrt = _declare(Unary, "rsqrt", "y = 1 / sqrt(x).", lambda x: 1 / np.sqrt(x), APPROXIMATE)
 Reciprocal = _declare(Unary, "reciprocal", "y = 1 / x.", lambda x: 1 / x, ROUNDED)
@@ -190,7 +192,9 @@ Max = _declare(Binary, "max", "z = the larger; NaN if either is NaN.", np.maximu
 And = _declare(Binary, "and", "z = x and y, bit by bit or as truth values.", np.bitwise_and, **BITS)
 Or = _declare(Binary, "or", "z = x or y, bit by bit or as truth values.", np.bitwise_or, **BITS)
 Xor = _declare(Binary, "xor", "z = x exclusive-or y, bit by bit or as truth values.", np.bitwise_xor, **BITS)
-Shl = _declare(Binary, "shl", "z = x shifted left by y bits; 0 where y is no bit position.", _shift_left, **INTEGERS)
+Shl = _declare(
+    Binary, "shl", "z = x shifted left by y bits; 0 where y is no bit position.", _shift_left, **INTEGERS
+)
 Shr = _declare(Binary, "shr", "z = x shifted right by y bits, with x's sign.", _shift_right, **INTEGERS)
 
 Eq = _declare(Compare, "eq", "Whether x = y.", np.equal)
@@ -213,7 +217,14 @@ class Select(Op):
     mnemonic = "select"
 
     def infer(self, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
-        need(self, condition.dtype == bool_, f"the condition is {condition.dtype}, expected bool", condition, a, b)
+        need(
+            self,
+            condition.dtype == bool_,
+            f"the condition is {condition.dtype}, expected bool",
+            condition,
+            a,
+            b,
+        )
         need(self, condition.shape == a.shape, "condition and branches differ in shape", condition, a, b)
         return need_same_type(self, a, b)
 

@@ -31,7 +31,13 @@ class Indexing(Op):
         axes_of(self, (axis,), x)
         need_kind(self, indices, ("int", "uint"), what="the index")
         empty = bounds(indices.size)[1] == 0
-        need(self, empty or bounds(x.shape[axis])[0] > 0, f"axis {axis} may be empty and cannot be indexed", x, indices)
+        need(
+            self,
+            empty or bounds(x.shape[axis])[0] > 0,
+            f"axis {axis} may be empty and cannot be indexed",
+            x,
+            indices,
+        )
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
         return Cost(0, traffic(operands[1:], results) + results[0].nbytes)
@@ -99,10 +105,24 @@ class ScatterElements(Indexing):
     mode: str = "add"
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
-        need(self, self.mode in ("add", "set"), f'mode is "{self.mode}", expected "add" or "set"', x, indices, updates)
+        need(
+            self,
+            self.mode in ("add", "set"),
+            f'mode is "{self.mode}", expected "add" or "set"',
+            x,
+            indices,
+            updates,
+        )
         self.check(self.axis, x, indices)
         _need_aligned(self, self.axis, x, indices)
-        need(self, updates == x.with_shape(indices.shape), f"updates are {updates}, expected {x.with_shape(indices.shape)}", x, indices, updates)
+        need(
+            self,
+            updates == x.with_shape(indices.shape),
+            f"updates are {updates}, expected {x.with_shape(indices.shape)}",
+            x,
+            indices,
+            updates,
+        )
         need(self, self.mode == "set" or x.dtype.kind != "bool", "bool does not add", x, indices, updates)
         return x
 

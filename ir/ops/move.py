@@ -67,7 +67,12 @@ class Permute(Movement):
     axes: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        need(self, sorted(self.axes) == list(range(x.rank)), f"{list(self.axes)} is no permutation of the axes", x)
+        need(
+            self,
+            sorted(self.axes) == list(range(x.rank)),
+            f"{list(self.axes)} is no permutation of the axes",
+            x,
+        )
         return x.with_shape(tuple(x.shape[a] for a in self.axes))
 
     def evaluate(self, x: Array, **_: Any) -> Array:
@@ -98,7 +103,9 @@ class BroadcastInDim(Movement):
         axes_of(self, self.axes, result)
         for size, axis in zip(x.shape, self.axes, strict=True):
             if size not in (1, self.shape[axis]):
-                raise self.error(f"{dim_text(size)} does not broadcast to {dim_text(self.shape[axis])} on axis {axis}", x)
+                raise self.error(
+                    f"{dim_text(size)} does not broadcast to {dim_text(self.shape[axis])} on axis {axis}", x
+                )
         return result
 
     def evaluate(self, x: Array, *, types: tuple[TensorType, ...], **_: Any) -> Array:
@@ -128,12 +135,19 @@ class Slice(Movement):
     strides: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        need(self, len(self.starts) == len(self.limits) == len(self.strides) == x.rank, "one entry an axis expected", x)
+        need(
+            self,
+            len(self.starts) == len(self.limits) == len(self.strides) == x.rank,
+            "one entry an axis expected",
+            x,
+        )
         shape: list[Dim] = []
         for axis, (lo, hi, step) in enumerate(zip(self.starts, self.limits, self.strides, strict=True)):
             room = x.shape[axis]
             if step < 1 or bounds(lo)[0] < 0 or bounds(hi - lo)[0] < 0 or bounds(room - hi)[0] < 0:
-                raise self.error(f"{dim_text(lo)}:{dim_text(hi)}:{step} is not within 0:{dim_text(room)} on axis {axis}", x)
+                raise self.error(
+                    f"{dim_text(lo)}:{dim_text(hi)}:{step} is not within 0:{dim_text(room)} on axis {axis}", x
+                )
             shape.append(ceildiv(hi - lo, step))
         return x.with_shape(tuple(shape))
 
@@ -164,12 +178,22 @@ class Pad(Movement):
     interior: tuple[int, ...]
 
     def infer(self, x: TensorType, value: TensorType) -> TensorType:
-        need(self, len(self.low) == len(self.high) == len(self.interior) == x.rank, "one entry an axis expected", x)
+        need(
+            self,
+            len(self.low) == len(self.high) == len(self.interior) == x.rank,
+            "one entry an axis expected",
+            x,
+        )
         need(self, value == TensorType(x.dtype), f"the value is {value}, expected {x.dtype}[]", x, value)
         shape: list[Dim] = []
         for axis, d in enumerate(x.shape):
             gaps = (d - 1) * self.interior[axis] if bounds(d)[0] > 0 else 0
-            need(self, self.interior[axis] == 0 or bounds(d)[0] > 0, f"axis {axis} may be empty, interior needs 1", x)
+            need(
+                self,
+                self.interior[axis] == 0 or bounds(d)[0] > 0,
+                f"axis {axis} may be empty, interior needs 1",
+                x,
+            )
             size = self.low[axis] + d + gaps + self.high[axis]
             need(self, bounds(size)[0] >= 0, f"axis {axis} would have {dim_text(size)} elements", x)
             shape.append(size)
@@ -180,7 +204,9 @@ class Pad(Movement):
         inner = np.full(spread, value, dtype=x.dtype)
         inner[tuple(slice(None, None, i + 1) for i in self.interior)] = x
         out = np.full(types[0].static_shape(), value, dtype=x.dtype)
-        source = tuple(slice(max(-lo, 0), d - max(-hi, 0)) for lo, hi, d in zip(self.low, self.high, spread, strict=True))
+        source = tuple(
+            slice(max(-lo, 0), d - max(-hi, 0)) for lo, hi, d in zip(self.low, self.high, spread, strict=True)
+        )
         kept = inner[source]
         target = tuple(slice(max(lo, 0), max(lo, 0) + d) for lo, d in zip(self.low, kept.shape, strict=True))
         out[target] = kept

@@ -59,7 +59,12 @@ class Linear(Composite):
         given = (x, w) if b is None else (x, w, b)
         need(self, all(t.dtype == x.dtype for t in given), "element types differ", *given)
         need(self, w.rank == 2 and x.rank >= 1, "expected x [..., in] and weight [out, in]", *given)
-        need(self, x.shape[-1] == w.shape[1], f"weight expects {w.shape[1]} input features, input has {x.shape[-1]}", *given)
+        need(
+            self,
+            x.shape[-1] == w.shape[1],
+            f"weight expects {w.shape[1]} input features, input has {x.shape[-1]}",
+            *given,
+        )
         if b is not None:
             need(self, b.shape == w.shape[:1], f"bias is {b}, expected {x.dtype}[{w.shape[0]}]", *given)
         return x.with_shape((*x.shape[:-1], w.shape[0]))
@@ -167,7 +172,9 @@ class LogSoftmax(AlongAxis):
         wide = widen(x)
         with np.errstate(all="ignore"):
             shifted = wide - np.max(wide, axis=self.axis, keepdims=True, initial=-np.inf)
-            return narrow(shifted - np.log(np.sum(np.exp(shifted), axis=self.axis, keepdims=True)), dtype_of(x))
+            return narrow(
+                shifted - np.log(np.sum(np.exp(shifted), axis=self.axis, keepdims=True)), dtype_of(x)
+            )
 
     def decompose(self, x: Value) -> Value:
         from .. import build
@@ -199,7 +206,11 @@ class CrossEntropy(Composite):
         need(self, logits.rank == 2, f"logits have rank {logits.rank}, expected [N, C]", logits, labels)
         need(self, labels.dtype == i64, f"labels are {labels.dtype}, expected i64", logits, labels)
         need(self, labels.shape == logits.shape[:1], "labels and logits differ in batch", logits, labels)
-        need(self, self.reduction in ("mean", "sum", "none"), f'reduction is "{self.reduction}", expected "mean", "sum" or "none"')
+        need(
+            self,
+            self.reduction in ("mean", "sum", "none"),
+            f'reduction is "{self.reduction}", expected "mean", "sum" or "none"',
+        )
         return logits.with_shape(labels.shape if self.reduction == "none" else ())
 
     def evaluate(self, logits: Array, labels: Array, **_: Any) -> Array:
@@ -302,11 +313,18 @@ class BatchNorm(Composite):
     mnemonic = "batch_norm"
     eps: float = 1e-5
 
-    def infer(self, x: TensorType, weight: TensorType, bias: TensorType, mean: TensorType, var: TensorType) -> TensorType:
+    def infer(
+        self, x: TensorType, weight: TensorType, bias: TensorType, mean: TensorType, var: TensorType
+    ) -> TensorType:
         given = (x, weight, bias, mean, var)
         need_kind(self, x, ("float",))
         need(self, x.rank >= 2, f"x has rank {x.rank}, expected [N, C, ...]", *given)
-        need(self, all(t == x.with_shape(x.shape[1:2]) for t in given[1:]), "statistics and parameters are one number a channel", *given)
+        need(
+            self,
+            all(t == x.with_shape(x.shape[1:2]) for t in given[1:]),
+            "statistics and parameters are one number a channel",
+            *given,
+        )
         return x
 
     def evaluate(self, x: Array, weight: Array, bias: Array, mean: Array, var: Array, **_: Any) -> Array:
@@ -360,7 +378,9 @@ class BatchNormTrain(Composite):
         shape = x.type.shape
         axes = tuple(k for k in range(x.type.rank) if k != 1)
         total = build.reduce_sum(x, axes)
-        count = build.broadcast_in_dim(dim_value(product(tuple(shape[k] for k in axes)), total), total.type.shape, ())
+        count = build.broadcast_in_dim(
+            dim_value(product(tuple(shape[k] for k in axes)), total), total.type.shape, ()
+        )
         mean = build.div(total, count)
         centred = build.sub(x, build.broadcast_in_dim(mean, shape, (1,)))
         var = build.div(build.reduce_sum(build.mul(centred, centred), axes), count)

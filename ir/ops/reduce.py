@@ -34,7 +34,9 @@ class Reduction(Op):
         need(self, list(self.axes) == sorted(self.axes), f"axes {list(self.axes)} do not increase", x)
         if self.needs_elements:
             for axis in self.axes:
-                need(self, bounds(x.shape[axis])[0] > 0, f"axis {axis} may be empty and has no extreme then", x)
+                need(
+                    self, bounds(x.shape[axis])[0] > 0, f"axis {axis} may be empty and has no extreme then", x
+                )
         return x.with_shape(tuple(d for k, d in enumerate(x.shape) if k not in self.axes))
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
@@ -169,7 +171,12 @@ class ArgReduce(Op):
     def infer(self, x: TensorType) -> TensorType:
         need(self, x.dtype != bool_, "bool has no extreme", x)
         axes_of(self, (self.axis,), x)
-        need(self, bounds(x.shape[self.axis])[0] > 0, f"axis {self.axis} may be empty and has no extreme then", x)
+        need(
+            self,
+            bounds(x.shape[self.axis])[0] > 0,
+            f"axis {self.axis} may be empty and has no extreme then",
+            x,
+        )
         shape = tuple(d for k, d in enumerate(x.shape) if k != self.axis)
         return TensorType(i64, shape)
 

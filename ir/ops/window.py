@@ -105,7 +105,13 @@ class Conv(Op):
         spatial = _check_window(self, x, self.strides, self.padding, self.lhs_dilation, self.rhs_dilation)
         need(self, 1 <= spatial <= 3, f"{spatial} spatial axes, expected 1 to 3", x, w)
         need(self, w.rank == x.rank, f"weight has rank {w.rank}, input has rank {x.rank}", x, w)
-        need(self, min(*self.strides, *self.lhs_dilation, *self.rhs_dilation, self.groups) >= 1, "strides, dilations and groups start at 1", x, w)
+        need(
+            self,
+            min(*self.strides, *self.lhs_dilation, *self.rhs_dilation, self.groups) >= 1,
+            "strides, dilations and groups start at 1",
+            x,
+            w,
+        )
         channels, out = x.shape[1], w.shape[0]
         if channels != w.shape[1] * self.groups:
             wanted = dim_text(w.shape[1] * self.groups)
@@ -117,9 +123,24 @@ class Conv(Op):
                 w,
                 hint=f"pass groups={channels} for a depthwise convolution" if depthwise else None,
             )
-        need(self, isinstance(out, int) and out % self.groups == 0, f"{self.groups} groups do not divide {dim_text(out)} output channels", x, w)
+        need(
+            self,
+            isinstance(out, int) and out % self.groups == 0,
+            f"{self.groups} groups do not divide {dim_text(out)} output channels",
+            x,
+            w,
+        )
         sizes = [
-            window_extent(self, x.shape[k + 2], w.shape[k + 2], self.strides[k], self.padding[k], self.rhs_dilation[k], self.lhs_dilation[k], k)
+            window_extent(
+                self,
+                x.shape[k + 2],
+                w.shape[k + 2],
+                self.strides[k],
+                self.padding[k],
+                self.rhs_dilation[k],
+                self.lhs_dilation[k],
+                k,
+            )
             for k in range(spatial)
         ]
         return x.with_shape((x.shape[0], out, *sizes))
@@ -167,9 +188,16 @@ class MaxPool(Op):
         spatial = _check_window(self, x, self.window, self.strides, self.padding, self.dilation)
         for k in range(spatial):
             reach = (self.window[k] - 1) * self.dilation[k] + 1
-            need(self, 0 <= min(self.padding[k]) <= max(self.padding[k]) < reach, f"padding {self.padding[k]} is not within 0..{reach - 1}", x)
+            need(
+                self,
+                0 <= min(self.padding[k]) <= max(self.padding[k]) < reach,
+                f"padding {self.padding[k]} is not within 0..{reach - 1}",
+                x,
+            )
         sizes = [
-            window_extent(self, x.shape[k + 2], self.window[k], self.strides[k], self.padding[k], self.dilation[k], 1, k)
+            window_extent(
+                self, x.shape[k + 2], self.window[k], self.strides[k], self.padding[k], self.dilation[k], 1, k
+            )
             for k in range(spatial)
         ]
         y = x.with_shape((*x.shape[:2], *sizes))
@@ -179,8 +207,16 @@ class MaxPool(Op):
         shape = types[0].static_shape()
         ones = (1,) * len(self.window)
         places = np.arange(x.size, dtype=np.int64).reshape(x.shape)
-        values = window_views(spread_and_pad(x, self.padding, ones, 0), self.window, self.strides, self.dilation, shape[2:])
-        indices = window_views(spread_and_pad(places, self.padding, ones, -1), self.window, self.strides, self.dilation, shape[2:])
+        values = window_views(
+            spread_and_pad(x, self.padding, ones, 0), self.window, self.strides, self.dilation, shape[2:]
+        )
+        indices = window_views(
+            spread_and_pad(places, self.padding, ones, -1),
+            self.window,
+            self.strides,
+            self.dilation,
+            shape[2:],
+        )
         best, where = np.zeros(shape, dtype=x.dtype), np.full(shape, -1, dtype=np.int64)
         for value, index in zip(values, indices, strict=True):
             larger = (value > best) | ((value != value) & (best == best))  # noqa: PLR0124  NaN differs from itself
@@ -213,9 +249,20 @@ class WindowSum(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         need_kind(self, x, ("float", "int", "uint"))
-        spatial = _check_window(self, x, self.window, self.strides, self.padding, self.dilation, self.base_dilation)
+        spatial = _check_window(
+            self, x, self.window, self.strides, self.padding, self.dilation, self.base_dilation
+        )
         sizes = [
-            window_extent(self, x.shape[k + 2], self.window[k], self.strides[k], self.padding[k], self.dilation[k], self.base_dilation[k], k)
+            window_extent(
+                self,
+                x.shape[k + 2],
+                self.window[k],
+                self.strides[k],
+                self.padding[k],
+                self.dilation[k],
+                self.base_dilation[k],
+                k,
+            )
             for k in range(spatial)
         ]
         return x.with_shape((*x.shape[:2], *sizes))

@@ -133,7 +133,10 @@ def load(path: str | os.PathLike[str]) -> Program:
             if digest not in arrays:
                 if not arrays:
                     return None
-                raise InputError(f"{side} has no data for #{digest[:12]}", hint="it was altered or belongs to another program")
+                raise InputError(
+                    f"{side} has no data for #{digest[:12]}",
+                    hint="it was altered or belongs to another program",
+                )
             if Literal(arrays[digest]).digest != digest:
                 raise InputError(f"{side}: data of #{digest[:12]} was altered")
             checked[digest] = arrays[digest]

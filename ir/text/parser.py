@@ -1,16 +1,16 @@
 """IR text to programs: recursive descent with positions.
 
-    file      = "nervure" "1" program
-    program   = "program" NAME "{" symbol* entry* graph* "}"
-    symbol    = "sym" NAME "in" INT ".." INT
-    entry     = ("param" | "state" | "derived") @NAME ":" type ["trainable"] [#DIGEST]
-    graph     = "graph" NAME body          region = body
-    body      = "(" [%NAME ":" type ("," ...)*] ")" "->" types "{" node* ["return" ...] ["update" @NAME "=" value, ...] "}"
-    node      = %NAME ("," %NAME)* "=" OP ["{" NAME "=" attribute, ... "}"] [value ("," value)*] ":" types
-                ["@" STRING ":" INT ("," ...)*] ["{" region* "}"]
-    types     = type | "(" [type ("," type)*] ")"
-    type      = DTYPE "[" [dim ("," dim)*] "]"         dim = sums and products of INT, NAME, FUNC "(" dim "," dim ")"
-    attribute = INT | FLOAT | STRING | "true" | "false" | "none" | DTYPE | dim | "[" ... "]" | "dense" "<" type [":" ...] ">"
+file      = "nervure" "1" program
+program   = "program" NAME "{" symbol* entry* graph* "}"
+symbol    = "sym" NAME "in" INT ".." INT
+entry     = ("param" | "state" | "derived") @NAME ":" type ["trainable"] [#DIGEST]
+graph     = "graph" NAME body          region = body
+body      = "(" [%NAME ":" type ("," ...)*] ")" "->" types "{" node* ["return" ...] ["update" @NAME "=" value, ...] "}"
+node      = %NAME ("," %NAME)* "=" OP ["{" NAME "=" attribute, ... "}"] [value ("," value)*] ":" types
+            ["@" STRING ":" INT ("," ...)*] ["{" region* "}"]
+types     = type | "(" [type ("," type)*] ")"
+type      = DTYPE "[" [dim ("," dim)*] "]"         dim = sums and products of INT, NAME, FUNC "(" dim "," dim ")"
+attribute = INT | FLOAT | STRING | "true" | "false" | "none" | DTYPE | dim | "[" ... "]" | "dense" "<" type [":" ...] ">"
 """
 
 from __future__ import annotations
@@ -195,7 +195,10 @@ class Parser:
             updates = self.updates(values, reads)
         self.expect("}")
         if [v.type for v in outputs] != types:
-            self.fail(f"returns {', '.join(str(v.type) for v in outputs) or 'nothing'}, which differs from the declared", types_token)
+            self.fail(
+                f"returns {', '.join(str(v.type) for v in outputs) or 'nothing'}, which differs from the declared",
+                types_token,
+            )
         self.depth -= 1
         return Graph(name, inputs, outputs, updates, nodes)
 
@@ -259,7 +262,9 @@ class Parser:
             import difflib
 
             close = difflib.get_close_matches(mnemonic.text, OPS, 1)
-            self.fail(f"no op is named {mnemonic.text}", mnemonic, f"did you mean {close[0]}?" if close else None)
+            self.fail(
+                f"no op is named {mnemonic.text}", mnemonic, f"did you mean {close[0]}?" if close else None
+            )
         op = self.attributes(op_class, mnemonic)
         operands = self.operands(values, reads, is_region)
         self.expect(":")
@@ -272,13 +277,18 @@ class Parser:
             regions = [self.body("", is_region=True) for _ in range(op.num_regions)]
             self.expect("}")
         try:
-            results = make(op, *operands, regions=regions, names=[t.text[1:] for t in targets], origins=origins)
+            results = make(
+                op, *operands, regions=regions, names=[t.text[1:] for t in targets], origins=origins
+            )
         except ParseError:
             raise
         except NervureError as error:
             self.fail(str(error), mnemonic)
         if [r.type for r in results] != types:
-            self.fail(f"{op.mnemonic} gives {', '.join(str(r.type) for r in results)}, which differs from the declared", types_token)
+            self.fail(
+                f"{op.mnemonic} gives {', '.join(str(r.type) for r in results)}, which differs from the declared",
+                types_token,
+            )
         if len(results) != len(targets):
             self.fail(f"{op.mnemonic} has {len(results)} results, {len(targets)} are named", targets[0])
         for target, result in zip(targets, results, strict=True):
@@ -309,7 +319,11 @@ class Parser:
             while True:
                 name = self.take("word", "an attribute's name")
                 if name.text not in known:
-                    self.fail(f"{op_class.mnemonic} has no attribute {name.text}", name, f"it has {', '.join(known) or 'none'}")
+                    self.fail(
+                        f"{op_class.mnemonic} has no attribute {name.text}",
+                        name,
+                        f"it has {', '.join(known) or 'none'}",
+                    )
                 if name.text in given:
                     self.fail(f"{name.text} is given twice", name)
                 self.expect("=")
@@ -377,7 +391,11 @@ class Parser:
             data = self.content(token, type_)
             self.expect(">")
             if data is None:
-                self.fail(f"the data of constant {token.text} is missing", token, "load the .nv file with its side file")
+                self.fail(
+                    f"the data of constant {token.text} is missing",
+                    token,
+                    "load the .nv file with its side file",
+                )
             return Literal(data)
         elements: list[Any] = []
         while True:
@@ -396,7 +414,11 @@ class Parser:
             return token.text == "true"
         if dtype.is_float and token.kind in ("float", "int"):
             with np.errstate(over="ignore"):
-                return np.asarray(token.text, dtype=np.float64).astype(dtype.numpy) if dtype.name == "bf16" else dtype.numpy.type(token.text)
+                return (
+                    np.asarray(token.text, dtype=np.float64).astype(dtype.numpy)
+                    if dtype.name == "bf16"
+                    else dtype.numpy.type(token.text)
+                )
         if dtype.is_integer and token.kind == "int" and len(token.text) <= 20:
             info = np.iinfo(dtype.numpy)
             if info.min <= int(token.text) <= info.max:
@@ -480,7 +502,9 @@ class Parser:
                 self.fail(f"symbol {name} has another range already", token)
         if name not in self.symbols:
             if not self.declare:
-                self.fail(f"symbol {name} is not declared", token, f"add a line such as: sym {name} in 1..4096")
+                self.fail(
+                    f"symbol {name} is not declared", token, f"add a line such as: sym {name} in 1..4096"
+                )
             self.symbols[name] = symbol(name)
         return self.symbols[name]
 
@@ -517,7 +541,11 @@ def fits(value: Any, annotation: str) -> bool:
 
 
 def _is_dim(value: Any) -> bool:
-    return not isinstance(value, (bool, float, str, tuple, Literal)) and value is not None and not hasattr(value, "kind")
+    return (
+        not isinstance(value, (bool, float, str, tuple, Literal))
+        and value is not None
+        and not hasattr(value, "kind")
+    )
 
 
 def _no_data(digest: str) -> Array | None:

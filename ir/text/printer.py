@@ -78,7 +78,11 @@ def _short_float(value: Any) -> str:
     if wide != wide or wide in (float("inf"), float("-inf")) or value.dtype.name == "bfloat16":
         return float_text(wide)
     text = np.format_float_positional(value, unique=True, trim="0")
-    return text if 1e-4 <= abs(wide) < 1e16 or wide == 0 else np.format_float_scientific(value, unique=True, trim="0")
+    return (
+        text
+        if 1e-4 <= abs(wide) < 1e16 or wide == 0
+        else np.format_float_scientific(value, unique=True, trim="0")
+    )
 
 
 def literal_text(literal: Literal, digits: int | None = PREFIX) -> str:
@@ -177,7 +181,9 @@ class Printer:
         )
         results = ", ".join(names.define(r) for r in node.results)
         head = f"{indent}{results} = {node.op.mnemonic}{'{' + attrs + '}' if attrs else ''}"
-        tail = f" : {_types(r.type for r in node.results)}" + (origins_text(node.origins) if self.origins else "")
+        tail = f" : {_types(r.type for r in node.results)}" + (
+            origins_text(node.origins) if self.origins else ""
+        )
         line = head + (f" {operands}" if operands else "") + tail
         if not node.regions:
             self.lines.append(line)
