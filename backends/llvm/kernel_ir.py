@@ -1,0 +1,599 @@
+"""The kernel IR: loops over buffers, one level above LLVM.
+
+A kernel is a name, buffers, symbols and a body. It says what is computed in which order; the emitter adds nothing
+but vectors. `str(kernel)` prints it (kernel_text.py)::
+
+    kernel  = "kernel" name "(" buffer, ... ")" "{" scratch* stmt* "}"
+    buffer  = name ":" dtype "[" dim, ... "]" ["strides" "[" dim, ... "]"] ["align" n]
+    scratch = "scratch" buffer                              static shape, one per thread, content undefined
+    stmt    = "for" ["parallel" | "vector"] var "in" extent [carry var "=" expr, ...] block [yield]
+            | "reduce" var, ... "=" monoid "over" (var "in" extent), ... "of" expr, ... block
+            | "if" expr block ["else" block]
+            | var "=" expr                                  a binding, seen by what follows in the block
+            | buffer "[" expr, ... "]" ["add" | "mul" | "min" | "max"] "=" expr ["where" expr]
+            | "tile" ...                                    a call of the register-tile micro-kernel
+            | "contract" ...                                sum over k of a * b, then an epilogue; contract.py expands it
+    expr    = const | dim | var | buffer "[" expr, ... "]" ["if" expr "else" expr]
+            | op "(" expr, ... ")" | "cast" dtype | "bits" dtype | function "(" expr, ... ")"
+    dtype   = f64 f32 f16 bf16 i64 i32 i16 i8 u64 u32 u8 bool
+
+Meaning. Indices and extents are i64; a dim is an integer or a polynomial of the program's symbols (ir/dims.py); a
+negative extent runs no iteration. Expressions compare by identity and form a DAG: sharing one object shares its value,
+until a store to a buffer that it reads. Arithmetic is total: integers wrap, x/0 = x%0 = 0, MIN/-1 wraps, a shift by
+the width or more gives 0; `div` truncates and `rem` has the dividend's sign (as C); `floordiv` and `mod` round down
+(integers only); float `min` and `max` propagate NaN; float `rem` is C's fmod. A cast from float to integer truncates,
+saturates and takes NaN to 0; to bool it is x != 0. f16 and bf16 are stored types: an operation on them computes in
+f32 and rounds. No operand is reassociated.
+
+A `vector` loop may run iterations side by side in any grouping: the writer promises that no iteration reads what
+another one writes. Its bits do not depend on the grouping. `parallel` loops stand at the top of a kernel's body, and
+see its buffers and symbols, no bindings made outside. A `reduce` keeps 16 interleaved partials along its last
+dimension, carries them over the outer ones, and joins them by a fixed tree (8, 4, 2, 1), whatever the target; an empty
+one gives the identities. `for` with carries is the sequential fold; inside a vector loop it folds every lane.
+
+A store may be masked (`where`), and may combine with what is there (`add=`); combining is only for serial loops or
+for indices that differ in every iteration. A load with `if p else q` touches no memory where p is false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Union
+
+from ...ir.dims import Dim, product
+from ...ir.dims import Expr as DimExpr
+from ...ir.types import DType, bool_, i64
+
+__all__ = [
+    "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Expr",
+    "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "Monoid", "Packed", "Reduce", "Select", "Size",
+    "Stmt", "Store", "Tile", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
+    "monoid", "reduction", "row_major", "select", "zero",
+]  # fmt: skip
+
+UnaryOp = Literal["neg", "abs", "sqrt", "floor", "ceil", "round_even", "not"]
+BinaryOp = Literal[
+    "add", "sub", "mul", "div", "rem", "floordiv", "mod", "min", "max", "and", "or", "xor", "shl", "shr"
+]  # fmt: skip
+CompareOp = Literal["eq", "ne", "lt", "le", "gt", "ge"]
+Function = Literal[
+    "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "pow", "atan2"
+]  # fmt: skip
+Combine = Literal["add", "mul", "min", "max"]
+LoopKind = Literal["serial", "parallel", "vector"]
+Number = Union[int, float, bool]
+
+
+class Expr:
+    """A scalar expression; inside a vector loop, one value a lane."""
+
+    __slots__ = ()
+    dtype: DType
+
+    def __add__(self, other: Expr | Number | DimExpr) -> Expr:
+        return _binary("add", self, other)
+
+    def __radd__(self, other: Number | DimExpr) -> Expr:
+        return _binary("add", self, other)
+
+    def __sub__(self, other: Expr | Number | DimExpr) -> Expr:
+        return _binary("sub", self, other)
+
+    def __rsub__(self, other: Number | DimExpr) -> Expr:
+        return Binary("sub", like(self, other), self)
+
+    def __mul__(self, other: Expr | Number | DimExpr) -> Expr:
+        return _binary("mul", self, other)
+
+    def __rmul__(self, other: Number | DimExpr) -> Expr:
+        return _binary("mul", self, other)
+
+    def __truediv__(self, other: Expr | Number) -> Expr:
+        return _binary("div", self, other)
+
+    def __floordiv__(self, other: Expr | Number | DimExpr) -> Expr:
+        return _binary("floordiv", self, other)
+
+    def __mod__(self, other: Expr | Number | DimExpr) -> Expr:
+        return _binary("mod", self, other)
+
+    def __and__(self, other: Expr) -> Expr:
+        return _binary("and", self, other)
+
+    def __or__(self, other: Expr) -> Expr:
+        return _binary("or", self, other)
+
+    def __neg__(self) -> Expr:
+        return Unary("neg", self)
+
+    def __invert__(self) -> Expr:
+        return Unary("not", self)
+
+    def __lt__(self, other: Expr | Number | DimExpr) -> Expr:
+        return Compare("lt", self, like(self, other))
+
+    def __le__(self, other: Expr | Number | DimExpr) -> Expr:
+        return Compare("le", self, like(self, other))
+
+    def __gt__(self, other: Expr | Number | DimExpr) -> Expr:
+        return Compare("gt", self, like(self, other))
+
+    def __ge__(self, other: Expr | Number | DimExpr) -> Expr:
+        return Compare("ge", self, like(self, other))
+
+    def eq(self, other: Expr | Number | DimExpr) -> Expr:
+        """self == other; `==` itself stays identity."""
+        return Compare("eq", self, like(self, other))
+
+    def ne(self, other: Expr | Number | DimExpr) -> Expr:
+        """self != other; true for NaN."""
+        return Compare("ne", self, like(self, other))
+
+    def cast(self, dtype: DType) -> Expr:
+        """The value in another element type; itself where it has that type."""
+        return self if self.dtype == dtype else Cast(self, dtype)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a kernel expression has no truth value")
+
+
+Index = Union[Expr, Dim]
+"""What may stand as an index or extent: an i64 expression, an integer, or a dim."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const(Expr):
+    """A literal; floats are Python floats and round to the dtype once."""
+
+    value: Number
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Size(Expr):
+    """The run-time value of a dim."""
+
+    dim: Dim
+    dtype: DType = i64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Var(Expr):
+    """A name bound by a loop, a binding, a carry or a reduction; equal only to itself."""
+
+    name: str
+    dtype: DType = i64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """Typed memory.
+
+    Args:
+        name:    unique in its kernel
+        dtype:   bool is one byte an element, 0 or 1
+        shape:   one dim an axis
+        strides: in elements; row-major where None
+        align:   bytes that the address is known to be a multiple of; 0 for the element's size
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[Dim, ...]
+    strides: tuple[Dim, ...] | None = None
+    align: int = 0
+
+    @property
+    def steps(self) -> tuple[Dim, ...]:
+        """The strides in elements."""
+        return row_major(self.shape) if self.strides is None else self.strides
+
+    @property
+    def alignment(self) -> int:
+        return self.align or self.dtype.bytes
+
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> Load:
+        return Load(self, _indices(index))
+
+    def at(self, *index: Index, inside: Expr | None = None, otherwise: Expr | None = None) -> Load:
+        """A load that touches no memory where `inside` is false and gives `otherwise` (0) there."""
+        return Load(self, _indices(index), inside, otherwise)
+
+    def store(self, index: Index | tuple[Index, ...], value: Expr, mask: Expr | None = None, combine: Combine | None = None) -> Store:
+        return Store(self, _indices(index), value, mask, combine)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load(Expr):
+    """One element of a buffer; `otherwise` (default 0) where `inside` is false."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+    inside: Expr | None = None
+    otherwise: Expr | None = None
+
+    @property
+    def dtype(self) -> DType:  # pyright: ignore[reportIncompatibleVariableOverride] -- a field elsewhere
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unary(Expr):
+    op: UnaryOp
+    x: Expr
+
+    @property
+    def dtype(self) -> DType:  # pyright: ignore[reportIncompatibleVariableOverride] -- a field elsewhere
+        return self.x.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binary(Expr):
+    op: BinaryOp
+    a: Expr
+    b: Expr
+
+    def __post_init__(self) -> None:
+        assert self.a.dtype == self.b.dtype, f"{self.op}: {self.a.dtype} and {self.b.dtype}"
+
+    @property
+    def dtype(self) -> DType:  # pyright: ignore[reportIncompatibleVariableOverride] -- a field elsewhere
+        return self.a.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compare(Expr):
+    """Ordered, so false for NaN, except `ne`."""
+
+    op: CompareOp
+    a: Expr
+    b: Expr
+    dtype: DType = bool_
+
+    def __post_init__(self) -> None:
+        assert self.a.dtype == self.b.dtype, f"{self.op}: {self.a.dtype} and {self.b.dtype}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Select(Expr):
+    """a where cond, else b; both are computed."""
+
+    cond: Expr
+    a: Expr
+    b: Expr
+
+    def __post_init__(self) -> None:
+        assert self.cond.dtype == bool_ and self.a.dtype == self.b.dtype, f"select: {self.a.dtype} and {self.b.dtype}"
+
+    @property
+    def dtype(self) -> DType:  # pyright: ignore[reportIncompatibleVariableOverride] -- a field elsewhere
+        return self.a.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fma(Expr):
+    """a * b + c, rounded once (f32, f64)."""
+
+    a: Expr
+    b: Expr
+    c: Expr
+
+    @property
+    def dtype(self) -> DType:  # pyright: ignore[reportIncompatibleVariableOverride] -- a field elsewhere
+        return self.a.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cast(Expr):
+    x: Expr
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bits(Expr):
+    """The same bits as another dtype of the same width."""
+
+    x: Expr
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call(Expr):
+    """A function of mathematics, by its accuracy in vecmath.py."""
+
+    function: Function
+    args: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> DType:  # pyright: ignore[reportIncompatibleVariableOverride] -- a field elsewhere
+        return self.args[0].dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Let:
+    var: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    buffer: Buffer
+    index: tuple[Expr, ...]
+    value: Expr
+    mask: Expr | None = None
+    combine: Combine | None = None
+
+    def __post_init__(self) -> None:
+        assert self.value.dtype == self.buffer.dtype, f"store of {self.value.dtype} to {self.buffer.dtype} {self.buffer.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carry:
+    """A value carried through a serial loop.
+
+    Args:
+        var:    its value at the start of an iteration; after the loop, the last one
+        init:   before the first iteration
+        update: the value for the next iteration, computed at the end of the body
+    """
+
+    var: Var
+    init: Expr
+    update: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class For:
+    var: Var
+    extent: Index
+    body: tuple[Stmt, ...]
+    kind: LoopKind = "serial"
+    carries: tuple[Carry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Monoid:
+    """How two partial results join: result as a function of left and right, with its identity."""
+
+    name: str
+    left: tuple[Var, ...]
+    right: tuple[Var, ...]
+    result: tuple[Expr, ...]
+    identity: tuple[Const, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoopDim:
+    """A named loop dimension."""
+
+    var: Var
+    extent: Index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduce:
+    """Binds `results` to the monoid's join of `values` over all of `dims`; `body` may bind what values use."""
+
+    results: tuple[Var, ...]
+    monoid: Monoid
+    dims: tuple[LoopDim, ...]
+    values: tuple[Expr, ...]
+    body: tuple[Stmt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class If:
+    """Runs one of two blocks; cond is the same for all lanes of a vector loop around it."""
+
+    cond: Expr
+    then: tuple[Stmt, ...]
+    otherwise: tuple[Stmt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """C[i, j] (+)= sum over p < k of A[i, p] * B[p, j], for i < m and all j < nv * lanes of one panel.
+
+    a, b and c are the addresses of their first elements; strides in elements; B and C have unit stride in j and are
+    readable and writable over the whole panel. Where `accumulate` is false C is written, else the sum over p is formed
+    first and then added.
+    """
+
+    rows: int
+    vectors: int
+    lanes: int
+    a: Load
+    a_row: Expr
+    a_k: Expr
+    b: Load
+    b_k: Expr
+    c: Load
+    c_row: Expr
+    m: Expr
+    k: Expr
+    accumulate: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """An operand B already in panels: a buffer [..., panels, k, nr], columns beyond n zero; `prefix` are leading indices."""
+
+    buffer: Buffer
+    prefix: tuple[Expr, ...] = ()
+
+    @property
+    def dtype(self) -> DType:
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contract:
+    """acc(m, n) = sum over k of a(m, k) * b(k, n); then `epilogue`, once for each (m, n), for each point of `batch`.
+
+    Args:
+        batch:    loops around, outermost first; the first may be parallel
+        m, k:     products of loop dims, row-major; `a` and `b` are expressions over their vars and the batch vars
+        n:        one dim; unit stride in it (loads of b, stores of the epilogue) is what is fast
+        a:        read in place where it is a plain load, affine in m and in k; else packed by rows
+        b:        read in place where it is a plain load of unit stride in n, affine in k; else packed by panels; Packed: as it is
+        acc:      the sum for the epilogue; its dtype is the dtype of a, b and the accumulation: f32 and f64 use the
+                  register tile, others a plain loop nest
+        epilogue: statements over acc, m, n, batch vars, run with n as a vector loop
+        parallel: whether blocks of m and n run in parallel, where no batch loop does
+        schedule: a schedule.ContractSchedule; None lets the target choose
+    """
+
+    m: tuple[LoopDim, ...]
+    n: LoopDim
+    k: tuple[LoopDim, ...]
+    a: Expr
+    b: Expr | Packed
+    acc: Var
+    epilogue: tuple[Stmt, ...]
+    batch: tuple[LoopDim, ...] = ()
+    parallel: bool = False
+    schedule: object | None = None
+
+
+Stmt = Union[Let, Store, For, Reduce, If, Tile, Contract]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernel:
+    """A compiled unit.
+
+    Args:
+        name:     made by the compiler, never from user names: [a-z0-9_]+
+        buffers:  parameters in order; what the body loads and stores
+        body:     statements
+        scratch:  private memory of static shape; one for each thread, undefined at entry
+        origin:   free text for dumps and profiles
+    """
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    body: tuple[Stmt, ...]
+    scratch: tuple[Buffer, ...] = ()
+    origin: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        from .kernel_text import kernel_text
+
+        return kernel_text(self)
+
+
+def row_major(shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """The strides, in elements, of a dense array."""
+    return tuple(product(tuple(shape[axis + 1 :])) for axis in range(len(shape)))
+
+
+def as_index(x: Index) -> Expr:
+    """An index as an i64 expression."""
+    if isinstance(x, Expr):
+        assert x.dtype == i64, f"index of {x.dtype}"
+        return x
+    return Const(x, i64) if isinstance(x, int) else Size(x)
+
+
+def _indices(index: Index | tuple[Index, ...]) -> tuple[Expr, ...]:
+    return tuple(as_index(x) for x in (index if isinstance(index, tuple) else (index,)))
+
+
+def like(x: Expr, other: Expr | Number | DimExpr) -> Expr:
+    """`other` as an expression of x's dtype."""
+    if isinstance(other, Expr):
+        return other
+    return as_index(other) if isinstance(other, DimExpr) else const(other, x.dtype)
+
+
+def const(value: Number, dtype: DType) -> Const:
+    """A literal of the dtype."""
+    return Const(float(value) if dtype.is_float else bool(value) if dtype == bool_ else int(value), dtype)
+
+
+def zero(dtype: DType) -> Const:
+    return const(0, dtype)
+
+
+def _binary(op: BinaryOp, a: Expr, b: Expr | Number | DimExpr) -> Expr:
+    return Binary(op, a, like(a, b))
+
+
+def minimum(a: Expr, b: Expr | Number | DimExpr) -> Expr:
+    return _binary("min", a, b)
+
+
+def maximum(a: Expr, b: Expr | Number | DimExpr) -> Expr:
+    return _binary("max", a, b)
+
+
+def select(cond: Expr, a: Expr, b: Expr) -> Expr:
+    return Select(cond, a, b)
+
+
+def call(function: Function, *args: Expr) -> Expr:
+    """A mathematical function of expressions."""
+    return Call(function, args)
+
+
+def lowest(dtype: DType) -> Const:
+    """-inf, or the least integer: the identity of max."""
+    if dtype.is_float:
+        return Const(float("-inf"), dtype)
+    return const(-(1 << (dtype.bits - 1)) if dtype.kind == "int" else 0, dtype)
+
+
+def highest(dtype: DType) -> Const:
+    """inf, or the largest integer: the identity of min."""
+    if dtype.is_float:
+        return Const(float("inf"), dtype)
+    return const(1 if dtype == bool_ else (1 << (dtype.bits - (dtype.kind == "int"))) - 1, dtype)
+
+
+_IDENTITIES: dict[str, Callable[[DType], Const]] = {
+    "add": zero,
+    "mul": lambda d: const(1, d),
+    "max": lowest,
+    "min": highest,
+    "or": zero,
+    "and": lambda d: const(1 if d == bool_ else -1 if d.kind == "int" else (1 << d.bits) - 1, d),
+}
+
+
+def monoid(op: Literal["add", "mul", "max", "min", "and", "or"], dtype: DType) -> Monoid:
+    """The monoid of one associative operation."""
+    a, b = Var("a", dtype), Var("b", dtype)
+    return Monoid(op, (a,), (b,), (Binary(op, a, b),), (_IDENTITIES[op](dtype),))
+
+
+def _arg(name: str, dtype: DType) -> Monoid:
+    a, i, b, j = Var("a", dtype), Var("i", i64), Var("b", dtype), Var("j", i64)
+    better = (a > b) if name == "argmax" else (a < b)
+    same = a.eq(b)
+    if dtype.is_float:  # the first NaN wins over everything
+        better = better | (a.ne(a) & b.eq(b))
+        same = same | (a.ne(a) & b.ne(b))
+    left = better | (same & (i <= j))
+    worst = lowest(dtype) if name == "argmax" else highest(dtype)
+    return Monoid(name, (a, i), (b, j), (Select(left, a, b), Select(left, i, j)), (worst, const((1 << 63) - 1, i64)))
+
+
+def argmax(dtype: DType) -> Monoid:
+    """(value, index) pairs: the largest value, the first of equal ones, NaN above all."""
+    return _arg("argmax", dtype)
+
+
+def argmin(dtype: DType) -> Monoid:
+    """(value, index) pairs: the smallest value, the first of equal ones, NaN below all."""
+    return _arg("argmin", dtype)
+
+
+
+
+
+def reduction(op: Literal["add", "mul", "max", "min", "and", "or"], result: Var, dims: Sequence[LoopDim], value: Expr) -> Reduce:
+    """result = op over dims of value."""
+    return Reduce((result,), monoid(op, value.dtype), tuple(dims), (value,))
+
+

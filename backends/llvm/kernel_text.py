@@ -1,0 +1,185 @@
+"""Prints a kernel; names that repeat get a number, so that each is one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from ...ir.dims import dim_text, shape_text
+from .kernel_ir import (
+    Binary,
+    Bits,
+    Buffer,
+    Call,
+    Cast,
+    Compare,
+    Const,
+    Contract,
+    Expr,
+    Fma,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    Load,
+    LoopDim,
+    Packed,
+    Reduce,
+    Select,
+    Size,
+    Stmt,
+    Store,
+    Tile,
+    Unary,
+    Var,
+)
+
+__all__ = ["kernel_text"]
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "rem": "rem", "floordiv": "//", "mod": "%", "and": "&", "or": "|",
+          "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}  # fmt: skip
+
+
+class _Printer:
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+        self.used: set[str] = set()
+        self.keep: list[Var] = []
+
+    def name(self, var: Var) -> str:
+        if id(var) not in self.names:
+            name, n = var.name, 1
+            while name in self.used:
+                name, n = f"{var.name}.{n}", n + 1
+            self.used.add(name)
+            self.names[id(var)] = name
+            self.keep.append(var)
+        return self.names[id(var)]
+
+    def index(self, x: Index) -> str:
+        return self.expr(x) if isinstance(x, Expr) else dim_text(x)
+
+    def load(self, buffer: Buffer, index: tuple[Expr, ...]) -> str:
+        return f"{buffer.name}[{', '.join(map(self.expr, index))}]"
+
+    def expr(self, e: Expr, inner: bool = False) -> str:
+        match e:
+            case Const():
+                return _const(e)
+            case Size():
+                return dim_text(e.dim)
+            case Var():
+                return self.name(e)
+            case Load():
+                text = self.load(e.buffer, e.index)
+                if e.inside is None:
+                    return text
+                other = "0" if e.otherwise is None else self.expr(e.otherwise)
+                return f"({text} if {self.expr(e.inside)} else {other})"
+            case Unary():
+                return f"{e.op}({self.expr(e.x)})"
+            case Binary() | Compare():
+                if e.op in _INFIX:
+                    text = f"{self.expr(e.a, True)} {_INFIX[e.op]} {self.expr(e.b, True)}"
+                    return f"({text})" if inner else text
+                return f"{e.op}({self.expr(e.a)}, {self.expr(e.b)})"
+            case Select():
+                return f"select({self.expr(e.cond)}, {self.expr(e.a)}, {self.expr(e.b)})"
+            case Fma():
+                return f"fma({self.expr(e.a)}, {self.expr(e.b)}, {self.expr(e.c)})"
+            case Cast():
+                return f"{e.dtype}({self.expr(e.x)})"
+            case Bits():
+                return f"bits_{e.dtype}({self.expr(e.x)})"
+            case Call():
+                return f"{e.function}({', '.join(map(self.expr, e.args))})"
+            case _:
+                raise AssertionError(f"unknown expression {type(e).__name__}")
+
+    def dims(self, dims: tuple[LoopDim, ...]) -> str:
+        return ", ".join(f"{self.name(d.var)} in {self.index(d.extent)}" for d in dims)
+
+    def block(self, body: tuple[Stmt, ...], indent: str) -> Iterator[str]:
+        for stmt in body:
+            yield from self.stmt(stmt, indent)
+
+    def stmt(self, s: Stmt, indent: str) -> Iterator[str]:
+        deeper = indent + "  "
+        match s:
+            case Let():
+                value = self.expr(s.value)
+                yield f"{indent}{self.name(s.var)} = {value}"
+            case Store():
+                mask = "" if s.mask is None else f" where {self.expr(s.mask)}"
+                yield f"{indent}{self.load(s.buffer, s.index)} {s.combine or ''}= {self.expr(s.value)}{mask}"
+            case For():
+                kind = "" if s.kind == "serial" else f" {s.kind}"
+                inits = ", ".join(f"{self.name(c.var)}: {c.var.dtype} = {self.expr(c.init)}" for c in s.carries)
+                head = f"{indent}for{kind} {self.name(s.var)} in {self.index(s.extent)}"
+                yield f"{head} carry {inits} {{" if inits else f"{head} {{"
+                yield from self.block(s.body, deeper)
+                if s.carries:
+                    yield f"{deeper}next {', '.join(f'{self.name(c.var)} = {self.expr(c.update)}' for c in s.carries)}"
+                yield f"{indent}}}"
+            case Reduce():
+                dims = self.dims(s.dims)
+                body = list(self.block(s.body, deeper))
+                values = ", ".join(map(self.expr, s.values))
+                names = ", ".join(map(self.name, s.results))
+                if body:
+                    yield f"{indent}{names} = {s.monoid.name} over {dims} {{"
+                    yield from body
+                    yield f"{deeper}of {values}"
+                    yield f"{indent}}}"
+                else:
+                    yield f"{indent}{names} = {s.monoid.name} over {dims} of {values}"
+            case If():
+                yield f"{indent}if {self.expr(s.cond)} {{"
+                yield from self.block(s.then, deeper)
+                if s.otherwise:
+                    yield f"{indent}}} else {{"
+                    yield from self.block(s.otherwise, deeper)
+                yield f"{indent}}}"
+            case Tile():
+                shape = f"{s.rows}x{s.vectors}x{s.lanes} {s.c.dtype}"
+                yield (
+                    f"{indent}tile {shape} c={self.expr(s.c)} by {self.expr(s.c_row)}"
+                    f" a={self.expr(s.a)} by {self.expr(s.a_row)}, {self.expr(s.a_k)}"
+                    f" b={self.expr(s.b)} by {self.expr(s.b_k)}"
+                    f" m={self.expr(s.m)} k={self.expr(s.k)} add={self.expr(s.accumulate)}"
+                )
+            case Contract():
+                batch = f" batch {self.dims(s.batch)}" if s.batch else ""
+                yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))} {{"
+                b = f"packed {self.load(s.b.buffer, s.b.prefix)}" if isinstance(s.b, Packed) else self.expr(s.b)
+                over = self.dims(s.k)
+                yield f"{deeper}{self.name(s.acc)} = sum over {over} of {self.expr(s.a)} * {b}"
+                yield from self.block(s.epilogue, deeper)
+                tail = f" schedule {s.schedule}" if s.schedule is not None else ""
+                yield f"{indent}}}{tail}"
+            case _:
+                assert_never(s)
+
+
+def _const(e: Const) -> str:
+    if e.dtype.name in ("i64", "f32", "bool"):
+        return repr(e.value).lower() if e.dtype.name == "bool" else repr(e.value)
+    return f"{e.value!r}:{e.dtype}"
+
+
+def _buffer(b: Buffer) -> str:
+    strides = "" if b.strides is None else f" strides {shape_text(b.strides)}"
+    return f"{b.name}: {b.dtype}{shape_text(b.shape)}{strides}" + (f" align {b.align}" if b.align else "")
+
+
+def kernel_text(kernel: Kernel) -> str:
+    """The kernel in the grammar of kernel_ir.py."""
+    printer = _Printer()
+    printer.used.update(b.name for b in (*kernel.buffers, *kernel.scratch))
+    lines = [f"kernel {kernel.name}({', '.join(map(_buffer, kernel.buffers))}) {{"]
+    if kernel.origin:
+        lines.insert(0, f"# {kernel.origin}")
+    lines += [f"  scratch {_buffer(b)}" for b in kernel.scratch]
+    lines += printer.block(kernel.body, "  ")
+    return "\n".join([*lines, "}"])
