@@ -11,7 +11,7 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Union
+from typing import Any
 
 from .errors import NervureError
 
@@ -64,7 +64,7 @@ class Func:
     b: Dim
 
 
-Atom = Union[Symbol, Func]
+Atom = Symbol | Func
 Monomial = tuple[tuple[Atom, int], ...]
 """Atoms with their powers, sorted by text; the empty monomial is 1."""
 
@@ -125,7 +125,7 @@ class Expr:
     __int__ = __index__ = None  # type: ignore[assignment]  # a symbolic dim is no integer
 
 
-Dim = Union[int, Expr]
+Dim = int | Expr
 Shape = tuple[Dim, ...]
 
 

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from . import constant, contract, control, elementwise, index, move, nn, reduce, rng, window
+from . import (
+    constant,
+    contract,
+    control,
+    elementwise,
+    index,
+    move,
+    nn,
+    reduce,
+    rng,
+    window,
+)
 
 __all__ = ["constant", "contract", "control", "elementwise", "index", "move", "nn", "reduce", "rng", "window"]

@@ -408,8 +408,8 @@ class Dropout(Composite):
         return x
 
     def evaluate(self, x: Array, key: Array, *, types: tuple[TensorType, ...], **_: Any) -> Array:
-        from .rng import RngUniform
         from ..types import f32
+        from .rng import RngUniform
 
         draw = RngUniform(types[0].shape).evaluate(key, types=(types[0].with_dtype(f32),))
         kept = widen(x) * widen(x).dtype.type(1 / (1 - self.p))

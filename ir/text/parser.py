@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..dims import MAX_DIM, Dim, make_function, symbol
-from ..errors import NervureError, ParseError
+from ..errors import InputError, NervureError, ParseError
 from ..graph import Graph, Node, Value, make
 from ..op import OPS, Op
 from ..ops.constant import Literal
@@ -564,7 +564,7 @@ def parse_program(text: str, data: Data = _no_data) -> Program:
     """
     try:
         return Parser(text, data).program()
-    except ParseError:
+    except (ParseError, InputError):
         raise
     except NervureError as error:
         raise ParseError(str(error)) from error

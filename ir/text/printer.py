@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -55,7 +56,7 @@ class Names:
 
 def float_text(value: float) -> str:
     """Shortest text that reads back to the same float; with a point, or nan, inf, -inf."""
-    if value != value:
+    if math.isnan(value):
         return "nan"
     if value in (float("inf"), float("-inf")):
         return "inf" if value > 0 else "-inf"
@@ -75,7 +76,7 @@ def _element_text(dtype: DType) -> Callable[[Any], str]:
 def _short_float(value: Any) -> str:
     """The shortest decimal that rounds to the value in its own element type."""
     wide = float(value)
-    if wide != wide or wide in (float("inf"), float("-inf")) or value.dtype.name == "bfloat16":
+    if not math.isfinite(wide) or value.dtype.name == "bfloat16":
         return float_text(wide)
     text = np.format_float_positional(value, unique=True, trim="0")
     return (
