@@ -1,0 +1,46 @@
+"""The run context and the entry points of an object, as C sees them.
+
+    typedef void (*nv_task)(void *arg, int64_t begin, int64_t end);
+    typedef struct nv_context {
+        void (*parallel_for)(struct nv_context *, nv_task, void *arg, int64_t n);
+        void **store;       /* one pointer a store slot, in the program's order */
+        void *prepared;     /* what nv_prepare made of the store: packed weights; nv_plan says how many bytes */
+        void *arena;        /* scratch memory of one run */
+        void *user;         /* for the owner of parallel_for */
+    } nv_context;
+
+    int32_t nv_run(nv_context *, void *const *inputs, void *const *outputs, const int64_t *dims);
+    int32_t nv_prepare(nv_context *);
+    void    nv_plan(const int64_t *dims, int64_t sizes[2]);     /* bytes of arena, bytes of prepared */
+    void    nv_serial(nv_context *, nv_task, void *arg, int64_t n);
+
+`dims` holds the program's symbols in its order. parallel_for must call task(arg, begin, end) on ranges that together
+are 0..n, each index once, and return when all are done; the ranges' sizes and threads never change a result.
+nv_serial is one such function. Arena and prepared are aligned to 64 bytes; nothing needs to be cleared. nv_prepare
+runs before the first nv_run, and again when the store changed; both return 0, or the number of a failed check. The
+object allocates nothing and calls nothing but ALLOWED_EXTERNALS (emit.py) and parallel_for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+__all__ = ["ALIGNMENT", "ARENA", "PARALLEL_FOR", "PREPARED", "STORE", "USER", "Context"]
+
+ALIGNMENT = 64
+"""Bytes that arena, prepared and every offset in them are aligned to."""
+
+PARALLEL_FOR, STORE, PREPARED, ARENA, USER = range(5)
+"""Words of the context."""
+
+
+class Context(ctypes.Structure):
+    """nv_context."""
+
+    _fields_ = (
+        ("parallel_for", ctypes.c_void_p),
+        ("store", ctypes.c_void_p),
+        ("prepared", ctypes.c_void_p),
+        ("arena", ctypes.c_void_p),
+        ("user", ctypes.c_void_p),
+    )

@@ -1,0 +1,63 @@
+"""Loads object bytes into the process: a fresh LLJIT for each, which gives its memory back when closed."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+from ...ir.errors import BackendError
+from .target import host_target, llvm
+
+__all__ = ["LoadedObject", "load_object"]
+
+_LOCK = threading.Lock()
+_COUNT = itertools.count()
+
+
+class LoadedObject:
+    """Machine code in memory; `address` finds its functions until `close`."""
+
+    def __init__(self, compiler: Any, tracker: Any, name: str) -> None:
+        self._compiler: Any = compiler
+        self._tracker: Any = tracker
+        self.name = name
+
+    def address(self, symbol: str) -> int:
+        """Where a function of the object is."""
+        return int(self._tracker[symbol])
+
+    def close(self) -> None:
+        """Give the memory back; the code must not run any more."""
+        with _LOCK:
+            if self._compiler is not None:
+                self._tracker.close()
+                self._compiler.close()
+                self._compiler = self._tracker = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_compiler", None) is not None:
+            self.close()
+
+
+def load_object(data: bytes, symbols: tuple[str, ...]) -> LoadedObject:
+    """Link an object into this process.
+
+    Raises:
+        BackendError: a symbol is missing here
+    """
+    binding = llvm()
+    host = host_target()
+    with _LOCK:
+        machine = binding.Target.from_triple(host.triple).create_target_machine(cpu=host.cpu, features=host.features, jit=True)
+        compiler = binding.create_lljit_compiler(machine)
+        builder = binding.JITLibraryBuilder().add_object_img(data).add_current_process()
+        for symbol in symbols:
+            builder = builder.export_symbol(symbol)
+        name = f"nervure{next(_COUNT)}"
+        try:
+            tracker = builder.link(compiler, name)
+        except RuntimeError as error:
+            compiler.close()
+            raise BackendError(f"an object does not link: {str(error).strip()}") from None
+    return LoadedObject(compiler, tracker, name)

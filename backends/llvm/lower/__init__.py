@@ -1,0 +1,26 @@
+"""From graphs to kernels: one function an op that is no map, entered in one table."""
+
+from __future__ import annotations
+
+from .contract import convolution, dot_general
+from .lowering import Barrier
+from .reduce import MONOIDS, arg_reduction, reduction
+from .scatter import scatter_elements
+from .window import max_pool, window_sum
+
+__all__ = ["BARRIERS", "TAILED"]
+
+BARRIERS: dict[str, Barrier] = {
+    **dict.fromkeys(MONOIDS, reduction),
+    "argmax": arg_reduction,
+    "argmin": arg_reduction,
+    "dot_general": dot_general,
+    "conv": convolution,
+    "max_pool": max_pool,
+    "window_sum": window_sum,
+    "scatter_elements": scatter_elements,
+}
+"""How each op that is no map becomes kernels."""
+
+TAILED = frozenset((*MONOIDS, "dot_general", "conv", "window_sum"))
+"""Ops whose kernel takes the elementwise nodes behind them along."""

@@ -1,0 +1,152 @@
+"""dot_general and conv as one contraction statement: sum over k of a(m, k) * b(k, n), then the tail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....ir.dims import Dim, product
+from ....ir.graph import Node, Value
+from ....ir.ops.common import accumulator
+from ....ir.ops.contract import DotGeneral
+from ....ir.ops.window import Conv
+from ....ir.types import i64
+from .. import kernel_ir as k
+from .lowering import Lowering, Tail
+from .memory import KernelScope
+from .pull import Index, Pull
+
+__all__ = ["convolution", "dot_general"]
+
+ZERO = k.const(0, i64)
+
+
+def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """The second operand's last free axis is n, the unit stride of the result; where it has none, the roles swap."""
+    op = node.op
+    assert isinstance(op, DotGeneral)
+    x, y = node.operands
+    free_x, free_y = op.free_axes(x.type.rank, y.type.rank)
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    batch = [k.LoopDim(k.Var(f"b{i}"), x.type.shape[a]) for i, a in enumerate(op.lhs_batch)]
+    depth = [k.LoopDim(k.Var(f"k{i}"), x.type.shape[a]) for i, a in enumerate(op.lhs_contract)]
+    left = [k.LoopDim(k.Var(f"m{i}"), x.type.shape[a]) for i, a in enumerate(free_x)]
+    right = [k.LoopDim(k.Var(f"n{i}"), y.type.shape[a]) for i, a in enumerate(free_y)]
+    at_x = _place(x.type.rank, (op.lhs_batch, batch), (op.lhs_contract, depth), (free_x, left))
+    at_y = _place(y.type.rank, (op.rhs_batch, batch), (op.rhs_contract, depth), (free_y, right))
+    index = tuple(d.var for d in (*batch, *left, *right))
+    acc = accumulator(x.type.dtype, op.acc)
+    a, b = pull.read(x, at_x).cast(acc), pull.read(y, at_y).cast(acc)
+    if right:
+        rows, column, around = left, right[-1], right[:-1]
+    elif left:
+        rows, column, around = right, left[-1], left[:-1]
+        a, b = b, a
+    else:
+        rows, column, around = [], k.LoopDim(k.Var("n"), 1), []
+    _contract(lowering, scope, pull, node, tails, index, (*batch, *around), rows, column, depth, a, b)
+
+
+def _place(rank: int, *groups: tuple[Sequence[int], Sequence[k.LoopDim]]) -> Index:
+    at: list[k.Expr] = [ZERO] * rank
+    for axes, dims in groups:
+        for axis, dim in zip(axes, dims, strict=True):
+            at[axis] = dim.var
+    return tuple(at)
+
+
+def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """m is the output channel of a group, n the output pixel, k the input channel and the place in the window."""
+    op = node.op
+    assert isinstance(op, Conv)
+    x, w = node.operands
+    result = node.results[0]
+    spatial = len(op.strides)
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    out_channels = result.type.shape[1]
+    assert isinstance(out_channels, int)
+    each = out_channels // op.groups
+    image = k.LoopDim(k.Var("b"), x.type.shape[0])
+    group = k.LoopDim(k.Var("g"), op.groups)
+    row = k.LoopDim(k.Var("m"), each)
+    pixels = result.type.shape[2:]
+    column = k.LoopDim(k.Var("n"), product(pixels))
+    depth = [k.LoopDim(k.Var(f"k{i}"), w.type.shape[i + 1]) for i in range(spatial + 1)]
+    at_pixel = pull.reshaped((column.var,), (column.extent,), pixels)  # type: ignore[arg-type]
+    if spatial > 1:
+        pull.flatten(at_pixel, pixels, column.var)
+    tests: list[k.Expr] = []
+    place: list[k.Expr] = []
+    for i in range(spatial):
+        low, high = op.padding[i]
+        step, dilation = op.strides[i], op.rhs_dilation[i]
+        window = pull.affine(depth[i + 1].var, dilation, 0)
+        corner = pull.affine(at_pixel[i], step, 0)
+        at = corner + window if w.type.shape[i + 1] != 1 else corner
+        source, inside = pull.unpad(at, low, high, op.lhs_dilation[i] - 1, x.type.shape[i + 2])
+        place.append(source)
+        tests += inside
+    many = op.groups > 1
+    in_each = w.type.shape[1]
+    channel = group.var * k.as_index(in_each) + depth[0].var if many else depth[0].var
+    out = group.var * each + row.var if many else row.var
+    acc = accumulator(x.type.dtype, None)
+    a = pull.read(w, (out, *(d.var for d in depth))).cast(acc)
+    b = pull.read(x, (image.var, channel, *place), pull.all_of(tests)).cast(acc)
+    index = (image.var, out, *at_pixel)
+    batch = (image, group) if many else (image,)
+    _contract(lowering, scope, pull, node, tails, index, batch, [row], column, depth, a, b)
+
+
+def _contract(
+    lowering: Lowering,
+    scope: KernelScope,
+    pull: Pull,
+    node: Node,
+    tails: Sequence[Tail],
+    index: Index,
+    batch: Sequence[k.LoopDim],
+    rows: Sequence[k.LoopDim],
+    column: k.LoopDim,
+    depth: Sequence[k.LoopDim],
+    a: k.Expr,
+    b: k.Expr,
+) -> None:
+    """The kernel: the statement with its tail as epilogue."""
+    (tail,) = tails
+    total = k.Var("acc", a.dtype)
+    pull.give(node.results[0], index, total.cast(node.results[0].type.dtype))
+    stored = pull.read(tail.value, index)
+    store = store_at(pull, scope, tail, index, stored)
+    statement = k.Contract(
+        tuple(rows), column, tuple(depth), a, b, total, (store,), tuple(batch), parallel=not batch
+    )
+    lowering.launch(scope, node.op.mnemonic, [statement], node.origins)
+
+
+def store_at(pull: Pull, scope: KernelScope, tail: Tail, index: Index, element: k.Expr) -> k.Store:
+    """The store of a tail, flat over the axes that the index has combined."""
+    shape: tuple[Dim, ...] = tail.value.type.shape
+    for group, (axes, combined) in pull.flat.items():
+        kept = len(index) - len(group)
+        if kept >= 0 and index[kept:] == group and shape[kept:] == axes:
+            buffer = scope.output(tail.memory, (*shape[:kept], product(axes)))
+            return buffer.store((*index[:kept], combined), element)
+    return scope.output(tail.memory, shape).store(index, element)
+
+
+def operand_is_fixed(value: Value, fixed: frozenset[str]) -> bool:
+    """Whether a value depends on nothing but store entries that do not change while the program runs."""
+    stack, seen = [value], {value}
+    while stack:
+        current = stack.pop()
+        if current.node is None:
+            if current.entry not in fixed:
+                return False
+        else:
+            for operand in current.node.operands:
+                if operand not in seen:
+                    seen.add(operand)
+                    stack.append(operand)
+    return True

@@ -1,0 +1,141 @@
+"""Elementwise ops as kernel expressions: one row an op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ....ir.op import Op
+from ....ir.ops.elementwise import Cast
+from ....ir.types import bool_
+from .. import kernel_ir as k
+
+__all__ = ["ELEMENTWISE", "elementwise"]
+
+Lowering = Callable[[Op, Sequence[k.Expr]], k.Expr]
+
+
+def elementwise(op: Op, arguments: Sequence[k.Expr]) -> k.Expr:
+    """The op on kernel expressions; only for mnemonics in `ELEMENTWISE`."""
+    return ELEMENTWISE[op.mnemonic](op, arguments)
+
+
+def _unary(name: k.UnaryOp) -> Lowering:
+    return lambda op, xs: k.Unary(name, xs[0])
+
+
+def _binary(name: k.BinaryOp) -> Lowering:
+    return lambda op, xs: k.Binary(name, xs[0], xs[1])
+
+
+def _compare(name: k.CompareOp) -> Lowering:
+    return lambda op, xs: k.Compare(name, xs[0], xs[1])
+
+
+def _call(name: k.Function) -> Lowering:
+    return lambda op, xs: k.call(name, *xs)
+
+
+def _sign(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    x = xs[0]
+    one, minus, nought = k.const(1, x.dtype), k.const(-1, x.dtype), k.zero(x.dtype)
+    return k.select(x > nought, one, k.select(x < nought, minus, k.select(x.eq(nought), nought, x)))
+
+
+def _reciprocal(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    return k.const(1, xs[0].dtype) / xs[0]
+
+
+def _rsqrt(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    return k.const(1, xs[0].dtype) / k.Unary("sqrt", xs[0])
+
+
+def _is_finite(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    return k.Unary("abs", xs[0]) < k.Const(float("inf"), xs[0].dtype)
+
+
+def _power(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    """Integers by squaring; a negative exponent leaves 1, -1 or 0."""
+    base, exponent = xs
+    dtype = base.dtype
+    if dtype.is_float:
+        return k.call("pow", base, exponent)
+    one, nought = k.const(1, dtype), k.zero(dtype)
+    result: k.Expr = one
+    power, rest = base, exponent
+    for _ in range(dtype.bits):
+        result = k.select((rest & one).ne(nought), result * power, result)
+        power, rest = power * power, k.Binary("shr", rest, one)
+    if dtype.kind == "uint":
+        return result
+    minus = k.const(-1, dtype)
+    alternating = k.select((exponent & one).ne(nought), minus, one)
+    below = k.select(base.eq(one), one, k.select(base.eq(minus), alternating, nought))
+    return k.select(exponent < nought, below, result)
+
+
+def _cast(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    assert isinstance(op, Cast)
+    return xs[0].cast(op.dtype)
+
+
+def _clamp(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    lo, x, hi = xs
+    return k.minimum(k.maximum(x, lo), hi)
+
+
+def _relu(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    nought = k.zero(xs[0].dtype)
+    return k.select(xs[0] < nought, nought, xs[0])
+
+
+def _not(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    return xs[0].eq(k.const(False, bool_)) if xs[0].dtype == bool_ else k.Unary("not", xs[0])
+
+
+ELEMENTWISE: dict[str, Lowering] = {
+    "neg": _unary("neg"),
+    "abs": _unary("abs"),
+    "sqrt": _unary("sqrt"),
+    "floor": _unary("floor"),
+    "ceil": _unary("ceil"),
+    "round_even": _unary("round_even"),
+    "not": _not,
+    "sign": _sign,
+    "reciprocal": _reciprocal,
+    "rsqrt": _rsqrt,
+    "exp": _call("exp"),
+    "expm1": _call("expm1"),
+    "log": _call("log"),
+    "log1p": _call("log1p"),
+    "sin": _call("sin"),
+    "cos": _call("cos"),
+    "tanh": _call("tanh"),
+    "sigmoid": _call("sigmoid"),
+    "erf": _call("erf"),
+    "is_nan": lambda op, xs: xs[0].ne(xs[0]),
+    "is_finite": _is_finite,
+    "add": _binary("add"),
+    "sub": _binary("sub"),
+    "mul": _binary("mul"),
+    "div": _binary("div"),
+    "rem": _binary("rem"),
+    "min": _binary("min"),
+    "max": _binary("max"),
+    "and": _binary("and"),
+    "or": _binary("or"),
+    "xor": _binary("xor"),
+    "shl": _binary("shl"),
+    "shr": _binary("shr"),
+    "pow": _power,
+    "eq": _compare("eq"),
+    "ne": _compare("ne"),
+    "lt": _compare("lt"),
+    "le": _compare("le"),
+    "gt": _compare("gt"),
+    "ge": _compare("ge"),
+    "select": lambda op, xs: k.select(xs[0], xs[1], xs[2]),
+    "clamp": _clamp,
+    "cast": _cast,
+    "relu": _relu,
+}
+"""What computes one element from the same element of each operand."""

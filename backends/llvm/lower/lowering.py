@@ -1,0 +1,332 @@
+"""From a graph to a list of kernel launches.
+
+Each node becomes a kernel, with four exceptions: constants, iota and broadcasts are pulled into whoever reads them; a
+reshape of something in memory is another view of it; and a `fuse` region becomes as few kernels as its shape allows,
+a contraction or reduction with the elementwise nodes behind it being one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+from ....ir.dims import Dim, product
+from ....ir.errors import UnsupportedError
+from ....ir.graph import Graph, Node, Value
+from ....ir.ops.constant import Constant
+from ....ir.ops.control import Fuse
+from ....ir.origin import Origins
+from .. import kernel_ir as k
+from .elementwise import ELEMENTWISE
+from .memory import KernelScope, Launch, Memory
+from .pull import MAPS, Pull
+
+__all__ = ["Barrier", "Lowering", "Tail", "uses_any"]
+
+VIRTUAL = frozenset(("constant", "iota", "broadcast_in_dim"))
+"""Ops that are cheaper to compute again at each reader than to keep."""
+
+
+class Tail:
+    """What happens to a barrier's result element before it is stored: nothing, or elementwise nodes behind it.
+
+    Args:
+        value:  the value to store
+        memory: where
+    """
+
+    def __init__(self, value: Value, memory: Memory) -> None:
+        self.value = value
+        self.memory = memory
+
+
+Barrier = Callable[["Lowering", Node, Sequence[Tail]], None]
+"""Writes the kernels of a node that is no map, one tail a result (only the first may be another value)."""
+
+
+class Lowering:
+    """The state of lowering one graph.
+
+    Args:
+        barriers: how nodes that are no maps are lowered, by mnemonic
+        tailed:   those of them that take elementwise nodes behind them into their kernel
+        prefix:   begins each kernel's name
+    """
+
+    def __init__(
+        self, barriers: dict[str, Barrier], tailed: frozenset[str], prefix: str, entries: dict[str, Memory]
+    ) -> None:
+        self.barriers = barriers
+        self.tailed = tailed
+        self.prefix = prefix
+        self.entries = entries
+        self.launches: list[Launch] = []
+        self.memory: dict[Value, Memory] = {}
+        self.alias: dict[Value, Value] = {}
+        self.wanted: dict[Value, Memory] = {}
+        self.uses: dict[Value, int] = {}
+        self.constants: dict[str, Memory] = {}
+
+    # memory
+    def resolve(self, value: Value) -> Value:
+        """The value that stands for a region's input or a fused node's result."""
+        while value in self.alias:
+            value = self.alias[value]
+        return value
+
+    def memory_of(self, value: Value) -> Memory | None:
+        """A value's memory, or None where it is pulled."""
+        value = self.resolve(value)
+        if value.entry is not None:
+            return self.entries[value.entry]
+        found = self.memory.get(value)
+        if found is None and value.node is not None:
+            op = value.node.op
+            if isinstance(op, Constant) and op.value.array.size != 1:
+                literal = op.value
+                found = self.constants.get(literal.digest)
+                if found is None:
+                    found = Memory(
+                        "constant",
+                        literal.type.dtype,
+                        literal.array.size,
+                        name=literal.digest,
+                        data=literal.array,
+                    )
+                    self.constants[literal.digest] = found
+                self.memory[value] = found
+            elif op.mnemonic == "reshape":
+                found = self.memory_of(value.node.operands[0])
+                if found is not None:
+                    self.memory[value] = found
+        return found
+
+    def new_memory(self, value: Value) -> Memory:
+        """The memory that a value is to be computed into: the caller's output, or a piece of the arena."""
+        found = self.wanted.get(value)
+        return found if found is not None else Memory("arena", value.type.dtype, value.type.size)
+
+    def pull(self, scope: KernelScope) -> Pull:
+        """A reader of values for one kernel."""
+
+        def buffer(value: Value, shape: Sequence[Dim]) -> k.Buffer | None:
+            memory = self.memory_of(value)
+            return None if memory is None else scope.view(memory, shape)
+
+        return Pull(self.resolve, buffer)
+
+    def launch(self, scope: KernelScope, kind: str, body: Sequence[k.Stmt], origins: Origins) -> None:
+        """Add the kernel that a scope and a body make."""
+        name = f"{self.prefix}{len(self.launches)}_{kind}"
+        self.launches.append(scope.launch(name, body, ", ".join(f"{o.file}:{o.line}" for o in origins)))
+
+    # graphs
+    def lower(self, graph: Graph) -> None:
+        """Add the launches of every node; see `outputs` for what follows."""
+        self.count_uses(graph)
+        for node in graph.nodes:
+            if isinstance(node.op, Fuse):
+                self.fused(node)
+            elif node.op.mnemonic not in VIRTUAL:
+                self.node(node)
+
+    def count_uses(self, graph: Graph) -> None:
+        for value, users in graph.uses().items():
+            self.uses[value] = len(users)
+
+    def node(self, node: Node) -> None:
+        """A node of its own: its kernel, or nothing for a reshape of something in memory."""
+        for result in node.results:
+            self.materialise(result)
+
+    def fused(self, node: Node) -> None:
+        """A region: its inputs stand for the operands, its outputs are what must get memory."""
+        (body,) = node.regions
+        self.count_uses(body)
+        for inner, outer in zip(body.inputs, node.operands, strict=True):
+            self.alias[inner] = outer
+        for result, output in zip(node.results, body.outputs, strict=True):
+            if result in self.wanted:
+                self.wanted[output] = self.wanted[result]
+            self.materialise(output)
+            memory = self.memory_of(output)
+            assert memory is not None
+            self.memory[result] = memory
+        for inner in (*body.inputs, *(r for n in body.nodes for r in n.results)):
+            self.alias.pop(inner, None)
+            self.memory.pop(inner, None)
+            self.wanted.pop(inner, None)
+
+    def materialise(self, value: Value) -> None:
+        """Give a value memory, by a kernel that computes it, after the kernels of what it needs."""
+        stack = [value]
+        while stack:
+            current = self.resolve(stack[-1])
+            if self.memory_of(current) is not None:
+                stack.pop()
+                continue
+            node = current.node
+            assert node is not None, f"{current!r} has no memory"
+            root = self.tail_root(current)
+            base = node if root is None else root
+            missing = self.missing(current, root)
+            if missing:
+                stack += missing
+                continue
+            stack.pop()
+            if root is None and node.op.mnemonic in MAPS:
+                self.map_kernel(current)
+            else:
+                self.barrier(base, current)
+
+    def missing(self, value: Value, root: Node | None) -> list[Value]:
+        """The barrier results without memory that a kernel for the value would read."""
+        found: dict[Value, None] = {}
+        seen: set[Value] = set()
+        assert value.node is not None
+        barrier = root if root is not None else None if value.node.op.mnemonic in MAPS else value.node
+        stack = list(barrier.operands) if barrier is not None else []
+        if value.node is not barrier:
+            stack.append(value)
+        while stack:
+            current = self.resolve(stack.pop())
+            if current in seen or self.memory_of(current) is not None:
+                continue
+            seen.add(current)
+            node = current.node
+            assert node is not None, f"{current!r} has no memory"
+            if node is barrier:
+                continue
+            if node.op.mnemonic in MAPS:
+                stack += node.operands
+            else:
+                found[current] = None
+        return list(found)
+
+    def tail_root(self, value: Value) -> Node | None:
+        """The contraction or reduction whose kernel can compute the value as its tail, or None.
+
+        The path from it to the value is elementwise and keeps the index; nothing else reads what lies on the path.
+        """
+        roots: dict[Node, None] = {}
+        inner_uses: dict[Value, int] = {}
+        stack, seen = [value], {value}
+        while stack:
+            current = stack.pop()
+            node = current.node
+            if node is None or self.memory_of(current) is not None:
+                continue
+            if node.op.mnemonic in MAPS:
+                follow = node.op.mnemonic in ELEMENTWISE
+                for operand in map(self.resolve, node.operands):
+                    if not follow:
+                        if self.has_barrier(operand):
+                            return None
+                        continue
+                    inner_uses[operand] = inner_uses.get(operand, 0) + 1
+                    if operand not in seen:
+                        seen.add(operand)
+                        stack.append(operand)
+            else:
+                if len(node.results) != 1 or node.op.mnemonic not in self.tailed or current is value:
+                    return None
+                roots[node] = None
+        if len(roots) != 1:
+            return None
+        (root,) = roots
+        result = root.results[0]
+        alone = self.uses.get(result, 0) == inner_uses.get(result, 0)
+        return root if alone and result.type.shape == value.type.shape else None
+
+    def has_barrier(self, value: Value) -> bool:
+        """Whether pulling the value would meet a barrier that has no memory yet."""
+        stack, seen = [value], {value}
+        while stack:
+            current = self.resolve(stack.pop())
+            if current.node is None or self.memory_of(current) is not None:
+                continue
+            if current.node.op.mnemonic not in MAPS:
+                return True
+            for operand in current.node.operands:
+                if operand not in seen:
+                    seen.add(operand)
+                    stack.append(operand)
+        return False
+
+    def barrier(self, node: Node, value: Value) -> None:
+        """The kernels of a barrier node; `value` is its result or the end of its tail."""
+        lowering = self.barriers.get(node.op.mnemonic)
+        if lowering is None:
+            raise UnsupportedError(
+                f"llvm: no kernel for {node.op.mnemonic}", where=[str(o) for o in node.origins]
+            )
+        targets = [value] if value.node is not node else list(node.results)
+        tails = [Tail(target, self.new_memory(target)) for target in targets]
+        lowering(self, node, tails)
+        for tail in tails:
+            self.memory[tail.value] = tail.memory
+
+    # maps
+    def map_kernel(self, value: Value, memory: Memory | None = None, source: Value | None = None) -> None:
+        """Compute a map elementwise into its memory; or copy `source` into given memory."""
+        target = self.new_memory(value) if memory is None else memory
+        read = value if source is None else source
+        shape = value.type.shape
+        for kept in range(len(shape) + 1):
+            scope = KernelScope()
+            pull = self.pull(scope)
+            loops = Loops(pull, shape, kept)
+            element = pull.read(read, loops.index)
+            if kept >= len(shape) - 1 or not uses_any(element, loops.parts):
+                break
+        store = loops.store(scope, target, element)
+        origins = value.node.origins if value.node is not None else ()
+        self.launch(scope, "map", loops.around([store]), origins)
+        if memory is None:
+            self.memory[value] = target
+
+
+def uses_any(element: k.Expr, parts: set[k.Expr]) -> bool:
+    """Whether an expression is made from one of the parts."""
+    stack: list[object] = [element]
+    seen: set[k.Expr] = set()
+    while stack:
+        current = stack.pop()
+        if isinstance(current, tuple):
+            stack += current  # type: ignore[arg-type]
+        elif isinstance(current, k.Expr) and current not in seen:
+            if current in parts:
+                return True
+            seen.add(current)
+            stack += [getattr(current, f.name) for f in fields(current)]  # type: ignore[arg-type]
+    return False
+
+
+class Loops:
+    """Loops over a shape: the first `kept` axes each, the rest as one, so that the innermost is long and of unit stride."""
+
+    def __init__(self, pull: Pull, shape: Sequence[Dim], kept: int) -> None:
+        dims = list(shape[:kept])
+        rest = tuple(shape[kept:])
+        if rest:
+            dims.append(product(rest))
+        self.vars = [k.Var(f"i{axis}") for axis in range(len(dims))]
+        self.extents = dims
+        if len(rest) > 1:
+            split = pull.reshaped((self.vars[-1],), (dims[-1],), rest)
+            self.index: tuple[k.Expr, ...] = (*self.vars[:-1], *split)
+            self.parts = set(split) - {self.vars[-1]}
+            pull.flatten(split, rest, self.vars[-1])
+        else:
+            self.index = tuple(self.vars)
+            self.parts = set[k.Expr]()
+
+    def store(self, scope: KernelScope, memory: Memory, element: k.Expr) -> k.Store:
+        return scope.output(memory, self.extents).store(tuple(self.vars), element)
+
+    def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
+        """The body inside the loops, the innermost a vector loop."""
+        statements = list(body)
+        for depth, (var, extent) in enumerate(reversed(list(zip(self.vars, self.extents, strict=True)))):
+            statements = [k.For(var, extent, tuple(statements), "vector" if depth == 0 else "serial")]
+        return statements

@@ -1,0 +1,110 @@
+"""Reductions: loops over what stays, a `reduce` over what vanishes, then the tail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....ir.dims import Dim, product
+from ....ir.graph import Node
+from ....ir.ops.reduce import Accumulation, ArgReduce, Reduction
+from ....ir.types import i64
+from .. import kernel_ir as k
+from .lowering import Lowering, Tail, uses_any
+from .memory import KernelScope
+from .pull import Pull
+
+__all__ = ["arg_reduction", "reduction"]
+
+MONOIDS: dict[str, str] = {
+    "reduce_sum": "add",
+    "reduce_prod": "mul",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "reduce_any": "or",
+    "reduce_all": "and",
+}
+
+
+def reduction(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """One of the six reductions, with its tail."""
+    op = node.op
+    assert isinstance(op, Reduction)
+    (tail,) = tails
+    x, dtype = node.operands[0], node.results[0].type.dtype
+    acc = op.accumulator(dtype) if isinstance(op, Accumulation) else dtype
+    for merged in (True, False):
+        scope = KernelScope()
+        pull = lowering.pull(scope)
+        space = Space(pull, x.type.shape, op.axes, merged)
+        element = pull.read(x, space.index)
+        if not merged or not uses_any(element, space.parts):
+            break
+    result = k.Var("r", acc)
+    name = MONOIDS[op.mnemonic]
+    reduce = k.Reduce((result,), k.monoid(name, acc), space.dims, (element.cast(acc),))  # type: ignore[arg-type]
+    pull.give(node.results[0], space.kept, result.cast(dtype))
+    stored = pull.read(tail.value, space.kept)
+    store = scope.output(tail.memory, tail.value.type.shape).store(space.kept, stored)
+    lowering.launch(scope, op.mnemonic, space.around([reduce, store]), node.origins)
+
+
+def arg_reduction(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """The position of an extreme."""
+    op = node.op
+    assert isinstance(op, ArgReduce)
+    (tail,) = tails
+    x = node.operands[0]
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    space = Space(pull, x.type.shape, (op.axis,), merged=False)
+    element = pull.read(x, space.index)
+    best, where = k.Var("best", element.dtype), k.Var("where", i64)
+    monoid = k.argmax(element.dtype) if op.mnemonic == "argmax" else k.argmin(element.dtype)
+    reduce = k.Reduce((best, where), monoid, space.dims, (element, space.dims[0].var))
+    store = scope.output(tail.memory, tail.value.type.shape).store(space.kept, where)
+    lowering.launch(scope, op.mnemonic, space.around([reduce, store]), node.origins)
+
+
+class Space:
+    """The loops of a reduction: a variable for each kept axis, and reduced dims.
+
+    Args:
+        merged: whether neighbouring reduced axes at the end count as one dim, which is then long and of unit stride
+    """
+
+    def __init__(self, pull: Pull, shape: Sequence[Dim], axes: Sequence[int], merged: bool) -> None:
+        self.shape = tuple(shape)
+        self.axes = tuple(axes)
+        self.vectorise = bool(shape) and len(shape) - 1 not in axes
+        index: list[k.Expr] = [k.Var(f"{'r' if a in axes else 'i'}{a}") for a in range(len(shape))]
+        self.parts: set[k.Expr] = set()
+        last = len(shape)
+        while last - 1 in axes:
+            last -= 1
+        tail = list(range(last, len(shape)))
+        dims = [k.LoopDim(_var(index[a]), shape[a]) for a in axes if a < last or not merged or len(tail) < 2]
+        if merged and len(tail) > 1:
+            combined = k.Var("r")
+            extents = tuple(shape[a] for a in tail)
+            split = pull.reshaped((combined,), (product(extents),), extents)
+            index[last:] = split
+            self.parts = set(split) - {combined}
+            pull.flatten(split, extents, combined)
+            dims.append(k.LoopDim(combined, product(extents)))
+        self.dims = tuple(dims)
+        self.index = tuple(index)
+        self.kept = tuple(i for a, i in enumerate(index) if a not in self.axes)
+
+    def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
+        """The body inside loops over the kept axes; the last is a vector loop where x's last axis is kept."""
+        statements = list(body)
+        kept = [a for a in range(len(self.shape)) if a not in self.axes]
+        for axis in reversed(kept):
+            kind = "vector" if self.vectorise and axis == kept[-1] else "serial"
+            statements = [k.For(_var(self.index[axis]), self.shape[axis], tuple(statements), kind)]
+        return statements
+
+
+def _var(index: k.Expr) -> k.Var:
+    assert isinstance(index, k.Var)
+    return index

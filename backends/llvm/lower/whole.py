@@ -1,0 +1,122 @@
+"""A whole program: the launches of `prepare` and of the main graph, results and updates put where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ....ir.graph import Graph, Value
+from ....ir.program import Program
+from . import BARRIERS, TAILED
+from .lowering import Lowering
+from .memory import Launch, Memory
+
+__all__ = ["Lowered", "lower_program"]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program as kernel launches.
+
+    Attributes:
+        prepare, run: launches in order
+        inputs, outputs: the memory of each
+        entries:   store entries by name
+        constants: data that the code reads, by digest
+    """
+
+    prepare: tuple[Launch, ...]
+    run: tuple[Launch, ...]
+    inputs: tuple[Memory, ...]
+    outputs: tuple[Memory, ...]
+    entries: Mapping[str, Memory]
+    constants: tuple[Memory, ...]
+
+
+def lower_program(program: Program) -> Lowered:
+    """Lower the main graph, and `prepare` where there is one.
+
+    Raises:
+        UnsupportedError: an op has no kernel; legalize should have found it
+    """
+    entries = {e.name: Memory("store", e.type.dtype, e.type.size, name=e.name) for e in program.store.values()}
+    graph = program.main
+    inputs = tuple(Memory("input", v.type.dtype, v.type.size, index=k) for k, v in enumerate(graph.inputs))
+    outputs = tuple(Memory("output", v.type.dtype, v.type.size, index=k) for k, v in enumerate(graph.outputs))
+    run = _lower(graph, entries, inputs, outputs, "k")
+    prepare = None if program.prepare is None else _lower(program.prepare, entries, (), (), "p")
+    constants: dict[str, Memory] = dict(run.constants)
+    launches = _in_place(run.launches, graph, run)
+    if prepare is None:
+        return Lowered((), launches, inputs, outputs, entries, tuple(constants.values()))
+    shared = {m: constants.setdefault(m.name, m) for m in prepare.constants.values()}
+    before = tuple(_exchange(launch, shared) for launch in prepare.launches)
+    return Lowered(before, launches, inputs, outputs, entries, tuple(constants.values()))
+
+
+def _lower(
+    graph: Graph, entries: dict[str, Memory], inputs: tuple[Memory, ...], outputs: tuple[Memory, ...], prefix: str
+) -> Lowering:
+    """Kernels of the nodes, then copies: to outputs that could not be computed in place, and to updated entries."""
+    lowering = Lowering(BARRIERS, TAILED, prefix, entries)
+    lowering.memory.update(zip(graph.inputs, inputs, strict=True))
+    updated = {v for _, v in graph.updates}
+    for value, memory in zip(graph.outputs, outputs, strict=True):
+        own = value.node is not None and value.node.op.mnemonic not in ("reshape", "constant")
+        if own and value not in updated:
+            lowering.wanted.setdefault(value, memory)
+    lowering.lower(graph)
+    for value, memory in zip(graph.outputs, outputs, strict=True):
+        if lowering.memory_of(value) is not memory:
+            lowering.map_kernel(value, memory, source=value)
+    # every update is computed before the first entry is written: another update may read the old content
+    for name, value in graph.updates:
+        if lowering.memory_of(value) is None or _is_entry(value, graph, name):
+            _temporary(lowering, value)
+    for name, value in graph.updates:
+        lowering.map_kernel(value, entries[name], source=value)
+    return lowering
+
+
+def _is_entry(value: Value, graph: Graph, name: str) -> bool:
+    """Whether an update is the content of another entry that is itself updated."""
+    return value.entry is not None and value.entry != name and any(n == value.entry for n, _ in graph.updates)
+
+
+def _temporary(lowering: Lowering, value: Value) -> None:
+    memory = Memory("arena", value.type.dtype, value.type.size)
+    lowering.map_kernel(value, memory, source=value)
+    lowering.memory[value] = memory
+
+
+def _exchange(launch: Launch, other: Mapping[Memory, Memory]) -> Launch:
+    return Launch(
+        launch.kernel,
+        tuple(other.get(m, m) for m in launch.arguments),
+        tuple(other.get(m, m) for m in launch.writes),
+    )
+
+
+def _in_place(launches: list[Launch], graph: Graph, lowering: Lowering) -> tuple[Launch, ...]:
+    """Let the kernel of an update write to the entry itself where nothing reads the old content after it.
+
+    The kernel's own reads of the entry are of the element it writes: the kernel is a map over all elements as one
+    dimension, or it does not read the entry.
+    """
+    kept = list(launches)
+    for name, value in graph.updates:
+        entry, source = lowering.entries[name], lowering.memory_of(value)
+        copies = [i for i, launch in enumerate(kept) if launch.writes == (entry,)]
+        writers = [i for i, launch in enumerate(kept) if source in launch.writes]
+        if source is None or source.kind != "arena" or len(copies) != 1 or len(writers) != 1:
+            continue
+        (copy,), (writer,) = copies, writers
+        later = any(entry in launch.arguments for launch in kept[writer + 1 : copy])
+        own = kept[writer]
+        flat = all(len(b.shape) <= 1 for b, m in zip(own.kernel.buffers, own.arguments, strict=True) if m is entry)
+        if later or (entry in own.arguments and not (flat and own.kernel.name.endswith("_map"))):
+            continue
+        kept[:copy] = [_exchange(launch, {source: entry}) for launch in kept[:copy]]
+        kept[copy + 1 :] = [_exchange(launch, {source: entry}) for launch in kept[copy + 1 :]]
+        del kept[copy]
+    return tuple(kept)

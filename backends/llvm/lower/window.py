@@ -1,0 +1,111 @@
+"""Pools and window sums: loops over the result, the places of the window written out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product as places
+
+from ....ir.graph import Node, Value
+from ....ir.ops.common import accumulator
+from ....ir.ops.window import MaxPool, WindowSum
+from ....ir.types import i64
+from .. import kernel_ir as k
+from .lowering import Lowering, Tail
+from .memory import KernelScope
+from .pull import Index, Pull
+
+__all__ = ["max_pool", "window_sum"]
+
+
+class Window:
+    """The loops over a result [N, C, spatial...] and the element of x at each place of the window."""
+
+    def __init__(
+        self, pull: Pull, x: Value, result: Value, op: MaxPool | WindowSum, base: Sequence[int]
+    ) -> None:
+        self.pull, self.x, self.op, self.base = pull, x, op, tuple(base)
+        self.vars = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
+        self.shape = result.type.shape
+
+    def element(self, offset: Sequence[int]) -> tuple[k.Expr, Index, k.Expr | None]:
+        """The element at a place of the window, its index in x, and whether it lies inside x."""
+        at: list[k.Expr] = list(self.vars[:2])
+        tests: list[k.Expr] = []
+        for i, place in enumerate(offset):
+            low, high = self.op.padding[i]
+            corner = self.pull.affine(self.vars[i + 2], self.op.strides[i], place * self.op.dilation[i])
+            source, inside = self.pull.unpad(corner, low, high, self.base[i] - 1, self.x.type.shape[i + 2])
+            at.append(source)
+            tests += inside
+        index = tuple(at)
+        test = self.pull.all_of(tests)
+        return self.pull.read(self.x, index, test), index, test
+
+    def offsets(self) -> list[tuple[int, ...]]:
+        """The places of the window, row-major."""
+        return list(places(*(range(size) for size in self.op.window)))
+
+    def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
+        statements = list(body)
+        for axis in reversed(range(len(self.vars))):
+            kind = "vector" if axis == len(self.vars) - 1 else "serial"
+            statements = [k.For(self.vars[axis], self.shape[axis], tuple(statements), kind)]
+        return statements
+
+
+def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """The first of the largest; NaN above all. The index is flat over x."""
+    op, x = node.op, node.operands[0]
+    assert isinstance(op, MaxPool)
+    values, indices = node.results
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    window = Window(pull, x, values, op, (1,) * len(op.window))
+    best: k.Expr = k.zero(x.type.dtype)
+    where: k.Expr = k.const(-1, i64)
+    padded = any(any(p) for p in op.padding)
+    for count, offset in enumerate(window.offsets()):
+        element, index, inside = window.element(offset)
+        flat: k.Expr = index[0]
+        for i, d in zip(index[1:], x.type.shape[1:], strict=True):
+            flat = flat * k.as_index(d) + i
+        if count == 0 and not padded:
+            best, where = element, flat
+            continue
+        wins = element > best
+        if element.dtype.is_float:
+            wins = wins | (element.ne(element) & best.eq(best))
+        if padded:
+            wins = wins | (where < 0)
+            if inside is not None:
+                wins = wins & inside
+        best, where = k.select(wins, element, best), k.select(wins, flat, where)
+    by_value = {tail.value: tail.memory for tail in tails}
+    stores: list[k.Stmt] = []
+    for value, element in ((values, best), (indices, where)):
+        if lowering.uses.get(value, 0) or value in lowering.wanted:
+            stores.append(scope.output(by_value[value], value.type.shape).store(window.vars, element))
+    lowering.launch(scope, op.mnemonic, window.around(stores), node.origins)
+
+
+def window_sum(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """The sum over the window in row-major order; what lies outside counts as 0."""
+    op, x = node.op, node.operands[0]
+    assert isinstance(op, WindowSum)
+    (tail,) = tails
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    window = Window(pull, x, node.results[0], op, op.base_dilation)
+    acc = accumulator(x.type.dtype, None)
+    total: k.Expr | None = None
+    for offset in window.offsets():
+        element, _, inside = window.element(offset)
+        wide = element.cast(acc)
+        if inside is not None:
+            wide = k.select(inside, wide, k.zero(acc))
+        total = wide if total is None else total + wide
+    assert total is not None
+    pull.give(node.results[0], window.vars, total.cast(x.type.dtype))
+    stored = pull.read(tail.value, window.vars)
+    store = scope.output(tail.memory, tail.value.type.shape).store(window.vars, stored)
+    lowering.launch(scope, op.mnemonic, window.around([store]), node.origins)

@@ -1,0 +1,156 @@
+"""Functions of f32 as polynomials, written once as kernel expressions, so that scalars and vectors have equal bits.
+
+What is not here (f64, sin, cos, pow, atan2) calls C's library lane by lane.
+"""
+
+from __future__ import annotations
+
+from ...ir.types import f32, i32
+from .kernel_ir import Binary, Bits, Call, Const, Expr, Fma, Select, Unary
+
+__all__ = ["expand"]
+
+_LN2_HIGH, _LN2_LOW, _LOG2E = 0.693359375, -2.12194440e-4, 1.44269504088896341
+_SHIFTER = 12582912.0  # 1.5 * 2**23: a sum with it has the nearest integer in its low bits
+_SHIFTER_BITS = 0x4B400000
+
+
+def _f(value: float) -> Const:
+    return Const(value, f32)
+
+
+def _i(value: int) -> Const:
+    return Const(value, i32)
+
+
+def _poly(x: Expr, *coefficients: float) -> Expr:
+    """Horner, the highest power first."""
+    result: Expr = _f(coefficients[0])
+    for c in coefficients[1:]:
+        result = Fma(result, x, _f(c))
+    return result
+
+
+def _shift(op: str, x: Expr, n: int) -> Expr:
+    return Binary("shl" if op == "shl" else "shr", x, _i(n))
+
+
+def _power_of_two(n: Expr) -> Expr:
+    """2**n for -126 <= n <= 127."""
+    return Bits(_shift("shl", n + 127, 23), f32)
+
+
+def _clamp(x: Expr, low: float, high: float) -> Expr:
+    """x within bounds; NaN stays."""
+    x = Select(x > high, _f(high), x)
+    return Select(x < low, _f(low), x)
+
+
+def _copy_sign(x: Expr, sign: Expr) -> Expr:
+    high = Binary("and", Bits(sign, i32), _i(-(1 << 31)))
+    return Bits(Binary("or", Bits(x, i32), high), f32)
+
+
+def _abs(x: Expr) -> Expr:
+    return Unary("abs", x)
+
+
+def _reduce(x: Expr) -> tuple[Expr, Expr]:
+    """n and r with x = n log 2 + r, |r| <= log(2) / 2."""
+    shifted = Fma(x, _f(_LOG2E), _f(_SHIFTER))
+    whole = shifted - _f(_SHIFTER)
+    r = Fma(whole, _f(-_LN2_LOW), Fma(whole, _f(-_LN2_HIGH), x))
+    return Bits(shifted, i32) - _SHIFTER_BITS, r
+
+
+def _exp_poly(r: Expr) -> Expr:
+    """(exp(r) - 1 - r) / r**2; coefficients of Cephes expf."""
+    return _poly(r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+
+
+def exp(x: Expr) -> Expr:
+    """e**x with infinities, NaN and denormal results."""
+    n, r = _reduce(_clamp(x, -105.0, 89.0))
+    value = Fma(_exp_poly(r), r * r, r) + 1.0
+    half = _shift("shr", n, 1)
+    return value * _power_of_two(half) * _power_of_two(n - half)
+
+
+def expm1(x: Expr) -> Expr:
+    """e**x - 1, exact near 0."""
+    n, r = _reduce(_clamp(x, -40.0, 89.0))
+    p = Fma(_exp_poly(r), r * r, r)
+    scale = _power_of_two(n - 1)
+    value = Fma(scale, p, scale - 0.5) * 2.0
+    return Select(_abs(x) < 2.0**-25, x, value)
+
+
+def log(x: Expr) -> Expr:
+    """The natural logarithm; NaN below 0, -inf at 0; coefficients of Cephes logf."""
+    tiny = x < 2.0**-126
+    bits = Bits(Select(tiny, x * 2.0**23, x), i32)
+    n = _shift("shr", bits - 0x3F3504F3, 23)
+    f = Bits(bits - _shift("shl", n, 23), f32) - 1.0
+    e = Select(tiny, n - 23, n).cast(f32)
+    z = f * f
+    y = _poly(f, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+              -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
+    y = Fma(e, _f(_LN2_LOW), y * f * z)
+    value = Fma(e, _f(_LN2_HIGH), f + Fma(z, _f(-0.5), y))
+    inf = _f(float("inf"))
+    value = Select(x < inf, value, x)  # inf and NaN
+    value = Select(x < 0.0, _f(float("nan")), value)
+    return Select(x.eq(0.0), _f(float("-inf")), value)
+
+
+def log1p(x: Expr) -> Expr:
+    """log(1 + x), exact near 0: log(u) + (x - (u - 1)) / u with u = 1 + x rounded."""
+    u = x + 1.0
+    usual = Binary("and", u > 0.0, u < float("inf"))
+    rest = Select(usual, (x - (u - 1.0)) / u, _f(0.0))
+    return Select(_abs(x) < 2.0**-24, x, log(u) + rest)
+
+
+def tanh(x: Expr) -> Expr:
+    """Odd polynomial below 0.625, else 1 - 2 / (e**2|x| + 1); coefficients of Cephes tanhf."""
+    z = x * x
+    p = _poly(z, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+    near = Fma(p * z, x, x)
+    a = _abs(x)
+    far = _f(1.0) - _f(2.0) / (exp(a + a) + 1.0)
+    return Select(a < 0.625, near, _copy_sign(far, x))
+
+
+def sigmoid(x: Expr) -> Expr:
+    """1 / (1 + e**-x), with denormal results on the left."""
+    t = exp(-_abs(x))
+    s = _f(1.0) / (t + 1.0)
+    return Select(x < 0.0, t * s, s)
+
+
+def erf(x: Expr) -> Expr:
+    """Odd polynomial below 0.927734375, else 1 - e**p(|x|)."""
+    t, s = _abs(x), x * x
+    far = Fma(_poly(t, -1.72853470e-5, 3.83197126e-4), s, _poly(t, -3.88396438e-3, 2.42546219e-2))
+    for c in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
+        far = Fma(far, t, _f(c))
+    far = _copy_sign(_f(1.0) - exp(Fma(far, t, -t)), x)
+    near = _poly(s, -5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1)
+    return Select(t > 0.927734375, far, Fma(near, x, x))
+
+
+_TABLE = {"exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh, "sigmoid": sigmoid, "erf": erf}
+
+
+def expand(e: Call) -> Expr | None:
+    """The call as an expression of arithmetic; None where C's library does it."""
+    x = e.args[0]
+    if x.dtype == f32 and e.function in _TABLE:
+        return _TABLE[e.function](x)
+    if e.function == "sigmoid":
+        t = Call("exp", (-_abs(x),))
+        s = Const(1.0, x.dtype) / (t + 1.0)
+        return Select(x < 0.0, t * s, s)
+    return None
+
+

@@ -1,0 +1,132 @@
+"""Visits what a kernel is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ...ir.dims import Dim, free_symbols
+from ...ir.dims import Expr as DimExpr
+from .kernel_ir import (
+    Binary,
+    Bits,
+    Buffer,
+    Call,
+    Cast,
+    Compare,
+    Contract,
+    Expr,
+    Fma,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    Load,
+    Packed,
+    Reduce,
+    Select,
+    Size,
+    Stmt,
+    Store,
+    Tile,
+    Unary,
+)
+
+__all__ = ["all_exprs", "expr_children", "kernel_symbols", "stmt_roots", "stmts", "stored_buffers"]
+
+
+def expr_children(e: Expr) -> tuple[Expr, ...]:
+    """The operands of an expression."""
+    match e:
+        case Load():
+            return (*e.index, *(x for x in (e.inside, e.otherwise) if x is not None))
+        case Unary() | Cast() | Bits():
+            return (e.x,)
+        case Binary() | Compare():
+            return (e.a, e.b)
+        case Select():
+            return (e.cond, e.a, e.b)
+        case Fma():
+            return (e.a, e.b, e.c)
+        case Call():
+            return e.args
+        case _:
+            return ()
+
+
+def stmts(body: Iterable[Stmt]) -> Iterator[Stmt]:
+    """All statements, outer before inner."""
+    for s in body:
+        yield s
+        match s:
+            case For() | Reduce():
+                yield from stmts(s.body)
+            case If():
+                yield from stmts(s.then)
+                yield from stmts(s.otherwise)
+            case Contract():
+                yield from stmts(s.epilogue)
+            case _:
+                pass
+
+
+def _index(x: Index) -> tuple[Expr, ...]:
+    return (x,) if isinstance(x, Expr) else () if isinstance(x, int) else (Size(x),)
+
+
+def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
+    """The expressions that stand in a statement itself, not in its blocks."""
+    match s:
+        case Let():
+            return (s.value,)
+        case Store():
+            return (*s.index, s.value, *(() if s.mask is None else (s.mask,)))
+        case For():
+            return (*_index(s.extent), *(c.init for c in s.carries), *(c.update for c in s.carries))
+        case Reduce():
+            return (*(x for d in s.dims for x in _index(d.extent)), *s.values)
+        case If():
+            return (s.cond,)
+        case Tile():
+            return (s.a, s.a_row, s.a_k, s.b, s.b_k, s.c, s.c_row, s.m, s.k, s.accumulate)
+        case Contract():
+            b = s.b.prefix if isinstance(s.b, Packed) else (s.b,)
+            return (s.a, *b, *(x for d in (*s.batch, *s.m, s.n, *s.k) for x in _index(d.extent)))
+
+
+def all_exprs(body: Iterable[Stmt]) -> Iterator[Expr]:
+    """Every expression below the statements, each once."""
+    seen: set[int] = set()
+    for s in stmts(body):
+        stack = list(stmt_roots(s))
+        while stack:
+            e = stack.pop()
+            if id(e) not in seen:
+                seen.add(id(e))
+                yield e
+                stack.extend(expr_children(e))
+
+
+def stored_buffers(body: Iterable[Stmt]) -> dict[int, Buffer]:
+    """The buffers that statements write, by identity."""
+    found: dict[int, Buffer] = {}
+    for s in stmts(body):
+        if isinstance(s, Store):
+            found[id(s.buffer)] = s.buffer
+        elif isinstance(s, Tile):
+            found[id(s.c.buffer)] = s.c.buffer
+    return found
+
+
+def kernel_symbols(kernel: Kernel) -> tuple[str, ...]:
+    """The names of all symbols that a kernel needs, sorted: its i64 parameters."""
+    dims: list[Dim] = []
+    used: dict[int, Buffer] = {id(b): b for b in (*kernel.buffers, *kernel.scratch)}
+    for e in all_exprs(kernel.body):
+        if isinstance(e, Size):
+            dims.append(e.dim)
+        elif isinstance(e, Load):
+            used.setdefault(id(e.buffer), e.buffer)
+    for b in used.values():
+        dims += (*b.shape, *b.steps)
+    return tuple(sorted({s.name for d in dims if isinstance(d, DimExpr) for s in free_symbols(d)}))
