@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ....ir.graph import Graph, Value
 from ....ir.program import Program
+from .. import kernel_ir as k
+from ..walk import all_exprs, stmts
 from . import BARRIERS, TAILED
 from .lowering import Lowering
 from .memory import Launch, Memory
@@ -100,8 +102,7 @@ def _exchange(launch: Launch, other: Mapping[Memory, Memory]) -> Launch:
 def _in_place(launches: list[Launch], graph: Graph, lowering: Lowering) -> tuple[Launch, ...]:
     """Let the kernel of an update write to the entry itself where nothing reads the old content after it.
 
-    The kernel's own reads of the entry are of the element it writes: the kernel is a map over all elements as one
-    dimension, or it does not read the entry.
+    The kernel's own reads of the entry must be of the very element that it writes.
     """
     kept = list(launches)
     for name, value in graph.updates:
@@ -112,11 +113,20 @@ def _in_place(launches: list[Launch], graph: Graph, lowering: Lowering) -> tuple
             continue
         (copy,), (writer,) = copies, writers
         later = any(entry in launch.arguments for launch in kept[writer + 1 : copy])
-        own = kept[writer]
-        flat = all(len(b.shape) <= 1 for b, m in zip(own.kernel.buffers, own.arguments, strict=True) if m is entry)
-        if later or (entry in own.arguments and not (flat and own.kernel.name.endswith("_map"))):
+        if later or not _reads_what_it_writes(kept[writer], entry, source):
             continue
         kept[:copy] = [_exchange(launch, {source: entry}) for launch in kept[:copy]]
         kept[copy + 1 :] = [_exchange(launch, {source: entry}) for launch in kept[copy + 1 :]]
         del kept[copy]
     return tuple(kept)
+
+
+def _reads_what_it_writes(launch: Launch, entry: Memory, target: Memory) -> bool:
+    """Whether each load of the entry has the index of the kernel's only store to the target."""
+    pairs = list(zip(launch.kernel.buffers, launch.arguments, strict=True))
+    loads = [e for e in all_exprs(launch.kernel.body) if isinstance(e, k.Load)]
+    stores = [s for s in stmts(launch.kernel.body) if isinstance(s, k.Store)]
+    read = [e for e in loads if any(e.buffer is b and m is entry for b, m in pairs)]
+    wrote = [s for s in stores if any(s.buffer is b and m is target for b, m in pairs)]
+    same = all(e.index == s.index and e.buffer.shape == s.buffer.shape for e in read for s in wrote)
+    return not read or (len(wrote) == 1 and same)

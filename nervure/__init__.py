@@ -1,0 +1,75 @@
+"""nervure: a compiler for neural networks.
+
+The public names are imported on first use, so that ``import nervure`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .backends.onnx import export_onnx
+    from .compile import compile
+    from .frontend import nn, optim
+    from .frontend.random import seed
+    from .frontend.scan import scan
+    from .frontend.trace import trace
+    from .gradient import grad, value_and_grad
+    from .ir.errors import NervureError
+    from .ir.program import Program
+    from .ir.text import load, save
+    from .ir.text import parse_program as parse
+    from .training import training_step
+
+_WHERE = {
+    "NervureError": ("ir.errors", "NervureError"),
+    "Program": ("ir.program", "Program"),
+    "compile": ("compile", "compile"),
+    "export_onnx": ("backends.onnx", "export_onnx"),
+    "grad": ("gradient", "grad"),
+    "load": ("ir.text", "load"),
+    "nn": ("frontend.nn", None),
+    "optim": ("frontend.optim", None),
+    "parse": ("ir.text", "parse_program"),
+    "save": ("ir.text", "save"),
+    "scan": ("frontend.scan", "scan"),
+    "seed": ("frontend.random", "seed"),
+    "trace": ("frontend.trace", "trace"),
+    "training_step": ("training", "training_step"),
+    "value_and_grad": ("gradient", "value_and_grad"),
+}
+
+__all__ = [
+    "NervureError",
+    "Program",
+    "compile",
+    "export_onnx",
+    "grad",
+    "load",
+    "nn",
+    "optim",
+    "parse",
+    "save",
+    "scan",
+    "seed",
+    "trace",
+    "training_step",
+    "value_and_grad",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"nervure has no {name}")
+    module, attribute = _WHERE[name]
+    found = import_module(f".{module}", __name__)
+    value = found if attribute is None else getattr(found, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
