@@ -51,9 +51,10 @@ class Scope:
 
 
 class Module:
-    """What the functions of one object share: declarations, helper functions, and the count of lines."""
+    """What the functions of one object share: declarations, helper functions, and whether the target has fma."""
 
-    def __init__(self) -> None:
+    def __init__(self, fma: bool = True) -> None:
+        self.fma = fma
         self.declarations: dict[str, None] = {}
         self.functions: dict[str, str] = {}
 
@@ -101,9 +102,8 @@ def _round32(value: float) -> float:
 class Builder:
     """The text of one function."""
 
-    def __init__(self, module: Module, params: list[V]) -> None:
+    def __init__(self, module: Module) -> None:
         self.module = module
-        self.params = params
         self.scopes = [Scope("entry")]
         self.count = 0
 
@@ -215,7 +215,7 @@ class Builder:
             return a
         if a.number == 0 and a.stride is None:
             return b
-        if self._linear(a) and self._linear(b):
+        if (a.stride is not None or b.stride is not None) and self._linear(a) and self._linear(b):
             stride = (a.stride or 0) + (b.stride or 0)
             base = self.add(_base(a), _base(b))
             return _with_stride(base, stride, max(a.lanes, b.lanes))

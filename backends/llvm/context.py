@@ -7,6 +7,7 @@
         void *prepared;     /* what nv_prepare made of the store: packed weights; nv_plan says how many bytes */
         void *arena;        /* scratch memory of one run */
         void *user;         /* for the owner of parallel_for */
+        void (*trace)(struct nv_context *, int64_t step);   /* called after each top-level step of nv_run; may be null */
     } nv_context;
 
     int32_t nv_run(nv_context *, void *const *inputs, void *const *outputs, const int64_t *dims);
@@ -23,24 +24,10 @@ object allocates nothing and calls nothing but ALLOWED_EXTERNALS (emit.py) and p
 
 from __future__ import annotations
 
-import ctypes
-
-__all__ = ["ALIGNMENT", "ARENA", "PARALLEL_FOR", "PREPARED", "STORE", "USER", "Context"]
+__all__ = ["ALIGNMENT", "ARENA", "PARALLEL_FOR", "PREPARED", "STORE", "TRACE", "USER"]
 
 ALIGNMENT = 64
 """Bytes that arena, prepared and every offset in them are aligned to."""
 
-PARALLEL_FOR, STORE, PREPARED, ARENA, USER = range(5)
-"""Words of the context."""
-
-
-class Context(ctypes.Structure):
-    """nv_context."""
-
-    _fields_ = (
-        ("parallel_for", ctypes.c_void_p),
-        ("store", ctypes.c_void_p),
-        ("prepared", ctypes.c_void_p),
-        ("arena", ctypes.c_void_p),
-        ("user", ctypes.c_void_p),
-    )
+PARALLEL_FOR, STORE, PREPARED, ARENA, USER, TRACE = range(6)
+"""Words of the context; the structure itself is runtime/native.py's."""

@@ -1,4 +1,359 @@
-"""stub"""
-from typing import Any
-def expand_contracts(kernel: Any, target: Any) -> Any:
-    return kernel
+"""Contractions as loops: blocks, packing into scratch memory, calls of the register tile, and the epilogue.
+
+For each point of `batch`, block of mc rows and block of panels: the sums of the block are formed in scratch memory `c`, over
+pieces of k in order, each a tile call; then the epilogue runs over them. An operand that cannot be read where it lies is
+evaluated into scratch memory first, rows of A as [mc][kc], panels of B as [kc][columns].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...ir.dims import Dim, bounds
+from ...ir.types import bool_, f32, f64
+from .affine import flat_strides
+from .kernel_ir import (
+    Buffer,
+    Carry,
+    Const,
+    Contract,
+    Expr,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    Load,
+    LoopDim,
+    Packed,
+    Size,
+    Stmt,
+    Tile,
+    Var,
+    as_index,
+    const,
+    minimum,
+    zero,
+)
+from .schedule import ContractSchedule, choose_schedule
+from .target import Target
+
+__all__ = ["expand_contracts"]
+
+
+def expand_contracts(kernel: Kernel, target: Target) -> Kernel:
+    """The kernel with every contract written as loops and tile calls."""
+    scratch = list(kernel.scratch)
+
+    def block(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
+        found: list[Stmt] = []
+        for s in body:
+            match s:
+                case Contract():
+                    found += _Expansion(s, target, scratch).statements()
+                case For():
+                    found.append(replace(s, body=block(s.body)))
+                case If():
+                    found.append(replace(s, then=block(s.then), otherwise=block(s.otherwise)))
+                case _:
+                    found.append(s)
+        return tuple(found)
+
+    body = block(kernel.body)
+    return replace(kernel, body=body, scratch=tuple(scratch))
+
+
+def known(x: Index) -> int | None:
+    """An extent that is an integer."""
+    if isinstance(x, Const):
+        return int(x.value)
+    return x if isinstance(x, int) else None
+
+
+def times(extents: Sequence[Index]) -> Index:
+    """The product of extents."""
+    dims: Dim = 1
+    rest: list[Expr] = []
+    for x in extents:
+        if isinstance(x, Size):
+            dims = dims * x.dim
+        elif isinstance(x, Expr):
+            rest.append(x)
+        else:
+            dims = dims * x
+    result: Index = dims
+    for e in rest:
+        result = e if isinstance(result, int) and result == 1 else as_index(result) * e
+    return result
+
+
+def decompose(flat: Expr, dims: Sequence[LoopDim]) -> list[Stmt]:
+    """Bindings of the dims' vars for a flat, row-major index."""
+    found: list[Stmt] = []
+    for dim in reversed(dims[1:]):
+        extent = as_index(dim.extent)
+        found.append(Let(dim.var, flat % extent))
+        flat = flat // extent
+    if dims:
+        found.append(Let(dims[0].var, flat))
+    return found
+
+
+def _may_be_empty(x: Index) -> bool:
+    value = known(x)
+    if value is not None:
+        return value <= 0
+    return isinstance(x, Expr) or bounds(x)[0] <= 0
+
+
+def ceil_div(x: Index, step: int) -> Expr:
+    value = known(x)
+    return as_index(-(-value // step)) if value is not None else (as_index(x) + (step - 1)) // step
+
+
+def rest_of(x: Index, start: Expr, step: int) -> Expr:
+    """min(step, x - start)."""
+    value = known(x)
+    if value is not None and value % step == 0:
+        return as_index(step)
+    if value is not None and value < step:
+        return as_index(value)
+    return minimum(as_index(x) - start, step)
+
+
+@dataclass
+class _Place:
+    """How an operand is read: strides in elements where in place, else None."""
+
+    row: Dim | None = None
+    k: Dim | None = None
+
+    @property
+    def direct(self) -> bool:
+        return self.row is not None and self.k is not None
+
+
+class _Expansion:
+    def __init__(self, c: Contract, target: Target, scratch: list[Buffer]) -> None:
+        self.c, self.target, self.scratch = c, target, scratch
+        self.dtype = c.acc.dtype
+        self.m, self.k, self.n = times([d.extent for d in c.m]), times([d.extent for d in c.k]), c.n.extent
+
+    def statements(self) -> list[Stmt]:
+        if self.dtype not in (f32, f64):
+            return self._plain()
+        self._choose()
+        zeros: list[Stmt] = []
+        if self.b_scratch is not None and known(self.n) is None:
+            i, j = Var("i"), Var("j")
+            fill = For(j, self.s.columns, (self.b_scratch.store((i, j), zero(self.dtype)),), "vector")
+            zeros = [For(i, self.b_scratch.shape[0], (fill,))]
+        body = self._block()
+        mi, ni = LoopDim(self.mi, ceil_div(self.m, self.s.mc)), LoopDim(self.ni, ceil_div(self.n, self.s.columns * self.s.panels))
+        around = [*self.c.batch, mi, ni]
+        if self.c.parallel:
+            flat = Var("task")
+            return [For(flat, times([d.extent for d in around]), (*zeros, *decompose(flat, around), *body), "parallel")]
+        for dim in reversed(around):
+            body = [For(dim.var, dim.extent, tuple(body))]
+        return [*zeros, *body]
+
+    def _choose(self) -> None:
+        c = self.c
+        self.mi, self.ni = Var("mi"), Var("ni")
+        self.a_place, self.b_place = self._place_a(), self._place_b()
+        in_place = self.a_place.direct and self.b_place.direct
+        if c.schedule is not None:
+            assert isinstance(c.schedule, ContractSchedule)
+            self.s = c.schedule
+        else:
+            self.s = choose_schedule(
+                self.target, self.dtype, known(self.m), known(self.n), known(self.k), packs_a=not self.a_place.direct, in_place=in_place
+            )
+            if isinstance(c.b, Packed):
+                columns = c.b.buffer.shape[-1]
+                assert isinstance(columns, int)
+                lanes = min(self.target.lanes(self.dtype.bytes), columns)
+                self.s = replace(self.s, vectors=columns // lanes, lanes=lanes)
+        s = self.s
+        self.c_scratch = self._scratch("c", (s.mc, s.columns * s.panels))
+        whole = known(self.n)
+        self.b_tail = self.b_place.direct and not isinstance(c.b, Packed) and (whole is None or whole % s.columns != 0)
+        needs_b = not self.b_place.direct or self.b_tail
+        self.a_scratch = None if self.a_place.direct else self._scratch("a", (s.mc, s.kc + 16))
+        self.b_scratch = self._scratch("b", (s.kc, s.columns)) if needs_b else None
+
+    def _scratch(self, name: str, shape: tuple[int, int]) -> Buffer:
+        buffer = Buffer(f"{name}{len(self.scratch)}", self.dtype, shape, align=64)
+        self.scratch.append(buffer)
+        return buffer
+
+    def _place_a(self) -> _Place:
+        row, k = flat_strides(self.c.a, self.c.m), flat_strides(self.c.a, self.c.k)
+        if row is None or k is None or flat_strides(self.c.a, [self.c.n]) != 0:
+            return _Place()
+        many = known(self.m) is None or (known(self.m) or 0) > 28
+        if isinstance(row, int) and row != 0 and row * self.dtype.bytes % 4096 == 0 and many:
+            return _Place()  # rows that share cache sets
+        return _Place(row, k)
+
+    def _place_b(self) -> _Place:
+        c = self.c
+        if isinstance(c.b, Packed):
+            columns = c.b.buffer.shape[-1]
+            return _Place(1, columns)
+        n, k = flat_strides(c.b, [c.n]), flat_strides(c.b, c.k)
+        few = known(self.m)
+        if n == 1 and k is not None and few is not None and few <= 28:
+            return _Place(1, k)
+        return _Place()
+
+    # -- the block ---------------------------------------------------------------------------------------------
+
+    def _block(self) -> list[Stmt]:
+        s, c = self.s, self.c
+        m0, n0 = Var("m0"), Var("n0")
+        mcur, ncur = Var("mcur"), Var("ncur")
+        wide = s.columns * s.panels
+        stmts: list[Stmt] = [
+            Let(m0, self.mi * s.mc),
+            Let(n0, self.ni * wide),
+            Let(mcur, rest_of(self.m, m0, s.mc)),
+            Let(ncur, rest_of(self.n, n0, wide)),
+        ]
+        empty = _may_be_empty(self.k)
+        if empty:
+            i, j = Var("i"), Var("j")
+            stmts.append(For(i, mcur, (For(j, wide, (self.c_scratch.store((i, j), zero(self.dtype)),), "vector"),)))
+        stmts += self._pieces(m0, n0, mcur, ncur, empty)
+        i, j = Var("i"), Var("j")
+        last = For(j, ncur, (Let(c.n.var, n0 + j), Let(c.acc, self.c_scratch[i, j]), *c.epilogue), "vector")
+        stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), last)))
+        return stmts
+
+    def _pieces(self, m0: Var, n0: Var, mcur: Var, ncur: Var, always: bool) -> list[Stmt]:
+        """The loops over pieces of k: `outer` whole rows of the last k dim at a time, or pieces of one such row."""
+        c, s = self.c, self.s
+        gathers = not (self.a_place.direct and self.b_place.direct and not self.b_tail)
+        if not gathers or len(c.k) == 1:
+            flat = c.k if len(c.k) == 1 else ()
+            return self._piece_loops((), self.k, flat, m0, n0, mcur, ncur, always)
+        return self._piece_loops(c.k[:-1], c.k[-1].extent, c.k[-1:], m0, n0, mcur, ncur, always)
+
+    def _piece_loops(
+        self, outer: tuple[LoopDim, ...], extent: Index, inner: tuple[LoopDim, ...],
+        m0: Var, n0: Var, mcur: Var, ncur: Var, always: bool,
+    ) -> list[Stmt]:  # fmt: skip
+        s = self.s
+        size = known(extent)
+        total = times([d.extent for d in outer])
+        together = max(1, s.kc // size) if size is not None and 0 < size <= s.kc else 1
+        if outer and together > 1:
+            o, o0, ocur = Var("ko"), Var("o0"), Var("ocur")
+            assert size is not None
+            piece = self._piece(outer, inner, o0, ocur, as_index(0), as_index(size), as_index(extent), m0, n0, mcur, ncur, const(True, bool_) if always else o.ne(0))
+            return [For(o, ceil_div(total, together), (Let(o0, o * together), Let(ocur, rest_of(total, o0, together)), *piece))]
+        o, q, q0, qcur = Var("ko"), Var("kq"), Var("k0"), Var("kcur")
+        first = const(True, bool_) if always else (q.ne(0) | o.ne(0)) if outer else q.ne(0)
+        piece = self._piece(outer, inner, o, as_index(1), q0, qcur, as_index(extent), m0, n0, mcur, ncur, first)
+        loop = For(q, ceil_div(extent, s.kc), (Let(q0, q * s.kc), Let(qcur, rest_of(extent, q0, s.kc)), *piece))
+        return [For(o, total, (loop,))] if outer else [loop]
+
+    def _piece(
+        self, outer: tuple[LoopDim, ...], inner: tuple[LoopDim, ...], o0: Expr, ocur: Expr, q0: Expr, qcur: Expr, extent: Expr,
+        m0: Var, n0: Var, mcur: Var, ncur: Var, accumulate: Expr,
+    ) -> list[Stmt]:  # fmt: skip
+        """One piece of k, of ocur * qcur elements: pack A, then for each panel pack B and call the tile."""
+        c, s = self.c, self.s
+        length = qcur if not outer or known(ocur) == 1 else ocur * qcur
+        flat = o0 * extent + q0 if outer else q0
+
+        def over_k(store: Stmt, at: Var, vector: bool) -> Stmt:
+            """store for each k of the piece, `at` its place in it."""
+            o, q = Var("o"), Var("q")
+            bind = [Let(at, (o * qcur + q) if outer else q)]
+            if inner:
+                bind.append(Let(inner[0].var, q0 + q))
+            else:
+                bind += decompose(q0 + q, c.k)
+            loop = For(q, qcur, (*bind, store), "vector" if vector else "serial")
+            return For(o, ocur, (*decompose(o0 + o, outer), loop)) if outer else loop
+
+        stmts: list[Stmt] = []
+        if self.a_scratch is not None:
+            i, at = Var("i"), Var("at")
+            pack = over_k(self.a_scratch.store((i, at), c.a), at, bool(inner))
+            stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), pack)))
+        p, j0, cols = Var("panel"), Var("j0"), Var("cols")
+        start: list[Stmt] = [Let(j0, n0 + p * s.columns), Let(cols, rest_of(self.n, j0, s.columns))]
+        bind = [*decompose(m0, c.m), *decompose(flat, c.k)]
+        target_c = Load(self.c_scratch, (as_index(0), p * s.columns))
+
+        def tile(b: Load, b_k: Expr) -> Stmt:
+            if self.a_scratch is not None:
+                a, row, k = self.a_scratch[0, 0], as_index(s.kc + 16), as_index(1)
+            else:
+                assert isinstance(c.a, Load) and self.a_place.row is not None and self.a_place.k is not None
+                a, row, k = c.a, as_index(self.a_place.row), as_index(self.a_place.k)
+            return Tile(s.rows, s.vectors, s.lanes, a, row, k, b, b_k, target_c, as_index(s.columns * s.panels), mcur, length, accumulate, self._heights())
+
+        def packed_tile() -> list[Stmt]:
+            assert self.b_scratch is not None and isinstance(c.b, Expr)
+            j, at = Var("j"), Var("at")
+            columns = For(j, cols, (Let(c.n.var, j0 + j), self.b_scratch.store((at, j), c.b)), "vector")
+            return [over_k(columns, at, False), *bind, tile(self.b_scratch[0, 0], as_index(s.columns))]
+
+        if isinstance(c.b, Packed):
+            index = (*c.b.prefix, self.ni * s.panels + p, flat, as_index(0))
+            body = [*start, *bind, tile(Load(c.b.buffer, index), as_index(s.columns))]
+        elif self.b_place.direct:
+            assert isinstance(c.b, Load) and self.b_place.k is not None
+            direct = [*bind, Let(c.n.var, j0), tile(c.b, as_index(self.b_place.k))]
+            body = [*start, *direct] if not self.b_tail else [*start, If(cols.eq(s.columns), tuple(direct), tuple(packed_tile()))]
+        else:
+            body = [*start, *packed_tile()]
+        stmts.append(For(p, ceil_div(ncur, s.columns) if s.panels > 1 else 1, tuple(body)))
+        return stmts
+
+    def _heights(self) -> tuple[int, ...]:
+        """The tile heights that the rows of blocks need: two neighbours where the count is known and small, else tails."""
+        s, m = self.s, known(self.m)
+        if m is not None and m <= s.mc:
+            tiles = -(-m // s.rows) if m else 1
+            rows = max(1, -(-m // tiles))
+            return (rows,) if m % rows == 0 else (rows, rows - 1)
+        sizes = range(s.mc) if m is None else (s.mc, m % s.mc)
+        rests = {size % s.rows for size in sizes}
+        return (s.rows, *(t for t in (8, 4, 2, 1) if t < s.rows and any(r % (2 * t) >= t for r in rests)))
+
+    # -- without a tile ------------------------------------------------------------------------------------------
+
+    def _plain(self) -> list[Stmt]:
+        """Integers: loops over m and n, n in lanes, the sum over k in order."""
+        c = self.c
+        assert isinstance(c.b, Expr), "packed operands are for f32 and f64"
+        final, stmts = self._sum(c.k, c.acc, zero(self.dtype))
+        del final
+        body: list[Stmt] = [For(c.n.var, c.n.extent, (*stmts, *c.epilogue), "vector")]
+        for dim in reversed(c.m):
+            body = [For(dim.var, dim.extent, tuple(body))]
+        for dim in reversed(c.batch[1:] if c.parallel else c.batch):
+            body = [For(dim.var, dim.extent, tuple(body))]
+        if c.parallel and c.batch:
+            body = [For(c.batch[0].var, c.batch[0].extent, tuple(body), "parallel")]
+        return body
+
+    def _sum(self, dims: Sequence[LoopDim], result: Var, start: Expr) -> tuple[Expr, list[Stmt]]:
+        c = self.c
+        assert isinstance(c.b, Expr)
+        if not dims:
+            return start + c.a * c.b, []
+        update_var = Var("partial", self.dtype) if len(dims) > 1 else result
+        inner, stmts = self._sum(dims[1:], update_var, result)
+        update = update_var if len(dims) > 1 else inner
+        loop = For(dims[0].var, dims[0].extent, tuple(stmts), "serial", (Carry(result, start, update),))
+        return result, [loop]
+
+
+

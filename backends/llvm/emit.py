@@ -35,7 +35,7 @@ from .walk import expr_children
 
 __all__ = ["ALLOWED_EXTERNALS", "ExprEmitter"]
 
-_LIBM = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "pow", "atan2", "fmod")
+_LIBM = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "pow", "atan2", "fmod", "fma")
 ALLOWED_EXTERNALS = frozenset([*_LIBM, *(f"{name}f" for name in _LIBM), "memcpy", "memset", "memmove"])
 """All symbols that an object may leave undefined: C's mathematics, and what LLVM makes of block copies."""
 
@@ -108,7 +108,7 @@ class ExprEmitter:
                 x, y = self.eval(e.a), self.eval(e.b)
                 if e.op == "rem" and e.dtype.is_float:
                     return self._libm("fmod", (x, y), e.dtype)
-                if e.op in ("floordiv", "mod") and e.dtype == i64 and self._nonnegative(e.a) and self._positive(e.b):
+                if e.op in ("floordiv", "mod") and e.dtype == i64 and self.nonnegative(e.a) and self._positive(e.b):
                     return self._udiv(e.op, x, y)
                 return arith.binary(b, e.op, x, y, e.dtype)
             case Compare():
@@ -118,7 +118,7 @@ class ExprEmitter:
                 return b.select(cond, x, y)
             case Fma():
                 x, y, z = self.eval(e.a), self.eval(e.b), self.eval(e.c)
-                return arith.fma(b, x, y, z, e.dtype)
+                return self._fma(x, y, z, e.dtype)
             case Cast():
                 return arith.cast(b, self.eval(e.x), e.x.dtype, e.dtype)
             case Bits():
@@ -133,6 +133,14 @@ class ExprEmitter:
         if e.dtype.is_float and e.dtype.bits == 16:
             return arith.cast(self.b, self.b.number(e.value, "double"), f64, e.dtype)
         return self.b.number(e.value, ty)
+
+    def _fma(self, x: V, y: V, z: V, dtype: DType) -> V:
+        if self.target.fma or dtype.bits == 16:
+            return arith.fma(self.b, x, y, z, dtype)
+        if dtype == f32:  # a product of two f32 is exact in f64
+            x, y, z = (arith.cast(self.b, v, f32, f64) for v in (x, y, z))
+            return arith.cast(self.b, self.b.simple("fadd", self.b.simple("fmul", x, y), z), f64, f32)
+        return self._libm("fma", (x, y, z), dtype)
 
     def _call(self, e: Call) -> V:
         if e.dtype.is_float and e.dtype.bits == 16:
@@ -209,7 +217,10 @@ class ExprEmitter:
             return arith.binary(self.b, "floordiv" if op == "floordiv" else "mod", x, y, i64)
         return self.b.simple("udiv" if op == "floordiv" else "urem", x, y)
 
-    def _nonnegative(self, e: Expr) -> bool:
+    def nonnegative(self, e: Expr) -> bool:
+        """Whether an i64 expression is seen to be 0 or more."""
+        if e.dtype != i64:
+            return False
         match e:
             case Const():
                 return e.value >= 0
@@ -218,9 +229,9 @@ class ExprEmitter:
             case Var():
                 return id(e) in self.loop_vars
             case Binary(op="floordiv" | "mod"):
-                return self._nonnegative(e.a) and self._positive(e.b)
+                return self.nonnegative(e.a) and self._positive(e.b)
             case Binary(op="add" | "mul" | "min" | "max"):
-                return self._nonnegative(e.a) and self._nonnegative(e.b)
+                return self.nonnegative(e.a) and self.nonnegative(e.b)
             case _:
                 return False
 

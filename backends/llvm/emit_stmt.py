@@ -44,6 +44,8 @@ class Emitter(ExprEmitter):
         match s:
             case Let():
                 self.bind(s.var, self.eval(s.value))
+                if self.nonnegative(s.value):
+                    self.loop_vars.add(id(s.var))
             case Store():
                 self._store(s)
             case For():
@@ -187,10 +189,10 @@ class Emitter(ExprEmitter):
             return run
 
         if lanes == 1:
-            self.loop(b.number(0, "i64"), extent, 1, [], lambda i, c: self._scoped(body(None), i, c))
+            self.loop(b.number(0, "i64"), extent, 1, [], lambda i, c: self.scoped(body(None), i, c))
         else:
             whole = b.number(known - known % lanes, "i64") if known is not None else self._whole(extent, lanes)
-            self.loop(b.number(0, "i64"), whole, lanes, [], lambda i, c: self._scoped(body(None), i, c))
+            self.loop(b.number(0, "i64"), whole, lanes, [], lambda i, c: self.scoped(body(None), i, c))
             if known is None or known % lanes:
                 rest = b.sub(extent, whole)
 
@@ -198,10 +200,11 @@ class Emitter(ExprEmitter):
                     steps = V("0", "i64", lanes, 0, 0, 1)
                     return b.simple("icmp slt", steps, rest, ty="i1")
 
-                self._when(rest, known is not None, lambda: self._scoped(body(tail), whole, []))
+                self._when(rest, known is not None, lambda: self.scoped(body(tail), whole, []))
         self._exit(s)
 
-    def _scoped(self, run: Callable[[V, Sequence[V]], Sequence[V]], i: V, carried: Sequence[V]) -> Sequence[V]:
+    def scoped(self, run: Callable[[V, Sequence[V]], Sequence[V]], i: V, carried: Sequence[V]) -> Sequence[V]:
+        """A loop's body in a scope of its own, as its bindings must not outlive it."""
         return self._inline(lambda: list(run(i, carried)))
 
     def _whole(self, extent: V, lanes: int) -> V:
@@ -214,9 +217,10 @@ class Emitter(ExprEmitter):
             run()
             return
         cond = self.b.simple("icmp sgt", count, self.b.number(0, "i64"), ty="i1")
-        self._branch(cond, run, None)
+        self.branch(cond, run, None)
 
-    def _branch(self, cond: V, then: Callable[[], object], otherwise: Callable[[], object] | None) -> None:
+    def branch(self, cond: V, then: Callable[[], object], otherwise: Callable[[], object] | None) -> None:
+        """Run one of two blocks."""
         b = self.b
         blocks: list[tuple[str, list[str]]] = []
         after = b.label()
@@ -243,7 +247,7 @@ class Emitter(ExprEmitter):
             self._inline(lambda: [self.block(s.then if cond.number else s.otherwise)] and [])
         else:
             other = (lambda: self.block(s.otherwise)) if s.otherwise else None
-            self._branch(cond, lambda: self.block(s.then), other)
+            self.branch(cond, lambda: self.block(s.then), other)
         self.forget(stored_buffers((s,)))
 
     def _width(self, s: For, extent: int | None) -> int:
@@ -305,7 +309,7 @@ class Emitter(ExprEmitter):
             self.bind(dim.var, V(i.text, "i64", PARTIALS, i.level, i.number, 1))
             return self._step(s, list(values))
 
-        results = self.loop(b.number(0, "i64"), whole, PARTIALS, carried, lambda i, c: self._scoped(body, i, c))
+        results = self.loop(b.number(0, "i64"), whole, PARTIALS, carried, lambda i, c: self.scoped(body, i, c))
         if known is not None and known % PARTIALS == 0:
             return results
         rest = b.sub(extent, whole)
@@ -355,7 +359,7 @@ class Emitter(ExprEmitter):
         b = self.b
         name = f"@{self.kernel.name}_p{len(self.module.functions)}"
         words = [*(self.pointers[id(x)] for x in self.kernel.buffers), *self.symbols.values()]
-        inner = Builder(self.module, [])
+        inner = Builder(self.module)
         pointers: dict[int, V] = {}
         symbols: dict[str, V] = {}
         slots = [("ptr", id(x)) for x in self.kernel.buffers] + [("i64", n) for n in self.symbols]
@@ -402,7 +406,7 @@ def emit_kernel(module: Module, kernel: Kernel, target: Target) -> str:
 
     kernel = expand_contracts(kernel, target)
     names = kernel_symbols(kernel)
-    builder = Builder(module, [])
+    builder = Builder(module)
     pointers = {id(x): V(f"%p{n}", "ptr") for n, x in enumerate(kernel.buffers)}
     symbols = {name: V(f"%s{n}", "i64") for n, name in enumerate(names)}
     emitter = Emitter(module, target, builder, pointers, symbols)
@@ -410,7 +414,7 @@ def emit_kernel(module: Module, kernel: Kernel, target: Target) -> str:
     emitter.scratch = {id(x): x for x in kernel.scratch}
     emitter.lets = [s for s in kernel.body if isinstance(s, Let)]
     emitter.block(kernel.body)
-    params = ["ptr %ctx", *(f"ptr %p{n}" for n in range(len(pointers))), *(f"i64 %s{n}" for n in range(len(symbols)))]
+    params = ["ptr %ctx", *(f"ptr %p{n}" for n in range(len(kernel.buffers))), *(f"i64 %s{n}" for n in range(len(symbols)))]
     head = f"define internal void @{kernel.name}({', '.join(params)}) nounwind"
     module.functions[f"@{kernel.name}"] = builder.finish(head)
     return kernel.name

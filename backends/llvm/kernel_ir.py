@@ -29,7 +29,7 @@ A `vector` loop may run iterations side by side in any grouping: the writer prom
 another one writes. Its bits do not depend on the grouping. `parallel` loops stand at the top of a kernel's body, and
 see its buffers and symbols, no bindings made outside. A `reduce` keeps 16 interleaved partials along its last
 dimension, carries them over the outer ones, and joins them by a fixed tree (8, 4, 2, 1), whatever the target; an empty
-one gives the identities. `for` with carries is the sequential fold; inside a vector loop it folds every lane.
+one gives the identities. Inside a vector loop it folds every lane in order. `for` with carries is the sequential fold; inside a vector loop it folds every lane.
 
 A store may be masked (`where`), and may combine with what is there (`add=`); combining is only for serial loops or
 for indices that differ in every iteration. A load with `if p else q` touches no memory where p is false.
@@ -397,7 +397,8 @@ class Tile:
 
     a, b and c are the addresses of their first elements; strides in elements; B and C have unit stride in j and are
     readable and writable over the whole panel. Where `accumulate` is false C is written, else the sum over p is formed
-    first and then added.
+    first and then added. The rows are done in tiles of the given heights: (h, h - 1) in some mixture, or else as many of
+    each height as fit, in order.
     """
 
     rows: int
@@ -413,6 +414,7 @@ class Tile:
     m: Expr
     k: Expr
     accumulate: Expr
+    heights: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,80 @@
+"""How a load's address depends on loop variables: the strides that let an operand be read where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...ir.dims import Dim
+from .kernel_ir import Binary, Const, Expr, Load, LoopDim, Packed, Size, Var
+from .walk import expr_children
+
+__all__ = ["coefficient", "flat_strides"]
+
+
+def uses(e: Expr, var: Var) -> bool:
+    stack, seen = [e], set[int]()
+    while stack:
+        x = stack.pop()
+        if x is var:
+            return True
+        if id(x) not in seen:
+            seen.add(id(x))
+            stack.extend(expr_children(x))
+    return False
+
+
+def _value(e: Expr) -> Dim | None:
+    if isinstance(e, Const):
+        return int(e.value)
+    return e.dim if isinstance(e, Size) else None
+
+
+def coefficient(e: Expr, var: Var) -> Dim | None:
+    """The factor of var in an i64 expression that is linear in it; None where it is not seen to be."""
+    if e is var:
+        return 1
+    if not uses(e, var):
+        return 0
+    if isinstance(e, Binary):
+        a, b = coefficient(e.a, var), coefficient(e.b, var)
+        if a is None or b is None:
+            return None
+        if e.op == "add":
+            return a + b
+        if e.op == "sub":
+            return a - b
+        if e.op == "mul":
+            x, y = _value(e.a), _value(e.b)
+            return a * y if y is not None else b * x if x is not None else None
+    return None
+
+
+def _stride(load: Load, var: Var) -> Dim | None:
+    total: Dim = 0
+    for index, step in zip(load.index, load.buffer.steps, strict=True):
+        c = coefficient(index, var)
+        if c is None:
+            return None
+        total = total + c * step
+    return total
+
+
+def flat_strides(e: Expr | Packed, dims: Sequence[LoopDim]) -> Dim | None:
+    """The stride of a plain load in the row-major product of dims; None where there is no single one."""
+    if not isinstance(e, Load) or e.inside is not None:
+        return None
+    result: Dim | None = None
+    extent: Dim | None = 1
+    for dim in reversed(dims):
+        stride = _stride(e, dim.var)
+        if stride is None:
+            return None
+        if isinstance(dim.extent, int) and dim.extent == 1:
+            continue
+        if result is None:
+            result = stride
+        elif extent is None or stride != result * extent:
+            return None
+        size = _value(dim.extent) if isinstance(dim.extent, Expr) else dim.extent
+        extent = None if size is None or extent is None else extent * size
+    return 0 if result is None else result

@@ -1,0 +1,167 @@
+"""Runs machine code: the entry points of an object, contexts with their arenas, and the memory limit."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..ir.errors import InputError, NervureError
+from ..ir.types import Array
+
+__all__ = ["ContextStruct", "NativeProgram"]
+
+_WORD = ctypes.c_void_p
+_RUN = ctypes.CFUNCTYPE(ctypes.c_int32, _WORD, _WORD, _WORD, _WORD)
+_PREPARE = ctypes.CFUNCTYPE(ctypes.c_int32, _WORD)
+_PLAN = ctypes.CFUNCTYPE(None, _WORD, _WORD)
+_TRACE = ctypes.CFUNCTYPE(None, _WORD, ctypes.c_int64)
+_ALIGNMENT = 64
+
+
+class ContextStruct(ctypes.Structure):
+    """nv_context, the run context of backends/llvm/context.py."""
+
+    _fields_ = (
+        ("parallel_for", _WORD),
+        ("store", _WORD),
+        ("prepared", _WORD),
+        ("arena", _WORD),
+        ("user", _WORD),
+        ("trace", _WORD),
+    )
+
+
+class _Context:
+    """A context and the arena that belongs to it; used by one call at a time."""
+
+    def __init__(self) -> None:
+        self.struct = ContextStruct()
+        self.address = ctypes.addressof(self.struct)
+        self.size = 0
+        self.memory: Array | None = None
+
+    def grow(self, size: int) -> None:
+        if size > self.size or self.memory is None:
+            self.memory, self.struct.arena = _aligned(size)
+            self.size = size
+
+
+def _aligned(size: int) -> tuple[Array, int]:
+    memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    return memory, -(-memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+
+
+class NativeProgram:
+    """The entry points of a loaded object.
+
+    Shareable between threads: every call takes a context of its own. `prepare` must not run beside calls.
+
+    Args:
+        address:      the address of an entry point by its name
+        symbols:      how many dims a call takes
+        parallel_for: address of a fork-join function; the object's own serial one where 0
+        user:         what that function finds in the context
+        max_memory:   bytes of arena and prepared memory that a call may need; None for no limit
+        keep:         what must live as long as the code
+    """
+
+    def __init__(
+        self,
+        address: Callable[[str], int],
+        symbols: int,
+        *,
+        parallel_for: int = 0,
+        user: int = 0,
+        max_memory: int | None = None,
+        keep: object = None,
+    ) -> None:
+        self._keep = keep
+        self._run = _RUN(address("nv_run"))
+        self._prepare = _PREPARE(address("nv_prepare"))
+        self._plan = _PLAN(address("nv_plan"))
+        self._parallel_for = parallel_for or address("nv_serial")
+        self._user = user
+        self._max_memory = max_memory
+        self._dims = ctypes.c_int64 * symbols
+        self._sizes = ctypes.c_int64 * 2
+        self._store = (_WORD * 0)()
+        self._prepared: tuple[Array, int] = _aligned(0)
+        self._planned: tuple[tuple[int, ...], int] | None = None
+        self._free: list[_Context] = []
+        self._lock = threading.Lock()
+
+    def plan(self, dims: Sequence[int]) -> tuple[int, int]:
+        """Bytes of arena and of prepared memory for given dims."""
+        sizes = self._sizes()
+        self._plan(ctypes.addressof(self._dims(*dims)), ctypes.addressof(sizes))
+        return int(sizes[0]), int(sizes[1])
+
+    def _arena_bytes(self, dims: tuple[int, ...]) -> int:
+        planned = self._planned
+        if planned is not None and planned[0] == dims:
+            return planned[1]
+        arena, prepared = self.plan(dims)
+        if self._max_memory is not None and arena + prepared > self._max_memory:
+            raise InputError(
+                f"the call needs {arena + prepared} bytes, max_memory is {self._max_memory}",
+                details=[f"arena {arena} bytes, prepared weights {prepared} bytes"],
+            )
+        self._planned = (dims, arena)
+        return arena
+
+    def prepare(self, store: Sequence[int], dims: Sequence[int] | None = None) -> None:
+        """Tell where the store's entries lie, in slot order, and make the prepared memory from them.
+
+        Args:
+            store: addresses; what they point to must stay there until the next prepare
+            dims:  any dims the memory limit should be checked for
+        """
+        arena, size = self.plan(dims if dims is not None else [0] * self._dims._length_)
+        if self._max_memory is not None and size > self._max_memory:
+            raise InputError(f"prepared weights need {size} bytes, max_memory is {self._max_memory}")
+        self._store = (_WORD * len(store))(*store)
+        if self._prepared[0].size < size + _ALIGNMENT:
+            self._prepared = _aligned(size)
+        context = self._take(arena)
+        try:
+            self._check(self._prepare(context.address))
+        finally:
+            self._give(context)
+
+    def run(self, inputs: Sequence[int], outputs: Sequence[int], dims: Sequence[int] = ()) -> None:
+        """Run on addresses of inputs and outputs, C-contiguous, of the sizes that the dims say."""
+        self._call(inputs, outputs, tuple(dims), None)
+
+    def run_traced(self, inputs: Sequence[int], outputs: Sequence[int], dims: Sequence[int], after: Callable[[int], None]) -> None:
+        """As run; calls `after(n)` when the n-th top-level step is done."""
+        self._call(inputs, outputs, tuple(dims), _TRACE(lambda _, step: after(step)))
+
+    def _call(self, inputs: Sequence[int], outputs: Sequence[int], dims: tuple[int, ...], trace: object) -> None:
+        context = self._take(self._arena_bytes(dims))
+        try:
+            context.struct.trace = ctypes.cast(trace, _WORD).value if trace is not None else None  # pyright: ignore[reportArgumentType] -- a CFUNCTYPE object
+            a, b, d = (_WORD * len(inputs))(*inputs), (_WORD * len(outputs))(*outputs), self._dims(*dims)
+            address = ctypes.addressof
+            self._check(self._run(context.address, address(a), address(b), address(d)))
+        finally:
+            self._give(context)
+
+    def _take(self, arena: int) -> _Context:
+        with self._lock:
+            context = self._free.pop() if self._free else _Context()
+        context.grow(arena)
+        s = context.struct
+        s.parallel_for, s.user, s.trace = self._parallel_for, self._user, None
+        s.store, s.prepared = ctypes.addressof(self._store), self._prepared[1]
+        return context
+
+    def _give(self, context: _Context) -> None:
+        with self._lock:
+            self._free.append(context)
+
+    def _check(self, code: int) -> None:
+        if code:
+            raise NervureError(f"the program stopped with code {code}")
