@@ -180,27 +180,32 @@ class Lowering:
                 self.barrier(base, current)
 
     def missing(self, value: Value, root: Node | None) -> list[Value]:
-        """The barrier results without memory that a kernel for the value would read."""
-        found: dict[Value, None] = {}
-        seen: set[Value] = set()
+        """What must be in memory before a kernel for the value: a barrier's operands that would meet another barrier,
+        and the barrier results that a map would."""
         assert value.node is not None
         barrier = root if root is not None else None if value.node.op.mnemonic in MAPS else value.node
-        stack = list(barrier.operands) if barrier is not None else []
+        found: dict[Value, None] = {}
+        if barrier is not None:
+            found.update((o, None) for o in map(self.resolve, barrier.operands) if self.has_barrier(o))
         if value.node is not barrier:
-            stack.append(value)
+            found.update((v, None) for v in self.barriers_under(value) if v.node is not barrier)
+        return list(found)
+
+    def barriers_under(self, value: Value) -> list[Value]:
+        """The barrier results without memory that pulling the value would meet."""
+        found: dict[Value, None] = {}
+        stack, seen = [value], {value}
         while stack:
-            current = self.resolve(stack.pop())
-            if current in seen or self.memory_of(current) is not None:
+            current = stack.pop()
+            if current.node is None or self.memory_of(current) is not None:
                 continue
-            seen.add(current)
-            node = current.node
-            assert node is not None, f"{current!r} has no memory"
-            if node is barrier:
-                continue
-            if node.op.mnemonic in MAPS:
-                stack += node.operands
-            else:
+            if current.node.op.mnemonic not in MAPS:
                 found[current] = None
+                continue
+            for operand in map(self.resolve, current.node.operands):
+                if operand not in seen:
+                    seen.add(operand)
+                    stack.append(operand)
         return list(found)
 
     def tail_root(self, value: Value) -> Node | None:
@@ -240,18 +245,7 @@ class Lowering:
 
     def has_barrier(self, value: Value) -> bool:
         """Whether pulling the value would meet a barrier that has no memory yet."""
-        stack, seen = [value], {value}
-        while stack:
-            current = self.resolve(stack.pop())
-            if current.node is None or self.memory_of(current) is not None:
-                continue
-            if current.node.op.mnemonic not in MAPS:
-                return True
-            for operand in current.node.operands:
-                if operand not in seen:
-                    seen.add(operand)
-                    stack.append(operand)
-        return False
+        return bool(self.barriers_under(value))
 
     def barrier(self, node: Node, value: Value) -> None:
         """The kernels of a barrier node; `value` is its result or the end of its tail."""

@@ -1,0 +1,29 @@
+"""The standard pipelines, as text; each backend appends what it needs."""
+
+from __future__ import annotations
+
+from ..ir.errors import InputError
+from .manager import Pipeline
+
+__all__ = ["LEVELS", "standard_pipeline"]
+
+CLEAN = "canonicalize,fold-constants,cse,dce"
+
+LEVELS: dict[int, str] = {
+    0: "",
+    1: CLEAN,
+    2: f"{CLEAN},fold-batchnorm,{CLEAN}",
+    3: f"{CLEAN},fold-batchnorm,{CLEAN}",
+}
+"""-O0 changes nothing; -O1 cleans up; -O2, the default, folds batch norms too; -O3 is where tuning will stand."""
+
+
+def standard_pipeline(level: int) -> Pipeline:
+    """The pipeline of a level.
+
+    Raises:
+        InputError: no such level
+    """
+    if level not in LEVELS:
+        raise InputError(f"optimisation level {level} is not within 0..3")
+    return Pipeline.parse(LEVELS[level])

@@ -1,0 +1,36 @@
+"""Every pass by its name in a pipeline's text."""
+
+from __future__ import annotations
+
+from .base import Pass
+from .canonicalize import Canonicalize
+from .cse import CommonSubexpressions
+from .dce import DeadCode
+from .decompose import Decompose
+from .fold_batchnorm import FoldBatchNorm
+from .fold_constants import FoldConstants
+from .freeze import Freeze
+from .fuse import Fuse, Unfuse
+from .legalize import Legalize
+from .split_prepare import SplitPrepare
+from .unroll import Unroll
+
+__all__ = ["PASSES"]
+
+PASSES: dict[str, type[Pass]] = {
+    p.name: p
+    for p in (
+        Canonicalize,
+        CommonSubexpressions,
+        DeadCode,
+        Decompose,
+        FoldBatchNorm,
+        FoldConstants,
+        Freeze,
+        Fuse,
+        Legalize,
+        SplitPrepare,
+        Unfuse,
+        Unroll,
+    )
+}

@@ -1,0 +1,10 @@
+"""The rule table: every named rewrite of the canonical form, each with its line of algebra."""
+
+from __future__ import annotations
+
+from . import arithmetic, move
+from .base import Rule
+
+__all__ = ["RULES", "Rule"]
+
+RULES: tuple[Rule, ...] = (*move.RULES, *arithmetic.RULES)
