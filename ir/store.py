@@ -39,7 +39,7 @@ class Entry:
     """One named tensor of a store.
 
     Args:
-        name:      dotted path, unique in its store, such as ``fc1.weight``
+        name:      for messages, and in stores that give no other
         type:      its static type
         kind:      param, state or derived
         trainable: whether a training step changes it; params only
@@ -105,14 +105,18 @@ class Entry:
 
 
 class Store(Mapping[str, Entry]):
-    """The entries of a program by name, in a fixed order."""
+    """The entries of a program by name, in a fixed order.
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    A name belongs to the store: a layer's weight may be ``weight`` in one program and ``fc1.weight`` in another.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry] | Iterable[Entry] = ()) -> None:
         self._entries: dict[str, Entry] = {}
-        for entry in entries:
-            if entry.name in self._entries:
-                raise NervureError(f"two store entries are named @{entry.name}")
-            self._entries[entry.name] = entry
+        named = entries.items() if isinstance(entries, Mapping) else [(e.name, e) for e in entries]
+        for name, entry in named:
+            if name in self._entries:
+                raise NervureError(f"two store entries are named @{name}")
+            self._entries[name] = entry
         _join([e.ledger for e in self._entries.values()])
 
     def __getitem__(self, name: str) -> Entry:
@@ -133,12 +137,12 @@ class Store(Mapping[str, Entry]):
 
     def with_entries(self, entries: Iterable[Entry]) -> Store:
         """A store of these entries and the given ones."""
-        return Store((*self._entries.values(), *entries))
+        return Store({**self._entries, **Store(entries)})
 
     def only(self, names: Iterable[str]) -> Store:
         """A store of some of the entries, in this store's order."""
         wanted = set(names)
-        return Store(e for n, e in self._entries.items() if n in wanted)
+        return Store({n: e for n, e in self._entries.items() if n in wanted})
 
 
 def _join(ledgers: Iterable[Ledger]) -> None:

@@ -9,7 +9,6 @@ from ..ir import build as b
 from ..ir.graph import Graph, Value, rebuild
 from ..ir.interpret import run_prepare
 from ..ir.program import Program
-from ..ir.store import Store
 from .base import Pass, Remarks
 
 __all__ = ["Freeze"]
@@ -38,8 +37,4 @@ class Freeze(Pass):
                 leaves[read] = b.constant(program.store[read.entry].data, name=read.entry)
         frozen = rebuild(graph, lambda node, _: None, leaves)
         kept = {v.entry for v in frozen.reads() if v.entry is not None} | updated
-        return Program(program.name, [_named(frozen, graph)], Store(e for n, e in program.store.items() if n in kept))
-
-
-def _named(frozen: Graph, graph: Graph) -> Graph:
-    return frozen.replace(name=graph.name)
+        return Program(program.name, [frozen], program.store.only(kept))

@@ -144,17 +144,17 @@ class Printer:
         self.lines = [HEADER, f"program {program.name or 'main'} {{"]
         for s in program.symbols:
             self.lines.append(f"  sym {s.name} in {s.lo}..{s.hi}")
-        for entry in program.store.values():
-            self.lines.append("  " + self._entry(entry))
+        for name, entry in program.store.items():
+            self.lines.append("  " + self._entry(name, entry))
         for graph in program.graphs.values():
             self.graph(graph, "  ", f"graph {graph.name}")
         self.lines.append("}")
         return "\n".join(self.lines) + "\n"
 
-    def _entry(self, entry: Entry) -> str:
+    def _entry(self, name: str, entry: Entry) -> str:
         trainable = " trainable" if entry.trainable else ""
         digest = f" #{data_digest(entry.data)[: self.digits]}" if entry.has_data else ""
-        return f"{entry.kind} @{entry.name} : {entry.type}{trainable}{digest}"
+        return f"{entry.kind} @{name} : {entry.type}{trainable}{digest}"
 
     def graph(self, graph: Graph, indent: str, head: str) -> None:
         names = Names()

@@ -41,7 +41,7 @@ def lower_program(program: Program) -> Lowered:
     Raises:
         UnsupportedError: an op has no kernel; legalize should have found it
     """
-    entries = {e.name: Memory("store", e.type.dtype, e.type.size, name=e.name) for e in program.store.values()}
+    entries = {n: Memory("store", e.type.dtype, e.type.size, name=n) for n, e in program.store.items()}
     graph = program.main
     inputs = tuple(Memory("input", v.type.dtype, v.type.size, index=k) for k, v in enumerate(graph.inputs))
     outputs = tuple(Memory("output", v.type.dtype, v.type.size, index=k) for k, v in enumerate(graph.outputs))
