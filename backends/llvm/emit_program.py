@@ -14,11 +14,11 @@ from .program import Arg, Branch, Copy, KernelProgram, Launch, Loop, Memory, Ste
 from .target import Target
 from .walk import kernel_symbols
 
-__all__ = ["ENTRY_POINTS", "program_text"]
+__all__ = ["ENTRY_POINTS", "SERIAL", "program_text"]
 
 ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_serial")
 
-_SERIAL = """define void @nv_serial(ptr %ctx, ptr %task, ptr %arg, i64 %n) nounwind {
+SERIAL = """define void @nv_serial(ptr %ctx, ptr %task, ptr %arg, i64 %n) nounwind {
 entry:
   %some = icmp sgt i64 %n, 0
   br i1 %some, label %work, label %done
@@ -44,7 +44,7 @@ def program_text(program: KernelProgram, target: Target) -> str:
         writer.steps(steps, trace=title == "nv_run")
         module.functions[f"@{title}"] = writer.b.finish(f"define i32 @{title}({params}) nounwind", "ret i32 0")
     module.functions["@nv_plan"] = _plan(module, target, program, names)
-    module.functions["@nv_serial"] = _SERIAL
+    module.functions["@nv_serial"] = SERIAL
     return module.text()
 
 

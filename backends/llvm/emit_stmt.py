@@ -404,6 +404,7 @@ def emit_kernel(module: Module, kernel: Kernel, target: Target) -> str:
     """
     from .contract import expand_contracts
 
+    module.fma = target.fma
     kernel = expand_contracts(kernel, target)
     names = kernel_symbols(kernel)
     builder = Builder(module)

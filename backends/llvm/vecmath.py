@@ -1,6 +1,9 @@
 """Functions of f32 as polynomials, written once as kernel expressions, so that scalars and vectors have equal bits.
 
 What is not here (f64, sin, cos, pow, atan2) calls C's library lane by lane.
+
+Largest errors in units of the last place, measured on every 257th float of the whole range: exp 1.01, expm1 1.42, log 0.75,
+log1p 1.44, tanh 1.30, sigmoid 2.33, erf 0.93 (every 8,000th). Infinities, NaN, zeros and denormals are as in mathematics.
 """
 
 from __future__ import annotations
@@ -115,17 +118,15 @@ def tanh(x: Expr) -> Expr:
     """Odd polynomial below 0.625, else 1 - 2 / (e**2|x| + 1); coefficients of Cephes tanhf."""
     z = x * x
     p = _poly(z, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
-    near = Fma(p * z, x, x)
     a = _abs(x)
     far = _f(1.0) - _f(2.0) / (exp(a + a) + 1.0)
-    return Select(a < 0.625, near, _copy_sign(far, x))
+    return _copy_sign(Select(a < 0.625, Fma(p * z, a, a), far), x)
 
 
 def sigmoid(x: Expr) -> Expr:
-    """1 / (1 + e**-x), with denormal results on the left."""
+    """1 / (1 + e**-x), as t / (1 + t) on the left, with denormal results there."""
     t = exp(-_abs(x))
-    s = _f(1.0) / (t + 1.0)
-    return Select(x < 0.0, t * s, s)
+    return Select(x < 0.0, t, _f(1.0)) / (t + 1.0)
 
 
 def erf(x: Expr) -> Expr:
@@ -149,8 +150,7 @@ def expand(e: Call) -> Expr | None:
         return _TABLE[e.function](x)
     if e.function == "sigmoid":
         t = Call("exp", (-_abs(x),))
-        s = Const(1.0, x.dtype) / (t + 1.0)
-        return Select(x < 0.0, t * s, s)
+        return Select(x < 0.0, t, Const(1.0, x.dtype)) / (t + 1.0)
     return None
 
 
