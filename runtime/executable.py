@@ -37,7 +37,16 @@ class Executable:
         signature: of the main graph
         store:     the entries that the program reads and updates, by reference
         backend:   the name of the backend that made it
+
+    Attributes:
+        program: what was compiled, after the passes
+        notes:   what the passes had to say
+        kernels: the kernels it runs, each printable; none on backends without kernels
     """
+
+    program: Any
+    notes: tuple[str, ...]
+    kernels: tuple[Any, ...]
 
     def __init__(
         self, name: str, signature: Signature, store: Mapping[str, StoreEntry], backend: str
@@ -46,6 +55,9 @@ class Executable:
         self.signature = signature
         self.store = store
         self.backend = backend
+        self.program = None
+        self.notes = ()
+        self.kernels = ()
 
     def execute(self, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]) -> None:
         """Run on checked inputs, filling the outputs, C-contiguous arrays of the result types."""

@@ -1,0 +1,53 @@
+"""`nv.compile`: from a module, a function or a program to an executable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .backends.base import find_backend
+from .frontend.nn.module import Module
+from .frontend.trace import trace
+from .ir.errors import InputError
+from .ir.program import Program
+from .passes.manager import run_pipeline
+from .runtime.executable import Executable
+
+__all__ = ["compile"]
+
+
+def compile(
+    model: Module | Callable[..., Any] | Program,
+    *specs: Any,
+    backend: str = "llvm",
+    device: str = "cpu",
+    opt: int = 2,
+    verify: bool = False,
+    **options: Any,
+) -> Executable:
+    """An executable.
+
+    Args:
+        model:   a module or a function of tensors, traced on the specs; or a program
+        specs:   one type an input; none for a program
+        backend: "llvm", "onnx", "reference", or one that is installed
+        device:  "cpu", or "cuda" where the backend has it; never another than the one asked for
+        opt:     0 to 3
+        verify:  check the program after each pass
+        options: the backend's own
+
+    Raises:
+        NervureError: what cannot be traced, run on the backend, or found on this machine
+    """
+    if isinstance(model, Program):
+        if specs:
+            raise InputError("a program has its types already; compile takes no specs beside it")
+        program = model
+    else:
+        program = trace(model, *specs)
+    chosen = find_backend(backend)
+    result = run_pipeline(program, chosen.pipeline(opt), verify=verify)
+    executable = chosen.compile(result.program, device=device, **options)
+    executable.program = result.program
+    executable.notes = result.notes
+    return executable
