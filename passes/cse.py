@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.graph import Graph, Node, Value, make, rebuild
-from ..ir.text import print_graph
 from .base import Pass, Remarks
-from .regions import map_regions
+from .regions import fingerprint, map_regions
 
 __all__ = ["CommonSubexpressions"]
 
@@ -30,12 +29,12 @@ def _merge(graph: Graph, remarks: Remarks) -> Graph:
     for read in graph.reads():
         assert read.entry is not None
         kept = first.setdefault(read.entry, read)
-        if kept is not read:
+        if kept is not read and remarks.allow("cse-reads"):
             leaves[read] = kept
     known: dict[object, tuple[Value, ...]] = {}
 
     def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
-        key = (node.op, operands, tuple(print_graph(r, origins=False) for r in node.regions))
+        key = (node.op, operands, tuple(fingerprint(r) for r in node.regions))
         found = known.get(key)
         if found is not None and remarks.allow("cse"):
             return found

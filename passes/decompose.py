@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,10 @@ from ..ir.op import Level
 from .base import Pass, Remarks
 from .regions import map_regions
 
-__all__ = ["Decompose", "decomposed"]
+__all__ = ["Decompose", "decomposed", "until_stable"]
+
+MAX_ROUNDS = 16
+"""A decomposition may hold composites itself; so many levels of it are taken apart."""
 
 
 @dataclass(frozen=True)
@@ -19,31 +22,33 @@ class Decompose(Pass):
     """Replace `nn` composites by their decompositions.
 
     Args:
-        keep: mnemonics that stay whole
+        keep: mnemonics that stay whole, such as ``relu+softmax`` in the text form
     """
 
     name: ClassVar[str] = "decompose"
     keep: tuple[str, ...] = ()
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
-        def expand(g: Graph) -> Graph:
-            def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
-                whole = node.op.level is not Level.NN or node.op.mnemonic in self.keep
-                if whole or not remarks.allow(f"decompose-{node.op.mnemonic}"):
-                    return None
-                return decomposed(node, operands)
+        def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+            whole = node.op.level is not Level.NN or node.op.mnemonic in self.keep
+            if whole or not remarks.allow(f"decompose-{node.op.mnemonic}"):
+                return None
+            return decomposed(node, operands)
 
-            for _ in range(8):  # a decomposition may hold composites itself
-                after = rebuild(g, rewrite)
-                if after is g:
-                    break
-                g = after
-            return g
-
-        return map_regions(graph, expand)
+        return map_regions(graph, lambda g: until_stable(g, lambda h: rebuild(h, rewrite)))
 
 
 def decomposed(node: Node, operands: Sequence[Value]) -> tuple[Value, ...]:
     """What stands for the node's results in simpler ops."""
     found = node.op.decompose(*operands)
     return found if isinstance(found, tuple) else (found,)
+
+
+def until_stable(graph: Graph, step: Callable[[Graph], Graph]) -> Graph:
+    """Apply a step until it changes nothing, at most MAX_ROUNDS times."""
+    for _ in range(MAX_ROUNDS):
+        after = step(graph)
+        if after is graph:
+            break
+        graph = after
+    return graph

@@ -6,26 +6,42 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ..ir.errors import UnsupportedError
+from ..ir.errors import InputError, UnsupportedError
 from ..ir.graph import Graph, Node, Value, rebuild
 from ..ir.op import Level, Op
+from ..ir.ops.control import Fuse, Scan
 from ..ir.types import DType
 from .base import Pass, Remarks
-from .decompose import decomposed
+from .decompose import decomposed, until_stable
+from .inline import inline
 from .regions import map_regions
+from .unroll import unrolled
 
-__all__ = ["Legalize", "Supports"]
+__all__ = ["Legalize", "Supports", "find_supports_with"]
 
 Supports = Callable[[Op, tuple[DType, ...]], "str | None"]
+"""A backend's answer: why it cannot run the op on these element types (operands, then results), or None."""
+
+_finders: list[Callable[[str], Supports]] = []
+
+
+def find_supports_with(find: Callable[[str], Supports]) -> None:
+    """Let `legalize{backend=NAME}` written as text find the backend; the layer of the backends calls this."""
+    _finders[:] = [find]
 
 
 @dataclass(frozen=True)
 class Legalize(Pass):
-    """Decompose the composites that a backend lacks, and refuse what is left that it cannot run.
+    """Take apart what a backend lacks, and refuse what is left that it cannot run.
+
+    A composite is decomposed, a fused region put back into the graph, a scan of constant length unrolled.
 
     Args:
         backend:  its name, for the message and the text form
-        supports: the backend's answer for an op and the element types of its operands and results
+        supports: its answers; found by the name if not given
+
+    Raises:
+        UnsupportedError: it lists each op that the backend cannot run, the reason, and the user's lines
     """
 
     name: ClassVar[str] = "legalize"
@@ -33,23 +49,20 @@ class Legalize(Pass):
     supports: Supports | None = field(default=None, compare=False, repr=False)
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
-        supports = self.supports
-        if supports is None:
-            return graph
+        supports = self.supports if self.supports is not None else _found(self.backend)
         problems: list[tuple[Node, str]] = []
 
-        def legal(g: Graph) -> Graph:
-            def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
-                reason = supports(node.op, dtypes_of(node))
-                if reason is not None and node.op.level is Level.NN:
-                    return decomposed(node, operands)
+        def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+            reason = supports(node.op, dtypes_of(node))
+            if reason is None:
                 return None
+            simpler = _simpler(node, operands)
+            if simpler is not None:
+                remarks.note(f"legalize: {node.op.mnemonic} is taken apart: {reason}")
+            return simpler
 
-            for _ in range(8):
-                after = rebuild(g, rewrite)
-                if after is g:
-                    break
-                g = after
+        def legal(g: Graph) -> Graph:
+            g = until_stable(g, lambda h: rebuild(h, rewrite))
             for node in g.nodes:
                 reason = supports(node.op, dtypes_of(node))
                 if reason is not None:
@@ -58,16 +71,43 @@ class Legalize(Pass):
 
         result = map_regions(graph, legal)
         if problems:
-            details = [f"{node.op.mnemonic} {', '.join(str(o.type) for o in node.operands)}: {reason}" for node, reason in problems]
-            where = [str(o) for node, _ in problems for o in node.origins]
-            raise UnsupportedError(
-                f"backend {self.backend} cannot run {len(problems)} of the program's nodes",
-                details=list(dict.fromkeys(details)),
-                where=list(dict.fromkeys(where)),
-            )
+            raise _refusal(self.backend, problems)
         return result
+
+
+def _found(backend: str) -> Supports:
+    if not _finders:
+        raise InputError(
+            f"legalize: no backend is named {backend}", hint="import nervure.backends.base first"
+        )
+    return _finders[0](backend)
 
 
 def dtypes_of(node: Node) -> tuple[DType, ...]:
     """The element types of operands, then of results."""
     return tuple(v.type.dtype for v in (*node.operands, *node.results))
+
+
+def _simpler(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+    """The node's results by simpler means, or None where there are none."""
+    if node.op.level is Level.NN:
+        return decomposed(node, operands)
+    if isinstance(node.op, Fuse):
+        return inline(node.regions[0], operands)
+    if isinstance(node.op, Scan) and isinstance(node.op.length, int):
+        return unrolled(node, operands)
+    return None
+
+
+def _refusal(backend: str, problems: Sequence[tuple[Node, str]]) -> UnsupportedError:
+    lines: dict[str, None] = {}
+    for node, reason in problems:
+        where = "".join(f", at {o}" for o in node.origins)
+        types = ", ".join(str(o.type) for o in node.operands)
+        lines.setdefault(f"{node.op.mnemonic}({types}): {reason}{where}")
+    count = len(problems)
+    return UnsupportedError(
+        f"backend {backend} cannot run {count} of the program's nodes",
+        details=list(lines)[:20],
+        where=list(dict.fromkeys(str(o) for node, _ in problems for o in node.origins))[:20],
+    )

@@ -1,6 +1,8 @@
-"""Every pass by its name in a pipeline's text."""
+"""Every pass that can stand in a pipeline's text, by name."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from .base import Pass
 from .canonicalize import Canonicalize
@@ -17,7 +19,7 @@ from .unroll import Unroll
 
 __all__ = ["PASSES"]
 
-PASSES: dict[str, type[Pass]] = {
+PASSES: Mapping[str, type[Pass]] = {
     p.name: p
     for p in (
         Canonicalize,
