@@ -47,11 +47,10 @@ def _private(folder: Path) -> bool:
         info = os.lstat(folder)
     except OSError:
         return False
-    if not stat.S_ISDIR(info.st_mode):
-        return False
-    if hasattr(os, "getuid") and (info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077):
-        return False
-    return True
+    ours = not hasattr(os, "getuid") or (
+        info.st_uid == os.getuid() and not stat.S_IMODE(info.st_mode) & 0o077
+    )
+    return stat.S_ISDIR(info.st_mode) and ours
 
 
 def load(key: str, folder: Path | None = None) -> bytes | None:

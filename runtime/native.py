@@ -85,6 +85,7 @@ class NativeProgram:
         self._parallel_for = parallel_for or address("nv_serial")
         self._user = user
         self._max_memory = max_memory
+        self._symbols = symbols
         self._dims = ctypes.c_int64 * symbols
         self._sizes = ctypes.c_int64 * 2
         self._store = (_WORD * 0)()
@@ -119,7 +120,7 @@ class NativeProgram:
             store: addresses; what they point to must stay there until the next prepare
             dims:  any dims the memory limit should be checked for
         """
-        arena, size = self.plan(dims if dims is not None else [0] * self._dims._length_)
+        arena, size = self.plan(dims if dims is not None else (0,) * self._symbols)
         if self._max_memory is not None and size > self._max_memory:
             raise InputError(f"prepared weights need {size} bytes, max_memory is {self._max_memory}")
         self._store = (_WORD * len(store))(*store)
@@ -135,11 +136,20 @@ class NativeProgram:
         """Run on addresses of inputs and outputs, C-contiguous, of the sizes that the dims say."""
         self._call(inputs, outputs, tuple(dims), None)
 
-    def run_traced(self, inputs: Sequence[int], outputs: Sequence[int], dims: Sequence[int], after: Callable[[int], None]) -> None:
+    def run_traced(
+        self, inputs: Sequence[int], outputs: Sequence[int], dims: Sequence[int], after: Callable[[int], None]
+    ) -> None:
         """As run; calls `after(n)` when the n-th top-level step is done."""
-        self._call(inputs, outputs, tuple(dims), _TRACE(lambda _, step: after(step)))
 
-    def _call(self, inputs: Sequence[int], outputs: Sequence[int], dims: tuple[int, ...], trace: object) -> None:
+        def hook(context: int, step: int) -> None:
+            del context
+            after(step)
+
+        self._call(inputs, outputs, tuple(dims), _TRACE(hook))
+
+    def _call(
+        self, inputs: Sequence[int], outputs: Sequence[int], dims: tuple[int, ...], trace: object
+    ) -> None:
         context = self._take(self._arena_bytes(dims))
         try:
             context.struct.trace = ctypes.cast(trace, _WORD).value if trace is not None else None  # pyright: ignore[reportArgumentType] -- a CFUNCTYPE object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...ir.types import DType, f32, i32
 from .builder import Builder, V, llvm_type
-from .kernel_ir import BinaryOp, CompareOp, UnaryOp
+from .kernel_expr import BinaryOp, CompareOp, UnaryOp
 
 __all__ = ["binary", "bits", "cast", "compare", "fma", "unary"]
 
@@ -23,7 +23,13 @@ def unary(b: Builder, op: UnaryOp, x: V, dtype: DType) -> V:
     if dtype.is_float:
         if op == "neg":
             return b.simple("fneg", x)
-        name = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "round_even": "roundeven"}.get(op)
+        name = {
+            "abs": "fabs",
+            "sqrt": "sqrt",
+            "floor": "floor",
+            "ceil": "ceil",
+            "round_even": "roundeven",
+        }.get(op)
         assert name is not None, f"{op} of {dtype}"
         return b.intrinsic(name, x)
     if op == "not":
@@ -79,7 +85,13 @@ def _shift(b: Builder, op: str, x: V, y: V, dtype: DType) -> V:
 
 def _divide(b: Builder, op: str, x: V, y: V, dtype: DType) -> V:
     """Total division: x/0 = x%0 = 0, MIN/-1 = MIN, MIN%-1 = 0; floordiv and mod round towards minus infinity."""
-    if x.number is not None and y.number is not None and x.stride is None and y.stride is None and op in ("floordiv", "mod"):
+    if (
+        x.number is not None
+        and y.number is not None
+        and x.stride is None
+        and y.stride is None
+        and op in ("floordiv", "mod")
+    ):
         n, d = int(x.number), int(y.number)
         return b.number(0 if d == 0 else n // d if op == "floordiv" else n % d, x.ty)
     signed = dtype.kind == "int"
@@ -150,7 +162,10 @@ def cast(b: Builder, x: V, source: DType, target: DType) -> V:
         return cast(b, wide, f32, target)
     if is_half(target):
         if source.name == "f64":
-            x, source = (_narrow_to_odd(b, x) if target.name == "f16" else _convert(b, "fptrunc", x, "float")), f32
+            x, source = (
+                (_narrow_to_odd(b, x) if target.name == "f16" else _convert(b, "fptrunc", x, "float")),
+                f32,
+            )
         x = cast(b, x, source, f32)
         return _f32_to_half(b, x) if target.name == "f16" else _f32_to_bf16(b, x)
     if target.kind == "bool":
@@ -181,7 +196,9 @@ def _half_to_f32(b: Builder, h: V) -> V:
     shifted = b.simple("shl", rest, b.number(13, "i32"))
     normal = b.simple("add", shifted, b.number(112 << 23, "i32"))
     special = b.simple("add", shifted, b.number(224 << 23, "i32"))  # infinity and NaN
-    tiny = bits(b, b.simple("fmul", _convert(b, "uitofp", rest, "float"), b.number(2.0**-24, "float")), f32, i32)
+    tiny = bits(
+        b, b.simple("fmul", _convert(b, "uitofp", rest, "float"), b.number(2.0**-24, "float")), f32, i32
+    )
     large = b.simple("icmp uge", rest, b.number(0x7C00, "i32"), ty="i1")
     small = b.simple("icmp ult", rest, b.number(0x400, "i32"), ty="i1")
     return bits(b, b.simple("or", b.select(small, tiny, b.select(large, special, normal)), sign), i32, f32)
@@ -195,7 +212,9 @@ def _f32_to_half(b: Builder, x: V) -> V:
     large = b.simple("icmp uge", a, b.number(0x47800000, "i32"), ty="i1")
     small = b.simple("icmp ult", a, b.number(0x38800000, "i32"), ty="i1")
     special = b.select(nan, b.number(0x7E00, "i32"), b.number(0x7C00, "i32"))
-    aligned = b.simple("fadd", bits(b, a, i32, f32), b.number(0.5, "float"))  # the sum rounds where the half's last bit is
+    aligned = b.simple(
+        "fadd", bits(b, a, i32, f32), b.number(0.5, "float")
+    )  # the sum rounds where the half's last bit is
     tiny = b.simple("sub", bits(b, aligned, f32, i32), b.number(126 << 23, "i32"))
     odd = _and(b, b.simple("lshr", a, b.number(13, "i32")), 1)
     rounded = b.simple("add", b.simple("add", a, b.number(0xFFF - (112 << 23), "i32")), odd)
@@ -227,5 +246,3 @@ def _narrow_to_odd(b: Builder, x: V) -> V:
     down = b.simple("sub", raw, b.select(above, b.number(1, "i32"), b.number(0, "i32")))
     odd = b.simple("or", down, b.number(1, "i32"))
     return bits(b, b.select(inexact, odd, raw), i32, f32)
-
-

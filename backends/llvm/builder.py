@@ -169,7 +169,12 @@ class Builder:
             return V(f"splat ({v.ty} {v.text})", v.ty, lanes, 0)
         vector = vector_type(v.ty, lanes)
         first = self.pure(f"insertelement {vector} poison, {v.ty} {{0}}, i64 0", (v,), v.ty, lanes)
-        return self.pure(f"shufflevector {vector} {{0}}, {vector} poison, <{lanes} x i32> zeroinitializer", (first,), v.ty, lanes)
+        return self.pure(
+            f"shufflevector {vector} {{0}}, {vector} poison, <{lanes} x i32> zeroinitializer",
+            (first,),
+            v.ty,
+            lanes,
+        )
 
     def join(self, *values: V) -> tuple[tuple[V, ...], int]:
         """The values with one number of lanes."""
@@ -194,7 +199,9 @@ class Builder:
         declared = f", {extra.split()[0]}" if extra else ""
         self.module.declare(f"{vector_type(result, lanes)} {full}({', '.join(types)}{declared})")
         args = ", ".join(f"{t} {{{n}}}" for n, t in enumerate(types))
-        return self.pure(f"call {vector_type(result, lanes)} {full}({args}{immediate})", values, result, lanes)
+        return self.pure(
+            f"call {vector_type(result, lanes)} {full}({args}{immediate})", values, result, lanes
+        )
 
     def select(self, cond: V, a: V, b: V) -> V:
         if cond.number is not None:

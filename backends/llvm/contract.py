@@ -150,11 +150,21 @@ class _Expansion:
             fill = For(j, self.s.columns, (self.b_scratch.store((i, j), zero(self.dtype)),), "vector")
             zeros = [For(i, self.b_scratch.shape[0], (fill,))]
         body = self._block()
-        mi, ni = LoopDim(self.mi, ceil_div(self.m, self.s.mc)), LoopDim(self.ni, ceil_div(self.n, self.s.columns * self.s.panels))
+        mi, ni = (
+            LoopDim(self.mi, ceil_div(self.m, self.s.mc)),
+            LoopDim(self.ni, ceil_div(self.n, self.s.columns * self.s.panels)),
+        )
         around = [*self.c.batch, mi, ni]
         if self.c.parallel:
             flat = Var("task")
-            return [For(flat, times([d.extent for d in around]), (*zeros, *decompose(flat, around), *body), "parallel")]
+            return [
+                For(
+                    flat,
+                    times([d.extent for d in around]),
+                    (*zeros, *decompose(flat, around), *body),
+                    "parallel",
+                )
+            ]
         for dim in reversed(around):
             body = [For(dim.var, dim.extent, tuple(body))]
         return [*zeros, *body]
@@ -169,7 +179,13 @@ class _Expansion:
             self.s = c.schedule
         else:
             self.s = choose_schedule(
-                self.target, self.dtype, known(self.m), known(self.n), known(self.k), packs_a=not self.a_place.direct, in_place=in_place
+                self.target,
+                self.dtype,
+                known(self.m),
+                known(self.n),
+                known(self.k),
+                packs_a=not self.a_place.direct,
+                in_place=in_place,
             )
             if isinstance(c.b, Packed):
                 columns = c.b.buffer.shape[-1]
@@ -179,7 +195,9 @@ class _Expansion:
         s = self.s
         self.c_scratch = self._scratch("c", (s.mc, s.columns * s.panels))
         whole = known(self.n)
-        self.b_tail = self.b_place.direct and not isinstance(c.b, Packed) and (whole is None or whole % s.columns != 0)
+        self.b_tail = (
+            self.b_place.direct and not isinstance(c.b, Packed) and (whole is None or whole % s.columns != 0)
+        )
         needs_b = not self.b_place.direct or self.b_tail
         self.a_scratch = None if self.a_place.direct else self._scratch("a", (s.mc, s.kc + 16))
         self.b_scratch = self._scratch("b", (s.kc, s.columns)) if needs_b else None
@@ -225,7 +243,9 @@ class _Expansion:
         empty = _may_be_empty(self.k)
         if empty:
             i, j = Var("i"), Var("j")
-            stmts.append(For(i, mcur, (For(j, wide, (self.c_scratch.store((i, j), zero(self.dtype)),), "vector"),)))
+            stmts.append(
+                For(i, mcur, (For(j, wide, (self.c_scratch.store((i, j), zero(self.dtype)),), "vector"),))
+            )
         stmts += self._pieces(m0, n0, mcur, ncur, empty)
         i, j = Var("i"), Var("j")
         last = For(j, ncur, (Let(c.n.var, n0 + j), Let(c.acc, self.c_scratch[i, j]), *c.epilogue), "vector")
@@ -234,7 +254,7 @@ class _Expansion:
 
     def _pieces(self, m0: Var, n0: Var, mcur: Var, ncur: Var, always: bool) -> list[Stmt]:
         """The loops over pieces of k: `outer` whole rows of the last k dim at a time, or pieces of one such row."""
-        c, s = self.c, self.s
+        c = self.c
         gathers = not (self.a_place.direct and self.b_place.direct and not self.b_tail)
         if not gathers or len(c.k) == 1:
             flat = c.k if len(c.k) == 1 else ()
@@ -252,12 +272,35 @@ class _Expansion:
         if outer and together > 1:
             o, o0, ocur = Var("ko"), Var("o0"), Var("ocur")
             assert size is not None
-            piece = self._piece(outer, inner, o0, ocur, as_index(0), as_index(size), as_index(extent), m0, n0, mcur, ncur, const(True, bool_) if always else o.ne(0))
-            return [For(o, ceil_div(total, together), (Let(o0, o * together), Let(ocur, rest_of(total, o0, together)), *piece))]
+            piece = self._piece(
+                outer,
+                inner,
+                o0,
+                ocur,
+                as_index(0),
+                as_index(size),
+                as_index(extent),
+                m0,
+                n0,
+                mcur,
+                ncur,
+                const(True, bool_) if always else o.ne(0),
+            )
+            return [
+                For(
+                    o,
+                    ceil_div(total, together),
+                    (Let(o0, o * together), Let(ocur, rest_of(total, o0, together)), *piece),
+                )
+            ]
         o, q, q0, qcur = Var("ko"), Var("kq"), Var("k0"), Var("kcur")
         first = const(True, bool_) if always else (q.ne(0) | o.ne(0)) if outer else q.ne(0)
-        piece = self._piece(outer, inner, o, as_index(1), q0, qcur, as_index(extent), m0, n0, mcur, ncur, first)
-        loop = For(q, ceil_div(extent, s.kc), (Let(q0, q * s.kc), Let(qcur, rest_of(extent, q0, s.kc)), *piece))
+        piece = self._piece(
+            outer, inner, o, as_index(1), q0, qcur, as_index(extent), m0, n0, mcur, ncur, first
+        )
+        loop = For(
+            q, ceil_div(extent, s.kc), (Let(q0, q * s.kc), Let(qcur, rest_of(extent, q0, s.kc)), *piece)
+        )
         return [For(o, total, (loop,))] if outer else [loop]
 
     def _piece(
@@ -296,7 +339,22 @@ class _Expansion:
             else:
                 assert isinstance(c.a, Load) and self.a_place.row is not None and self.a_place.k is not None
                 a, row, k = c.a, as_index(self.a_place.row), as_index(self.a_place.k)
-            return Tile(s.rows, s.vectors, s.lanes, a, row, k, b, b_k, target_c, as_index(s.columns * s.panels), mcur, length, accumulate, self._heights())
+            return Tile(
+                s.rows,
+                s.vectors,
+                s.lanes,
+                a,
+                row,
+                k,
+                b,
+                b_k,
+                target_c,
+                as_index(s.columns * s.panels),
+                mcur,
+                length,
+                accumulate,
+                self._heights(),
+            )
 
         def packed_tile() -> list[Stmt]:
             assert self.b_scratch is not None and isinstance(c.b, Expr)
@@ -310,7 +368,11 @@ class _Expansion:
         elif self.b_place.direct:
             assert isinstance(c.b, Load) and self.b_place.k is not None
             direct = [*bind, Let(c.n.var, j0), tile(c.b, as_index(self.b_place.k))]
-            body = [*start, *direct] if not self.b_tail else [*start, If(cols.eq(s.columns), tuple(direct), tuple(packed_tile()))]
+            body = (
+                [*start, *direct]
+                if not self.b_tail
+                else [*start, If(cols.eq(s.columns), tuple(direct), tuple(packed_tile()))]
+            )
         else:
             body = [*start, *packed_tile()]
         stmts.append(For(p, ceil_div(ncur, s.columns) if s.panels > 1 else 1, tuple(body)))
@@ -354,6 +416,3 @@ class _Expansion:
         update = update_var if len(dims) > 1 else inner
         loop = For(dims[0].var, dims[0].extent, tuple(stmts), "serial", (Carry(result, start, update),))
         return result, [loop]
-
-
-

@@ -7,7 +7,6 @@ that grow by a constant from lane to lane stay symbolic (V.stride), which is how
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast as typing_cast
 
 from ...ir.dims import Dim, Symbol, bounds
 from ...ir.types import DType, f32, f64, i64, u8
@@ -45,7 +44,9 @@ _NOTHING: frozenset[int] = frozenset()
 class ExprEmitter:
     """Evaluates expressions at the end of the builder's innermost scope."""
 
-    def __init__(self, module: Module, target: Target, builder: Builder, pointers: dict[int, V], symbols: dict[str, V]) -> None:
+    def __init__(
+        self, module: Module, target: Target, builder: Builder, pointers: dict[int, V], symbols: dict[str, V]
+    ) -> None:
         self.module = module
         self.target = target
         self.b = builder
@@ -65,7 +66,7 @@ class ExprEmitter:
         for scope in reversed(self.b.scopes):
             if id(e) in scope.bound:
                 return scope.bound[id(e)]
-        assert not isinstance(e, Var), f"{typing_cast(Var, e).name} is used where it is not bound"
+        assert not isinstance(e, Var), f"{e.name} is used where it is not bound"
         value = self._compute(e)
         self.alive.append(e)
         self.b.here.bound[id(e)] = value
@@ -86,7 +87,9 @@ class ExprEmitter:
         """Drop values computed from buffers or variables that have changed; a variable's own binding stays."""
         gone = frozenset(changed)
         for scope in self.b.scopes:
-            for key in [k for k in scope.bound if not gone.isdisjoint(self.uses[k]) and k not in self.uses[k]]:
+            for key in [
+                k for k in scope.bound if not gone.isdisjoint(self.uses[k]) and k not in self.uses[k]
+            ]:
                 del scope.bound[key]
 
     def wide(self, e: Expr) -> V:
@@ -108,7 +111,12 @@ class ExprEmitter:
                 x, y = self.eval(e.a), self.eval(e.b)
                 if e.op == "rem" and e.dtype.is_float:
                     return self._libm("fmod", (x, y), e.dtype)
-                if e.op in ("floordiv", "mod") and e.dtype == i64 and self.nonnegative(e.a) and self._positive(e.b):
+                if (
+                    e.op in ("floordiv", "mod")
+                    and e.dtype == i64
+                    and self.nonnegative(e.a)
+                    and self._positive(e.b)
+                ):
                     return self._udiv(e.op, x, y)
                 return arith.binary(b, e.op, x, y, e.dtype)
             case Compare():
@@ -213,7 +221,7 @@ class ExprEmitter:
         return arith.binary(self.b, name, x, y, i64)  # pyright: ignore[reportArgumentType] -- floordiv, mod, min, max
 
     def _udiv(self, op: str, x: V, y: V) -> V:
-        if x.number is not None and x.stride is None or y.number == 1:
+        if (x.number is not None and x.stride is None) or y.number == 1:
             return arith.binary(self.b, "floordiv" if op == "floordiv" else "mod", x, y, i64)
         return self.b.simple("udiv" if op == "floordiv" else "urem", x, y)
 
@@ -257,7 +265,9 @@ class ExprEmitter:
     def address(self, buffer: Buffer, index: tuple[Expr, ...]) -> tuple[V, int | None]:
         """A pointer and the stride in elements from lane to lane; a vector of pointers has the stride None."""
         b = self.b
-        assert len(index) == len(buffer.shape), f"{buffer.name} has {len(buffer.shape)} axes, {len(index)} indices"
+        assert len(index) == len(buffer.shape), (
+            f"{buffer.name} has {len(buffer.shape)} axes, {len(index)} indices"
+        )
         terms = [b.mul(self.eval(i), self.dim(step)) for i, step in zip(index, buffer.steps, strict=True)]
         stride, scalars, vectors = 0, list[V](), list[V]()
         for t in terms:
@@ -306,7 +316,11 @@ class ExprEmitter:
             inside = None if inside.number else inside
         pointer, stride = self.address(e.buffer, e.index)
         raw = self.load_from(e.buffer, pointer, stride, inside)
-        if inside is None or e.otherwise is None or (isinstance(e.otherwise, Const) and _is_zero(e.otherwise)):
+        if (
+            inside is None
+            or e.otherwise is None
+            or (isinstance(e.otherwise, Const) and _is_zero(e.otherwise))
+        ):
             return raw
         return self.b.select(inside, raw, self.eval(e.otherwise))
 
@@ -329,10 +343,16 @@ class ExprEmitter:
                 if mask is None:
                     raw = b.fixed(f"load {vector}, ptr {pointer.text}, align {align}", ty, lanes)
                 else:
-                    raw = self._masked_load(vector, short, ty, lanes, pointer, b.widen(mask, lanes).text, align)
+                    raw = self._masked_load(
+                        vector, short, ty, lanes, pointer, b.widen(mask, lanes).text, align
+                    )
             else:
                 if stride is not None:
-                    pointer = self._spread(pointer, V("0", "i64", lanes, 0, 0, stride), ty) if stride else b.widen(pointer, lanes)
+                    pointer = (
+                        self._spread(pointer, V("0", "i64", lanes, 0, 0, stride), ty)
+                        if stride
+                        else b.widen(pointer, lanes)
+                    )
                 on = "splat (i1 true)" if mask is None else b.widen(mask, lanes).text
                 name = f"@llvm.masked.gather.{short}.v{lanes}p0"
                 self.module.declare(f"{vector} {name}(<{lanes} x ptr>, <{lanes} x i1>, {vector})")
@@ -342,7 +362,9 @@ class ExprEmitter:
             return b.simple("icmp ne", raw, b.number(0, "i8"), ty="i1")
         return raw
 
-    def _masked_load(self, vector: str, short: str, ty: str, lanes: int, pointer: V, mask: str, align: int) -> V:
+    def _masked_load(
+        self, vector: str, short: str, ty: str, lanes: int, pointer: V, mask: str, align: int
+    ) -> V:
         name = f"@llvm.masked.load.{short}.p0"
         self.module.declare(f"{vector} {name}(ptr, <{lanes} x i1>, {vector})")
         args = f"ptr align {align} {pointer.text}, <{lanes} x i1> {mask}, {vector} zeroinitializer"
@@ -374,16 +396,26 @@ class ExprEmitter:
                 self._masked_store(vector, short, lanes, text, pointer, b.widen(mask, lanes).text, align)
             return
         if stride is not None:
-            pointer = self._spread(pointer, V("0", "i64", lanes, 0, 0, stride), ty) if stride else b.widen(pointer, lanes)
+            pointer = (
+                self._spread(pointer, V("0", "i64", lanes, 0, 0, stride), ty)
+                if stride
+                else b.widen(pointer, lanes)
+            )
         on = "splat (i1 true)" if mask is None else b.widen(mask, lanes).text
         name = f"@llvm.masked.scatter.{short}.v{lanes}p0"
         self.module.declare(f"void {name}({vector}, <{lanes} x ptr>, <{lanes} x i1>)")
-        b.effect(f"call void {name}({vector} {text}, <{lanes} x ptr> align {align} {pointer.text}, <{lanes} x i1> {on})")
+        b.effect(
+            f"call void {name}({vector} {text}, <{lanes} x ptr> align {align} {pointer.text}, <{lanes} x i1> {on})"
+        )
 
-    def _masked_store(self, vector: str, short: str, lanes: int, value: str, pointer: V, mask: str, align: int) -> None:
+    def _masked_store(
+        self, vector: str, short: str, lanes: int, value: str, pointer: V, mask: str, align: int
+    ) -> None:
         name = f"@llvm.masked.store.{short}.p0"
         self.module.declare(f"void {name}({vector}, ptr, <{lanes} x i1>)")
-        self.b.effect(f"call void {name}({vector} {value}, ptr align {align} {pointer.text}, <{lanes} x i1> {mask})")
+        self.b.effect(
+            f"call void {name}({vector} {value}, ptr align {align} {pointer.text}, <{lanes} x i1> {mask})"
+        )
 
 
 def memory_type(dtype: DType) -> str:
@@ -397,6 +429,3 @@ def _short(ty: str) -> str:
 
 def _is_zero(e: Const) -> bool:
     return e.value == 0 and str(e.value)[0] != "-"
-
-
-

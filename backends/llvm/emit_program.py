@@ -6,11 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from ...ir.dims import Dim
+from ...ir.dims import Dim, evaluate_dim, free_symbols
 from . import context
 from .builder import Builder, Module, V
 from .emit_stmt import Emitter, emit_kernel
-from .program import Arg, Branch, Copy, KernelProgram, Launch, Loop, Memory, Step, While, arena_uses, content, kernel_names, prepared_offsets
+from .program import (
+    Arg,
+    Branch,
+    Copy,
+    KernelProgram,
+    Launch,
+    Loop,
+    Memory,
+    Step,
+    While,
+    arena_uses,
+    content,
+    kernel_names,
+    prepared_offsets,
+)
 from .target import Target
 from .walk import kernel_symbols
 
@@ -42,7 +56,9 @@ def program_text(program: KernelProgram, target: Target) -> str:
         writer = _Writer(module, target, program, names, symbols=title == "nv_run")
         writer.place(steps)
         writer.steps(steps, trace=title == "nv_run")
-        module.functions[f"@{title}"] = writer.b.finish(f"define i32 @{title}({params}) nounwind", "ret i32 0")
+        module.functions[f"@{title}"] = writer.b.finish(
+            f"define i32 @{title}({params}) nounwind", "ret i32 0"
+        )
     module.functions["@nv_plan"] = _plan(module, target, program, names)
     module.functions["@nv_serial"] = SERIAL
     return module.text()
@@ -60,10 +76,17 @@ def _plan(module: Module, target: Target, program: KernelProgram, names: dict[st
     return b.finish("define void @nv_plan(ptr %dims, ptr %sizes) nounwind")
 
 
+def _usual(dim: Dim) -> int:
+    """A size to compare slots by; it decides no correctness."""
+    return evaluate_dim(dim, {s.name: min(max(s.lo, 32), s.hi) for s in free_symbols(dim)})
+
+
 class _Writer:
     """Writes one entry point."""
 
-    def __init__(self, module: Module, target: Target, program: KernelProgram, names: dict[str, str], symbols: bool) -> None:
+    def __init__(
+        self, module: Module, target: Target, program: KernelProgram, names: dict[str, str], symbols: bool
+    ) -> None:
         self.b = Builder(module)
         self.names = names
         self.prepared, _ = prepared_offsets(program)
@@ -89,34 +112,45 @@ class _Writer:
         return self.b.simple("and", up, self.b.number(-context.ALIGNMENT, "i64"))
 
     def place(self, steps: Sequence[Step]) -> V:
-        """The offsets of arena memory; gives the bytes of all. Where all sizes are constants, the first gap that fits."""
+        """The offsets of arena memory; gives the bytes of all."""
         uses = arena_uses(steps)
         sizes = [self._aligned(self.dim(m.nbytes)) for m, _, _ in uses]
-        order = range(len(uses))
-        static = all(s.number is not None for s in sizes)
-        if static:  # large ones first; the order is part of the program, not of a run
-            order = sorted(order, key=lambda n: (-int(sizes[n].number or 0), n))
-        placed: list[tuple[int, int, V, V]] = []
-        total = self.b.number(0, "i64")
-        for n in order:
+        if all(s.number is not None for s in sizes):
+            return self._place_fixed(uses, [int(s.number or 0) for s in sizes])
+        return self._place_slots(uses, sizes)
+
+    def _place_fixed(self, uses: list[tuple[Memory, int, int]], sizes: list[int]) -> V:
+        """Large ones first, each in the first gap between those that live with it."""
+        placed: list[tuple[int, int, int, int]] = []
+        for n in sorted(range(len(uses)), key=lambda n: (-sizes[n], n)):
             memory, first, last = uses[n]
-            others = [(at, end) for f, l, at, end in placed if f <= last and first <= l]
-            offset = self.b.number(0, "i64")
-            if static:
-                at = 0
-                for start, end in sorted((int(s.number or 0), int(e.number or 0)) for s, e in others):
-                    if start - at >= int(sizes[n].number or 0):
-                        break
-                    at = max(at, end)
-                offset = self.b.number(at, "i64")
+            at = 0
+            for start, end in sorted((at, end) for f, g, at, end in placed if f <= last and first <= g):
+                if start - at >= sizes[n]:
+                    break
+                at = max(at, end)
+            placed.append((first, last, at, at + sizes[n]))
+            self.arena[id(memory)] = self.b.number(at, "i64")
+        return self.b.number(max((end for *_, end in placed), default=0), "i64")
+
+    def _place_slots(self, uses: list[tuple[Memory, int, int]], sizes: list[V]) -> V:
+        """Each in the free slot whose usual size is nearest; a slot is as large as the largest in it, slots follow each other."""
+        slots: list[tuple[int, int, V, list[int]]] = []
+        for n, (memory, first, last) in enumerate(uses):
+            usual = _usual(memory.nbytes)
+            free = [k for k, slot in enumerate(slots) if slot[0] < first]
+            if free:
+                k = min(free, key=lambda k: (abs(slots[k][1] - usual), k))
+                _, largest, size, members = slots[k]
+                slots[k] = (last, max(largest, usual), self.max(size, sizes[n]), [*members, n])
             else:
-                for _, end in others:
-                    offset = self.max(offset, end)
-            end = self.b.add(offset, sizes[n])
-            placed.append((first, last, offset, end))
-            self.arena[id(memory)] = offset
-            total = self.max(total, end)
-        return total
+                slots.append((last, usual, sizes[n], [n]))
+        offset = self.b.number(0, "i64")
+        for _, _, size, members in slots:
+            for n in members:
+                self.arena[id(uses[n][0])] = offset
+            offset = self.b.add(offset, size)
+        return offset
 
     def _word(self, base: str, index: int) -> V:
         slot = self.b.pure(f"getelementptr ptr, ptr {base}, i64 {index}", (), "ptr")
@@ -170,7 +204,9 @@ class _Writer:
             case Copy():
                 target, source, size = self.pointer(s.target), self.pointer(s.source), self.dim(s.nbytes)
                 b.module.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-                b.effect(f"call void @llvm.memcpy.p0.p0.i64(ptr {target.text}, ptr {source.text}, i64 {size.text}, i1 false)")
+                b.effect(
+                    f"call void @llvm.memcpy.p0.p0.i64(ptr {target.text}, ptr {source.text}, i64 {size.text}, i1 false)"
+                )
             case Loop():
 
                 def body(i: V, carried: Sequence[V]) -> Sequence[V]:
@@ -179,7 +215,13 @@ class _Writer:
                     self.steps(s.body)
                     return []
 
-                self.emitter.loop(b.number(0, "i64"), self.dim(s.extent), 1, [], lambda i, c: self.emitter.scoped(body, i, c))
+                self.emitter.loop(
+                    b.number(0, "i64"),
+                    self.dim(s.extent),
+                    1,
+                    [],
+                    lambda i, c: self.emitter.scoped(body, i, c),
+                )
                 self.emitter.symbols.pop(s.symbol.name, None)
             case Branch():
                 cond = self._flag(s.cond)

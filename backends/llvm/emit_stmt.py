@@ -191,7 +191,9 @@ class Emitter(ExprEmitter):
         if lanes == 1:
             self.loop(b.number(0, "i64"), extent, 1, [], lambda i, c: self.scoped(body(None), i, c))
         else:
-            whole = b.number(known - known % lanes, "i64") if known is not None else self._whole(extent, lanes)
+            whole = (
+                b.number(known - known % lanes, "i64") if known is not None else self._whole(extent, lanes)
+            )
             self.loop(b.number(0, "i64"), whole, lanes, [], lambda i, c: self.scoped(body(None), i, c))
             if known is None or known % lanes:
                 rest = b.sub(extent, whole)
@@ -244,11 +246,20 @@ class Emitter(ExprEmitter):
         cond = self.eval(s.cond)
         assert cond.lanes == 1, "the condition of an if differs between lanes"
         if cond.number is not None:
-            self._inline(lambda: [self.block(s.then if cond.number else s.otherwise)] and [])
+            self.scoped_block(s.then if cond.number else s.otherwise)
         else:
             other = (lambda: self.block(s.otherwise)) if s.otherwise else None
             self.branch(cond, lambda: self.block(s.then), other)
         self.forget(stored_buffers((s,)))
+
+    def scoped_block(self, body: Sequence[Stmt]) -> None:
+        """A block whose bindings end with it."""
+
+        def run() -> list[V]:
+            self.block(body)
+            return []
+
+        self._inline(run)
 
     def _width(self, s: For, extent: int | None) -> int:
         """Lanes: a register of the widest data in the loop, fewer where the extent is small."""
@@ -290,7 +301,9 @@ class Emitter(ExprEmitter):
             self.bind(first.var, i)
             return self._nest(s, rest, list(values), inner)
 
-        return self._inline(lambda: self.loop(self.b.number(0, "i64"), self.index(first.extent), 1, carried, body))
+        return self._inline(
+            lambda: self.loop(self.b.number(0, "i64"), self.index(first.extent), 1, carried, body)
+        )
 
     def _step(self, s: Reduce, carried: list[V]) -> list[V]:
         self.block(s.body)
@@ -302,14 +315,18 @@ class Emitter(ExprEmitter):
         b = self.b
         extent = self.index(dim.extent)
         known = int(extent.number) if extent.number is not None else None
-        whole = b.number(known - known % PARTIALS, "i64") if known is not None else self._whole(extent, PARTIALS)
+        whole = (
+            b.number(known - known % PARTIALS, "i64") if known is not None else self._whole(extent, PARTIALS)
+        )
 
         def body(i: V, values: Sequence[V]) -> Sequence[V]:
             self.loop_vars.add(id(dim.var))
             self.bind(dim.var, V(i.text, "i64", PARTIALS, i.level, i.number, 1))
             return self._step(s, list(values))
 
-        results = self.loop(b.number(0, "i64"), whole, PARTIALS, carried, lambda i, c: self.scoped(body, i, c))
+        results = self.loop(
+            b.number(0, "i64"), whole, PARTIALS, carried, lambda i, c: self.scoped(body, i, c)
+        )
         if known is not None and known % PARTIALS == 0:
             return results
         rest = b.sub(extent, whole)
@@ -383,7 +400,9 @@ class Emitter(ExprEmitter):
         for let in self.lets:
             emitter.stmt(let)
         emitter.loop(V("%begin", "i64"), V("%end", "i64"), 1, [], body)
-        self.module.functions[name] = inner.finish(f"define internal void {name}(ptr %arg, i64 %begin, i64 %end) nounwind")
+        self.module.functions[name] = inner.finish(
+            f"define internal void {name}(ptr %arg, i64 %begin, i64 %end) nounwind"
+        )
         arg = b.fresh()
         b.here.lines.insert(0, f"  {arg} = alloca [{max(1, len(words))} x i64], align 8")
         for n, v in enumerate(words):
@@ -415,8 +434,11 @@ def emit_kernel(module: Module, kernel: Kernel, target: Target) -> str:
     emitter.scratch = {id(x): x for x in kernel.scratch}
     emitter.lets = [s for s in kernel.body if isinstance(s, Let)]
     emitter.block(kernel.body)
-    params = ["ptr %ctx", *(f"ptr %p{n}" for n in range(len(kernel.buffers))), *(f"i64 %s{n}" for n in range(len(symbols)))]
+    params = [
+        "ptr %ctx",
+        *(f"ptr %p{n}" for n in range(len(kernel.buffers))),
+        *(f"i64 %s{n}" for n in range(len(symbols))),
+    ]
     head = f"define internal void @{kernel.name}({', '.join(params)}) nounwind"
     module.functions[f"@{kernel.name}"] = builder.finish(head)
     return kernel.name
-

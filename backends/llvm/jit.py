@@ -49,7 +49,9 @@ def load_object(data: bytes, symbols: tuple[str, ...]) -> LoadedObject:
     binding = llvm()
     host = host_target()
     with _LOCK:
-        machine = binding.Target.from_triple(host.triple).create_target_machine(cpu=host.cpu, features=host.features, jit=True)
+        machine = binding.Target.from_triple(host.triple).create_target_machine(
+            cpu=host.cpu, features=host.features, jit=True
+        )
         compiler = binding.create_lljit_compiler(machine)
         builder = binding.JITLibraryBuilder().add_object_img(data).add_current_process()
         for symbol in symbols:

@@ -115,7 +115,9 @@ class _Printer:
                 yield f"{indent}{self.load(s.buffer, s.index)} {s.combine or ''}= {self.expr(s.value)}{mask}"
             case For():
                 kind = "" if s.kind == "serial" else f" {s.kind}"
-                inits = ", ".join(f"{self.name(c.var)}: {c.var.dtype} = {self.expr(c.init)}" for c in s.carries)
+                inits = ", ".join(
+                    f"{self.name(c.var)}: {c.var.dtype} = {self.expr(c.init)}" for c in s.carries
+                )
                 head = f"{indent}for{kind} {self.name(s.var)} in {self.index(s.extent)}"
                 yield f"{head} carry {inits} {{" if inits else f"{head} {{"
                 yield from self.block(s.body, deeper)
@@ -152,7 +154,11 @@ class _Printer:
             case Contract():
                 batch = f" batch {self.dims(s.batch)}" if s.batch else ""
                 yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))} {{"
-                b = f"packed {self.load(s.b.buffer, s.b.prefix)}" if isinstance(s.b, Packed) else self.expr(s.b)
+                b = (
+                    f"packed {self.load(s.b.buffer, s.b.prefix)}"
+                    if isinstance(s.b, Packed)
+                    else self.expr(s.b)
+                )
                 over = self.dims(s.k)
                 yield f"{deeper}{self.name(s.acc)} = sum over {over} of {self.expr(s.a)} * {b}"
                 yield from self.block(s.epilogue, deeper)

@@ -45,12 +45,20 @@ def rows_function(module: Module, dtype: DType, heights: tuple[int, ...], vector
     if name in module.functions:
         return name
     mixture = len(heights) == 2 and heights[1] == heights[0] - 1 and heights[0] > 2
-    lines = [f"define internal void {name}({_PARAMS}, i64 %m, i64 %k, i1 %add) nounwind {{", "entry:", "  br label %t0"]
+    lines = [
+        f"define internal void {name}({_PARAMS}, i64 %m, i64 %k, i1 %add) nounwind {{",
+        "entry:",
+        "  br label %t0",
+    ]
     before, done = "entry", "0"
     for n, height in enumerate(heights):
         tile = tile_function(module, dtype, height, vectors, lanes)
         after = f"t{n + 1}" if n + 1 < len(heights) else "end"
-        lines += [f"t{n}:", f"  %i{n} = phi i64 [ {done}, %{before} ], [ %n{n}, %w{n} ]", f"  %left{n} = sub i64 %m, %i{n}"]
+        lines += [
+            f"t{n}:",
+            f"  %i{n} = phi i64 [ {done}, %{before} ], [ %n{n}, %w{n} ]",
+            f"  %left{n} = sub i64 %m, %i{n}",
+        ]
         if mixture and n == 0:  # as long as the rest is no multiple of the lower height
             lines += [f"  %rest = urem i64 %left0, {heights[1]}", "  %fits0 = icmp ne i64 %rest, 0"]
         else:
@@ -112,20 +120,45 @@ class _Tile:
             yield f"  %ar3_{r} = mul i64 %ar, 3"
         for g in range(1, -(-r // 3)):
             yield f"  %ab{r}_{g} = getelementptr i8, ptr %ab{r}_{g - 1}, i64 %ar3_{r}"
-        zeros = {(u, i, j): "zeroinitializer" if self.lanes > 1 else "0.0" for u in range(self.unroll) for i in range(r) for j in range(self.vectors)}
+        zeros = {
+            (u, i, j): "zeroinitializer" if self.lanes > 1 else "0.0"
+            for u in range(self.unroll)
+            for i in range(r)
+            for j in range(self.vectors)
+        }
         entry = "entry"
         if self.unroll > 1:
             yield f"  %ku{r} = and i64 %k, {-self.unroll}"
             yield f"  br label %h{r}u"
-            yield from self._loop("u", entry, f"%ku{r}", self.unroll, zeros, "0", "%b0", [f"%ab{r}_{g}" for g in range(-(-r // 3))])
+            yield from self._loop(
+                "u",
+                entry,
+                f"%ku{r}",
+                self.unroll,
+                zeros,
+                "0",
+                "%b0",
+                [f"%ab{r}_{g}" for g in range(-(-r // 3))],
+            )
             entry = f"h{r}u"
             sums = {key: f"%acc{r}u_{'_'.join(map(str, key))}" for key in zeros}
             yield f"q{r}u:"
             yield f"  br label %h{r}"
-            yield from self._loop("", f"q{r}u", "%k", 1, sums, f"%p{r}u", f"%bp{r}u", [f"%ap{r}u_{g}" for g in range(-(-r // 3))])
+            yield from self._loop(
+                "",
+                f"q{r}u",
+                "%k",
+                1,
+                sums,
+                f"%p{r}u",
+                f"%bp{r}u",
+                [f"%ap{r}u_{g}" for g in range(-(-r // 3))],
+            )
         else:
             yield f"  br label %h{r}"
-            yield from self._loop("", entry, "%k", 1, zeros, "0", "%b0", [f"%ab{r}_{g}" for g in range(-(-r // 3))])
+            yield from self._loop(
+                "", entry, "%k", 1, zeros, "0", "%b0", [f"%ab{r}_{g}" for g in range(-(-r // 3))]
+            )
         yield f"q{r}:"
         total: dict[tuple[int, int], str] = {}
         for i in range(r):
@@ -162,7 +195,15 @@ class _Tile:
         yield "  ret void"
 
     def _loop(
-        self, tag: str, before: str, stop: str, step: int, start: dict[tuple[int, int, int], str], first: str, b: str, bases: list[str]
+        self,
+        tag: str,
+        before: str,
+        stop: str,
+        step: int,
+        start: dict[tuple[int, int, int], str],
+        first: str,
+        b: str,
+        bases: list[str],
     ) -> Iterator[str]:
         """The loop over k in `h`, with body `l`, leaving to `q`."""
         r, vt = self.rows, self.vt
@@ -177,7 +218,9 @@ class _Tile:
                 address, value = bp, self.fresh()
                 if j:
                     address = self.fresh()
-                    lines.append(f"  {address} = getelementptr i8, ptr {bp}, i64 {j * self.lanes * self.size}")
+                    lines.append(
+                        f"  {address} = getelementptr i8, ptr {bp}, i64 {j * self.lanes * self.size}"
+                    )
                 lines.append(f"  {value} = load {vt}, ptr {address}, align {self.size}")
                 columns.append(value)
             if r > 2:
@@ -194,12 +237,17 @@ class _Tile:
                 if self.lanes > 1:
                     one, x, scalar = self.fresh(), self.fresh(), x
                     lines.append(f"  {one} = insertelement {vt} poison, {self.ty} {scalar}, i64 0")
-                    lines.append(f"  {x} = shufflevector {vt} {one}, {vt} poison, <{self.lanes} x i32> zeroinitializer")
+                    lines.append(
+                        f"  {x} = shufflevector {vt} {one}, {vt} poison, <{self.lanes} x i32> zeroinitializer"
+                    )
                 for j in range(self.vectors):
                     lines += self.multiply(x, columns[j], current[u, i, j])
                     current[u, i, j] = self.last
             following = [self.fresh() for _ in ap]
-            lines += [f"  {new} = getelementptr i8, ptr {old}, i64 %ak" for new, old in zip(following, ap, strict=True)]
+            lines += [
+                f"  {new} = getelementptr i8, ptr {old}, i64 %ak"
+                for new, old in zip(following, ap, strict=True)
+            ]
             ap = following
             next_b = self.fresh()
             lines.append(f"  {next_b} = getelementptr i8, ptr {bp}, i64 %bk")

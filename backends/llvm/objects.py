@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 from ...ir.errors import BackendError
@@ -31,9 +32,7 @@ class CodegenOptions:
 @cache
 def llvm_version() -> str:
     """The versions of llvmlite and LLVM, for cache keys."""
-    import llvmlite  # pyright: ignore[reportMissingTypeStubs]
-
-    return f"llvmlite {llvmlite.__version__} llvm {'.'.join(map(str, llvm().llvm_version_info))}"
+    return f"llvmlite {version('llvmlite')} llvm {'.'.join(map(str, llvm().llvm_version_info))}"
 
 
 @cache
@@ -45,7 +44,9 @@ def _machine(target: Target, options: CodegenOptions) -> Any:
     )
 
 
-def compile_object(text: str, target: Target, options: CodegenOptions | None = None, *, cached: bool = True) -> bytes:
+def compile_object(
+    text: str, target: Target, options: CodegenOptions | None = None, *, cached: bool = True
+) -> bytes:
     """The object of a module's text; equal texts give equal bytes.
 
     Raises:

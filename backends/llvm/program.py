@@ -12,12 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Union, assert_never
+from typing import Literal, assert_never
 
 from ...ir.dims import Dim, Symbol, dim_text
 from .kernel_ir import Kernel
 
-__all__ = ["Arg", "Branch", "Copy", "KernelProgram", "Launch", "Loop", "Memory", "Step", "While", "arena_uses", "kernels_of"]
+__all__ = [
+    "Arg",
+    "Branch",
+    "Copy",
+    "KernelProgram",
+    "Launch",
+    "Loop",
+    "Memory",
+    "Step",
+    "While",
+    "arena_uses",
+    "kernels_of",
+]
 
 Place = Literal["input", "output", "store", "prepared", "arena"]
 
@@ -93,7 +105,7 @@ class Branch:
     otherwise: tuple[Step, ...]
 
 
-Step = Union[Launch, Copy, Loop, While, Branch]
+Step = Launch | Copy | Loop | While | Branch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,5 +252,3 @@ def _text(program: KernelProgram) -> Iterator[str]:
     for name, kernel in kernels.values():
         yield ""
         yield str(replace(kernel, name=name))
-
-

@@ -38,7 +38,14 @@ class ContractSchedule:
 
 
 def choose_schedule(
-    target: Target, dtype: DType, m: int | None, n: int | None, k: int | None, *, packs_a: bool = False, in_place: bool = False
+    target: Target,
+    dtype: DType,
+    m: int | None,
+    n: int | None,
+    k: int | None,
+    *,
+    packs_a: bool = False,
+    in_place: bool = False,
 ) -> ContractSchedule:
     """The schedule from the target's cost table.
 

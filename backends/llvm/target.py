@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from ...ir.errors import BackendError
@@ -43,8 +44,7 @@ class Target:
 @cache
 def llvm() -> Any:
     """llvmlite's binding, initialised; it is untyped, so everything of it passes through here."""
-    import llvmlite.binding as binding  # pyright: ignore[reportMissingTypeStubs]
-
+    binding: Any = import_module("llvmlite.binding")
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     return binding
@@ -52,7 +52,18 @@ def llvm() -> Any:
 
 _AVX512 = ("znver4", "znver5", "skylake-avx512", "skx", "cascadelake", "cooperlake", "icelake", "sapphirerapids",
            "emeraldrapids", "graniterapids", "rocketlake", "tigerlake", "x86-64-v4")  # fmt: skip
-_AVX2 = ("znver", "haswell", "broadwell", "skylake", "alderlake", "raptorlake", "meteorlake", "arrowlake", "lunarlake", "x86-64-v3")
+_AVX2 = (
+    "znver",
+    "haswell",
+    "broadwell",
+    "skylake",
+    "alderlake",
+    "raptorlake",
+    "meteorlake",
+    "arrowlake",
+    "lunarlake",
+    "x86-64-v3",
+)
 
 
 @cache
@@ -63,7 +74,10 @@ def host_target() -> Target:
     wanted = ",".join(sorted(f"{'+' if on else '-'}{name}" for name, on in features.items()))
     triple = binding.get_process_triple()
     if triple.startswith("x86_64"):
-        wide, fma = features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"), bool(features.get("fma"))
+        wide, fma = (
+            features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"),
+            bool(features.get("fma")),
+        )
         size, registers = (64, 32) if wide else (32, 16) if features.get("avx2") else (16, 16)
         return Target(triple, binding.get_host_cpu_name(), wanted, size, registers, fma)
     return _known(triple, binding.get_host_cpu_name(), wanted)

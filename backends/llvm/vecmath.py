@@ -68,7 +68,15 @@ def _reduce(x: Expr) -> tuple[Expr, Expr]:
 
 def _exp_poly(r: Expr) -> Expr:
     """(exp(r) - 1 - r) / r**2; coefficients of Cephes expf."""
-    return _poly(r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+    return _poly(
+        r,
+        1.9875691500e-4,
+        1.3981999507e-3,
+        8.3334519073e-3,
+        4.1665795894e-2,
+        1.6666665459e-1,
+        5.0000001201e-1,
+    )
 
 
 def exp(x: Expr) -> Expr:
@@ -136,11 +144,21 @@ def erf(x: Expr) -> Expr:
     for c in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
         far = Fma(far, t, _f(c))
     far = _copy_sign(_f(1.0) - exp(Fma(far, t, -t)), x)
-    near = _poly(s, -5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1)
+    near = _poly(
+        s, -5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1
+    )
     return Select(t > 0.927734375, far, Fma(near, x, x))
 
 
-_TABLE = {"exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh, "sigmoid": sigmoid, "erf": erf}
+_TABLE = {
+    "exp": exp,
+    "expm1": expm1,
+    "log": log,
+    "log1p": log1p,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "erf": erf,
+}
 
 
 def expand(e: Call) -> Expr | None:
@@ -152,5 +170,3 @@ def expand(e: Call) -> Expr | None:
         t = Call("exp", (-_abs(x),))
         return Select(x < 0.0, t, Const(1.0, x.dtype)) / (t + 1.0)
     return None
-
-

@@ -28,7 +28,16 @@ from nervure.ir.types import DTYPES, DType, bf16, f32, f64, i32
 M, N, K, B = symbol("M", 0), symbol("N", 0), symbol("K", 0, 1 << 20), symbol("B", 0)
 
 
-def matmul(m: Dim, n: Dim, k: Dim, dtype: DType = f32, *, turned: str = "", schedule: Any = None, parallel: bool = False) -> Kernel:
+def matmul(
+    m: Dim,
+    n: Dim,
+    k: Dim,
+    dtype: DType = f32,
+    *,
+    turned: str = "",
+    schedule: Any = None,
+    parallel: bool = False,
+) -> Kernel:
     """c = a b; `turned` says which of a and b lie transposed in memory."""
     a = Buffer("a", dtype, (k, m) if "a" in turned else (m, k))
     b = Buffer("b", dtype, (n, k) if "b" in turned else (k, n))
@@ -36,19 +45,37 @@ def matmul(m: Dim, n: Dim, k: Dim, dtype: DType = f32, *, turned: str = "", sche
     i, j, p, acc = Var("i"), Var("j"), Var("p"), Var("acc", dtype)
     left = a[p, i] if "a" in turned else a[i, p]
     right = b[j, p] if "b" in turned else b[p, j]
-    s = Contract((LoopDim(i, m),), LoopDim(j, n), (LoopDim(p, k),), left, right, acc, (c.store((i, j), acc),), parallel=parallel, schedule=schedule)
+    s = Contract(
+        (LoopDim(i, m),),
+        LoopDim(j, n),
+        (LoopDim(p, k),),
+        left,
+        right,
+        acc,
+        (c.store((i, j), acc),),
+        parallel=parallel,
+        schedule=schedule,
+    )
     return Kernel("mm", (a, b, c), (s,))
 
 
 def operands(m: int, n: int, k: int, dtype: DType, turned: str = "") -> tuple[Any, Any, Any, Any]:
     rng = np.random.default_rng(m * 10007 + n * 101 + k)
     if dtype.is_float:
-        a, b = rng.standard_normal((m, k)).astype(dtype.numpy), rng.standard_normal((k, n)).astype(dtype.numpy)
+        a, b = (
+            rng.standard_normal((m, k)).astype(dtype.numpy),
+            rng.standard_normal((k, n)).astype(dtype.numpy),
+        )
     else:
         a, b = rng.integers(0, 9, (m, k)).astype(dtype.numpy), rng.integers(0, 9, (k, n)).astype(dtype.numpy)
     want = a.astype("f8") @ b.astype("f8")
     lay = np.ascontiguousarray
-    return lay(a.T if "a" in turned else a), lay(b.T if "b" in turned else b), np.full((m, n), 77, dtype.numpy), want
+    return (
+        lay(a.T if "a" in turned else a),
+        lay(b.T if "b" in turned else b),
+        np.full((m, n), 77, dtype.numpy),
+        want,
+    )
 
 
 def close(got: Any, want: Any, k: int, dtype: DType) -> None:
@@ -67,9 +94,25 @@ def test_one_compilation_serves_every_size(compiled: Any, dtype: DType, cpu: str
         close(c, want, k, dtype)
 
 
-@pytest.mark.parametrize("dims", [(1, 10, 784), (5, 7, 3), (14, 32, 16), (15, 33, 17), (64, 1, 40), (130, 70, 600), (3, 3, 0), (0, 4, 4), (4, 0, 4), (27, 8, 9)])
+@pytest.mark.parametrize(
+    "dims",
+    [
+        (1, 10, 784),
+        (5, 7, 3),
+        (14, 32, 16),
+        (15, 33, 17),
+        (64, 1, 40),
+        (130, 70, 600),
+        (3, 3, 0),
+        (0, 4, 4),
+        (4, 0, 4),
+        (27, 8, 9),
+    ],
+)
 @pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
-def test_static_shapes_and_transposed_operands(compiled: Any, dims: tuple[int, int, int], turned: str) -> None:
+def test_static_shapes_and_transposed_operands(
+    compiled: Any, dims: tuple[int, int, int], turned: str
+) -> None:
     a, b, c, want = operands(*dims, f32, turned)
     compiled(matmul(*dims, turned=turned))(a, b, c)
     close(c, want, dims[2], f32)
@@ -86,7 +129,15 @@ def test_integers_go_through_a_plain_loop_nest_and_wrap(compiled: Any, name: str
 def test_bf16_operands_are_summed_in_f32(compiled: Any) -> None:
     a, b, c = Buffer("a", bf16, (9, 50)), Buffer("b", bf16, (50, 20)), Buffer("c", bf16, (9, 20))
     i, j, p, acc = Var("i"), Var("j"), Var("p"), Var("acc", f32)
-    s = Contract((LoopDim(i, 9),), LoopDim(j, 20), (LoopDim(p, 50),), Cast(a[i, p], f32), Cast(b[p, j], f32), acc, (c.store((i, j), Cast(acc, bf16)),))
+    s = Contract(
+        (LoopDim(i, 9),),
+        LoopDim(j, 20),
+        (LoopDim(p, 50),),
+        Cast(a[i, p], f32),
+        Cast(b[p, j], f32),
+        acc,
+        (c.store((i, j), Cast(acc, bf16)),),
+    )
     x, y, z, want = operands(9, 20, 50, bf16)
     compiled(Kernel("mm", (a, b, c), (s,)))(x, y, z)
     np.testing.assert_allclose(z.astype("f8"), want, rtol=2**-8, atol=1e-3)
@@ -109,7 +160,15 @@ def test_packed_weights_and_an_epilogue(compiled: Any, m: int) -> None:
     i, j, q, acc = Var("i"), Var("j"), Var("q"), Var("acc", f32)
     total = acc + bias[j] + rest[i, j]
     relu = Select(total < 0.0, zero(f32), total)
-    s = Contract((LoopDim(i, m),), LoopDim(j, n), (LoopDim(q, k),), a[i, q], Packed(p, (as_index(1),)), acc, (c.store((i, j), relu),))
+    s = Contract(
+        (LoopDim(i, m),),
+        LoopDim(j, n),
+        (LoopDim(q, k),),
+        a[i, q],
+        Packed(p, (as_index(1),)),
+        acc,
+        (c.store((i, j), relu),),
+    )
     x, y, z, want = operands(m, n, k, f32)
     packed = np.zeros((2, -(-n // width), k, width), "f4")
     for panel in range(-(-n // width)):
@@ -125,13 +184,26 @@ def test_batches_and_parallel_blocks_give_the_same_bits(compiled: Any) -> None:
     def kernel(parallel: bool) -> Kernel:
         a, b, c = Buffer("a", f32, (B, 30, 20)), Buffer("b", f32, (B, 20, 40)), Buffer("c", f32, (B, 30, 40))
         t, i, j, p, acc = Var("t"), Var("i"), Var("j"), Var("p"), Var("acc", f32)
-        s = Contract((LoopDim(i, 30),), LoopDim(j, 40), (LoopDim(p, 20),), a[t, i, p], b[t, p, j], acc, (c.store((t, i, j), acc),), (LoopDim(t, B),), parallel)
+        s = Contract(
+            (LoopDim(i, 30),),
+            LoopDim(j, 40),
+            (LoopDim(p, 20),),
+            a[t, i, p],
+            b[t, p, j],
+            acc,
+            (c.store((t, i, j), acc),),
+            (LoopDim(t, B),),
+            parallel,
+        )
         return Kernel("mm", (a, b, c), (s,))
 
     serial, parallel = compiled(kernel(False)), compiled(kernel(True))
     for count in (0, 1, 3):
         rng = np.random.default_rng(count)
-        a, b = rng.standard_normal((count, 30, 20)).astype("f4"), rng.standard_normal((count, 20, 40)).astype("f4")
+        a, b = (
+            rng.standard_normal((count, 30, 20)).astype("f4"),
+            rng.standard_normal((count, 20, 40)).astype("f4"),
+        )
         c, d = np.zeros((count, 30, 40), "f4"), np.ones((count, 30, 40), "f4")
         serial(a, b, c, B=count)
         parallel(a, b, d, B=count)
@@ -139,7 +211,15 @@ def test_batches_and_parallel_blocks_give_the_same_bits(compiled: Any) -> None:
         close(c, a.astype("f8") @ b.astype("f8"), 20, f32)
 
 
-@pytest.mark.parametrize("schedule", [ContractSchedule(4, 1, 4, 8, 1, 16), ContractSchedule(14, 2, 16, 14, 2, 64), ContractSchedule(1, 1, 1, 3, 3, 7)], ids=str)
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ContractSchedule(4, 1, 4, 8, 1, 16),
+        ContractSchedule(14, 2, 16, 14, 2, 64),
+        ContractSchedule(1, 1, 1, 3, 3, 7),
+    ],
+    ids=str,
+)
 def test_a_schedule_changes_no_result_beyond_rounding(compiled: Any, schedule: ContractSchedule) -> None:
     a, b, c, want = operands(21, 37, 90, f32)
     compiled(matmul(21, 37, 90, schedule=schedule))(a, b, c)
@@ -157,7 +237,21 @@ def test_a_long_sum_is_formed_in_pieces(compiled: Any) -> None:
 # -- convolutions ----------------------------------------------------------------------------------------------------
 
 
-def conv(dtype: DType, n: Dim, c: int, h: Dim, w: Dim, o: int, kh: int, kw: int, stride: int, pad: int, dilation: int, groups: int, lhs: int) -> Kernel:
+def conv(
+    dtype: DType,
+    n: Dim,
+    c: int,
+    h: Dim,
+    w: Dim,
+    o: int,
+    kh: int,
+    kw: int,
+    stride: int,
+    pad: int,
+    dilation: int,
+    groups: int,
+    lhs: int,
+) -> Kernel:
     """y[n, g, o, oy, ox] = sum over c, ky, kx of w * the padded, dilated image."""
     oh = ((h - 1) * lhs + 1 + 2 * pad - ((kh - 1) * dilation + 1)) // stride + 1
     ow = ((w - 1) * lhs + 1 + 2 * pad - ((kw - 1) * dilation + 1)) // stride + 1
@@ -174,7 +268,16 @@ def conv(dtype: DType, n: Dim, c: int, h: Dim, w: Dim, o: int, kh: int, kw: int,
     patch = x.at(b, g * cg + ci, iy, ix, inside=inside if pad or lhs > 1 else None)
     batch = (LoopDim(b, n), LoopDim(g, groups), LoopDim(oy, oh))
     k = (LoopDim(ci, cg), LoopDim(ky, kh), LoopDim(kx, kw))
-    s = Contract((LoopDim(m, og),), LoopDim(ox, ow), k, weight[g, m, ci * (kh * kw) + ky * kw + kx], patch, acc, (y.store((b, g, m, oy, ox), acc),), batch)
+    s = Contract(
+        (LoopDim(m, og),),
+        LoopDim(ox, ow),
+        k,
+        weight[g, m, ci * (kh * kw) + ky * kw + kx],
+        patch,
+        acc,
+        (y.store((b, g, m, oy, ox), acc),),
+        batch,
+    )
     return Kernel("conv", (x, weight, y), (s,))
 
 
@@ -190,7 +293,9 @@ def conv_oracle(x: Any, w: Any, stride: int, pad: int, dilation: int, groups: in
         rows, image = slice(g * (o // groups), (g + 1) * (o // groups)), z[:, g * cg : (g + 1) * cg]
         for ky in range(kh):
             for kx in range(kw):
-                part = image[:, :, ky * dilation :, kx * dilation :][:, :, : (oh - 1) * stride + 1 : stride, : (ow - 1) * stride + 1 : stride]
+                part = image[:, :, ky * dilation :, kx * dilation :][
+                    :, :, : (oh - 1) * stride + 1 : stride, : (ow - 1) * stride + 1 : stride
+                ]
                 y[:, rows] += np.einsum("nchw,oc->nohw", part, w[rows, :, ky, kx].astype("f8"))
     return y
 
@@ -213,9 +318,15 @@ def test_convolutions_with_stride_pads_dilation_and_groups(compiled: Any, case: 
     n, c, h, w, o, kh, kw, *rest = case
     rng = np.random.default_rng(5)
     if dtype.is_float:
-        x, f = rng.standard_normal((n, c, h, w)).astype(dtype.numpy), rng.standard_normal((o, c // rest[3], kh, kw)).astype(dtype.numpy)
+        x, f = (
+            rng.standard_normal((n, c, h, w)).astype(dtype.numpy),
+            rng.standard_normal((o, c // rest[3], kh, kw)).astype(dtype.numpy),
+        )
     else:
-        x, f = rng.integers(-9, 9, (n, c, h, w)).astype(dtype.numpy), rng.integers(-9, 9, (o, c // rest[3], kh, kw)).astype(dtype.numpy)
+        x, f = (
+            rng.integers(-9, 9, (n, c, h, w)).astype(dtype.numpy),
+            rng.integers(-9, 9, (o, c // rest[3], kh, kw)).astype(dtype.numpy),
+        )
     want = conv_oracle(x, f, *rest)
     y = np.full(want.shape, 77, dtype.numpy)
     compiled(conv(dtype, n, c, h, w, o, kh, kw, *rest))(x, f, y)
@@ -239,7 +350,11 @@ def test_one_convolution_serves_every_batch_and_image_size(compiled: Any) -> Non
 def test_the_weight_gradient_sums_over_batch_and_pixels(compiled: Any, pad: int) -> None:
     c, o, size, kernel = 3, 6, 12, 5
     out = size + 2 * pad - kernel + 1
-    x, dy, dw = Buffer("x", f32, (B, c, size, size)), Buffer("dy", f32, (B, o, out, out)), Buffer("dw", f32, (o, c, kernel, kernel))
+    x, dy, dw = (
+        Buffer("x", f32, (B, c, size, size)),
+        Buffer("dy", f32, (B, o, out, out)),
+        Buffer("dw", f32, (o, c, kernel, kernel)),
+    )
     ci, ky, kx, m = Var("c"), Var("ky"), Var("kx"), Var("o")
     b, oy, ox, acc = Var("b"), Var("oy"), Var("ox"), Var("acc", f32)
     iy, ix = oy + ky - pad, ox + kx - pad
@@ -251,12 +366,17 @@ def test_the_weight_gradient_sums_over_batch_and_pixels(compiled: Any, pad: int)
     run = compiled(Kernel("dw", (x, dy, dw), (s,)))
     for n in (0, 1, 9):
         rng = np.random.default_rng(n)
-        image, gradient = rng.standard_normal((n, c, size, size)).astype("f4"), rng.standard_normal((n, o, out, out)).astype("f4")
+        image, gradient = (
+            rng.standard_normal((n, c, size, size)).astype("f4"),
+            rng.standard_normal((n, o, out, out)).astype("f4"),
+        )
         padded = np.pad(image, ((0, 0), (0, 0), (pad, pad), (pad, pad))).astype("f8")
         want = np.zeros((o, c, kernel, kernel))
         for y in range(kernel):
             for z in range(kernel):
-                want[:, :, y, z] = np.einsum("nchw,nohw->oc", padded[:, :, y : y + out, z : z + out], gradient)
+                want[:, :, y, z] = np.einsum(
+                    "nchw,nohw->oc", padded[:, :, y : y + out, z : z + out], gradient
+                )
         got = np.full(want.shape, 77, "f4")
         run(image, gradient, got, B=n)
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-3)

@@ -8,7 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nervure.backends.llvm.kernel_ir import Binary, Bits, Buffer, Call, Cast, Compare, Expr, Fma, For, Kernel, Select, Unary, Var
+from nervure.backends.llvm.kernel_ir import (
+    Binary,
+    Bits,
+    Buffer,
+    Call,
+    Cast,
+    Compare,
+    Expr,
+    Fma,
+    For,
+    Kernel,
+    Select,
+    Unary,
+    Var,
+)
 from nervure.ir.dims import symbol
 from nervure.ir.types import DTYPES, DType, bool_, f32, f64, i32
 
@@ -32,7 +46,24 @@ def samples(dtype: DType, n: int = 203, seed: int = 0) -> Any:
         values[: len(corners)] = corners
     else:
         wide = rng.standard_normal(n) * np.exp(rng.uniform(-8, 8, n))
-        corners = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1e-7, 65519.0, 65520.0, 3e-8]
+        corners = [
+            0.0,
+            -0.0,
+            np.inf,
+            -np.inf,
+            np.nan,
+            1.0,
+            -1.0,
+            0.5,
+            1.5,
+            2.5,
+            -0.5,
+            -1.5,
+            1e-7,
+            65519.0,
+            65520.0,
+            3e-8,
+        ]
         wide[: len(corners)] = corners
         with np.errstate(all="ignore"):
             values = wide.astype(dtype.numpy)
@@ -77,9 +108,18 @@ def test_float_and_integer_arithmetic_is_numpys_and_total(compiled: Any, op: Any
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if op == "div" and dtype.is_integer:
-            want = np.array([truncated(int(a), int(b), dtype)[0] for a, b in zip(x, y, strict=True)], dtype.numpy)
+            want = np.array(
+                [truncated(int(a), int(b), dtype)[0] for a, b in zip(x, y, strict=True)], dtype.numpy
+            )
         else:
-            function = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "min": np.minimum, "max": np.maximum}[op]
+            function = {
+                "add": np.add,
+                "sub": np.subtract,
+                "mul": np.multiply,
+                "div": np.divide,
+                "min": np.minimum,
+                "max": np.maximum,
+            }[op]
             want = function(x, y)
     if op in ("min", "max"):
         np.testing.assert_array_equal(got.astype(np.float64), want.astype(np.float64))
@@ -137,7 +177,14 @@ def test_integer_division_logic_and_shifts_are_total(compiled: Any, op: Any, dty
 def test_unary_functions_of_floats_are_numpys(compiled: Any, op: Any, dtype: DType) -> None:
     x = samples(dtype)
     got = run(compiled, dtype, [(dtype, x)], lambda a: Unary(op, a))
-    function = {"neg": np.negative, "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "round_even": np.rint}[op]
+    function = {
+        "neg": np.negative,
+        "abs": np.abs,
+        "sqrt": np.sqrt,
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "round_even": np.rint,
+    }[op]
     with np.errstate(all="ignore"):
         check(got, function(x))
 
@@ -155,7 +202,14 @@ def test_unary_functions_of_integers_wrap(compiled: Any, dtype: DType) -> None:
 def test_comparisons_are_ordered_except_ne(compiled: Any, dtype: DType) -> None:
     x, y = samples(dtype, seed=5), samples(dtype, seed=6)
     y[:40] = x[:40]
-    names = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal}
+    names = {
+        "eq": np.equal,
+        "ne": np.not_equal,
+        "lt": np.less,
+        "le": np.less_equal,
+        "gt": np.greater,
+        "ge": np.greater_equal,
+    }
     for op, function in names.items():
         got = run(compiled, bool_, [(dtype, x), (dtype, y)], lambda a, b, op=op: Compare(op, a, b))
         with np.errstate(all="ignore"):
@@ -171,7 +225,10 @@ def test_casts_truncate_saturate_and_take_nan_to_zero(compiled: Any, source: DTy
         warnings.simplefilter("ignore")
         if source.is_float and target.is_integer:
             info = np.iinfo(target.numpy)
-            exact = [0 if v != v else info.max if v == np.inf else info.min if v == -np.inf else int(v) for v in x.astype(np.float64)]
+            exact = [
+                0 if v != v else info.max if v == np.inf else info.min if v == -np.inf else int(v)
+                for v in x.astype(np.float64)
+            ]
             want = np.array([min(max(v, info.min), info.max) for v in exact], target.numpy)
         elif target == bool_:
             want = x != 0
@@ -198,7 +255,9 @@ def test_f64_to_f16_rounds_once(compiled: Any) -> None:
     low = bits.view(np.float16).astype(np.float64)
     high = np.minimum(bits + 1, 0x7C00).astype(np.uint16).view(np.float16).astype(np.float64)
     middle = np.where(np.isfinite(high), (low + high) / 2, 65520.0)
-    x = np.concatenate([middle, np.nextafter(middle, 0), np.nextafter(middle, 1e9), middle * (1 + 2.0**-40), -middle])
+    x = np.concatenate(
+        [middle, np.nextafter(middle, 0), np.nextafter(middle, 1e9), middle * (1 + 2.0**-40), -middle]
+    )
     got = run(compiled, f16, [(f64, x)], lambda a: Cast(a, f16))
     with np.errstate(over="ignore"):
         check(got, x.astype(np.float16))
@@ -206,7 +265,10 @@ def test_f64_to_f16_rounds_once(compiled: Any) -> None:
 
 def test_fma_rounds_once(compiled: Any) -> None:
     rng = np.random.default_rng(7)
-    x, y = (1 + rng.integers(0, 1 << 12, 500) * 2.0**-23).astype("f4"), (1 + rng.integers(0, 1 << 12, 500) * 2.0**-23).astype("f4")
+    x, y = (
+        (1 + rng.integers(0, 1 << 12, 500) * 2.0**-23).astype("f4"),
+        (1 + rng.integers(0, 1 << 12, 500) * 2.0**-23).astype("f4"),
+    )
     z = -(x * y)
     got = run(compiled, f32, [(f32, x), (f32, y), (f32, z)], Fma)
     check(got, (x.astype("f8") * y.astype("f8") + z.astype("f8")).astype("f4"))
@@ -239,14 +301,24 @@ def test_functions_of_mathematics_hold_their_bound(compiled: Any, name: Any, dty
     np.testing.assert_array_equal(got != got, narrow != narrow)
     np.testing.assert_array_equal(np.isinf(got), np.isinf(narrow))
     ok = np.isfinite(narrow)
-    np.testing.assert_allclose(got[ok], want[ok], rtol=4 * dtype.eps, atol=1e-37 if dtype == f32 else 1e-7 if dtype.bits == 16 else 0)
+    np.testing.assert_allclose(
+        got[ok], want[ok], rtol=4 * dtype.eps, atol=1e-37 if dtype == f32 else 1e-7 if dtype.bits == 16 else 0
+    )
 
 
 def test_pow_atan2_and_rem_are_cs(compiled: Any) -> None:
     x, y = np.abs(samples(f64, seed=1)), samples(f64, seed=2)
     with np.errstate(all="ignore"):
-        np.testing.assert_allclose(run(compiled, f64, [(f64, x), (f64, y)], lambda a, b: Call("pow", (a, b))), np.power(x, y), rtol=1e-15)
-        np.testing.assert_allclose(run(compiled, f64, [(f64, x), (f64, y)], lambda a, b: Call("atan2", (a, b))), np.arctan2(x, y), rtol=1e-15)
+        np.testing.assert_allclose(
+            run(compiled, f64, [(f64, x), (f64, y)], lambda a, b: Call("pow", (a, b))),
+            np.power(x, y),
+            rtol=1e-15,
+        )
+        np.testing.assert_allclose(
+            run(compiled, f64, [(f64, x), (f64, y)], lambda a, b: Call("atan2", (a, b))),
+            np.arctan2(x, y),
+            rtol=1e-15,
+        )
         check(run(compiled, f64, [(f64, x), (f64, y)], lambda a, b: Binary("rem", a, b)), np.fmod(x, y))
 
 
