@@ -9,6 +9,7 @@ from ..ir.errors import BackendError
 from ..ir.op import Op
 from ..ir.program import Program
 from ..ir.types import DType
+from ..passes.legalize import find_supports_with
 from ..runtime.executable import Executable
 
 if TYPE_CHECKING:
@@ -67,3 +68,6 @@ def find_backend(name: str) -> Backend:
     for entry in entry_points(group=GROUP, name=name):
         return entry.load()()
     raise BackendError(f"no backend is named {name}", hint=f"installed are {', '.join(backend_names())}")
+
+
+find_supports_with(lambda name: find_backend(name).supports)

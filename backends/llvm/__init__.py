@@ -1,1 +1,7 @@
-"""The LLVM backend: kernels, their machine code, and the programs made of them."""
+"""The LLVM backend: from graphs to kernels, from kernels to machine code."""
+
+from __future__ import annotations
+
+from .backend import LLVMBackend
+
+__all__ = ["LLVMBackend"]

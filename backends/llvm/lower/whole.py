@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ....ir.graph import Graph, Value
 from ....ir.program import Program
 from .. import kernel_ir as k
+from ..target import Target
 from ..walk import all_exprs, stmts
 from . import BARRIERS, TAILED
 from .lowering import Lowering
@@ -35,7 +36,7 @@ class Lowered:
     constants: tuple[Memory, ...]
 
 
-def lower_program(program: Program) -> Lowered:
+def lower_program(program: Program, target: Target) -> Lowered:
     """Lower the main graph, and `prepare` where there is one.
 
     Raises:

@@ -1,0 +1,75 @@
+"""From lowered launches to a program of kernels: memories get their places, packed weights their prepare steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...ir.dims import Dim
+from ...ir.program import Program
+from ...ir.types import Array
+from .lower.memory import Launch as LoweredLaunch
+from .lower.memory import Memory as LoweredMemory
+from .lower.whole import Lowered, lower_program
+from .program import Arg, KernelProgram, Launch, Memory
+from .target import Target
+
+__all__ = ["Assembled", "assemble"]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A program of kernels, and what its store slots are.
+
+    Args:
+        program:   for `program_text`
+        entries:   the store entries in slot order
+        constants: the data of the slots behind them
+    """
+
+    program: KernelProgram
+    entries: tuple[str, ...]
+    constants: tuple[Array, ...]
+
+
+def assemble(program: Program, target: Target) -> Assembled:
+    """Lower a program and give every memory its place."""
+    lowered = lower_program(program, target)
+    used = _used(lowered)
+    entries = tuple(name for name, memory in lowered.entries.items() if memory in used)
+    slots = [lowered.entries[name] for name in entries] + list(lowered.constants)
+    memories: dict[LoweredMemory, Memory] = {}
+    for k, memory in enumerate(lowered.inputs):
+        memories[memory] = Memory(f"input{k}", _bytes(memory), "input", k)
+    for k, memory in enumerate(lowered.outputs):
+        memories[memory] = Memory(f"output{k}", _bytes(memory), "output", k)
+    for k, memory in enumerate(slots):
+        memories[memory] = Memory(f"slot{k}", _bytes(memory), "store", k)
+
+    def place(memory: LoweredMemory) -> Arg:
+        if memory not in memories:
+            kind = "prepared" if memory.kind == "prepared" else "arena"
+            memories[memory] = Memory(f"{kind[0]}{len(memories)}", _bytes(memory), kind)
+        return Arg(memories[memory])
+
+    def steps(launches: Sequence[LoweredLaunch]) -> tuple[Launch, ...]:
+        return tuple(Launch(launch.kernel, tuple(map(place, launch.arguments))) for launch in launches)
+
+    found = KernelProgram(
+        tuple(s.name for s in program.symbols),
+        tuple(memories[m] for m in lowered.inputs),
+        tuple(memories[m] for m in lowered.outputs),
+        tuple(memories[m] for m in slots),
+        steps(lowered.prepare),
+        steps(lowered.run),
+    )
+    data = tuple(m.data for m in lowered.constants if m.data is not None)
+    return Assembled(found, entries, data)
+
+
+def _bytes(memory: LoweredMemory) -> Dim:
+    return memory.size * memory.dtype.bytes
+
+
+def _used(lowered: Lowered) -> set[LoweredMemory]:
+    return {m for launch in (*lowered.prepare, *lowered.run) for m in launch.arguments}

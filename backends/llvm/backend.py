@@ -1,0 +1,80 @@
+"""The LLVM backend: programs to machine code for this CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...ir.errors import BackendError
+from ...ir.op import Level, Op
+from ...ir.program import Program
+from ...ir.types import DType
+from ...runtime.executable import Executable, check_device
+from ...runtime.native import NativeProgram
+from .lower import BARRIERS
+from .lower.pull import MAPS
+
+if TYPE_CHECKING:
+    from ...passes.manager import Pipeline
+
+__all__ = ["LLVMBackend"]
+
+
+class LLVMBackend:
+    """Kernels for the CPU, made by LLVM."""
+
+    name = "llvm"
+
+    def supports(self, op: Op, dtypes: tuple[DType, ...]) -> str | None:
+        if op.mnemonic in MAPS or op.mnemonic in BARRIERS or op.mnemonic == "fuse":
+            return None
+        if op.level is Level.NN:
+            return "it is a composite"
+        if op.mnemonic == "scan":
+            return "only scans of constant length are compiled, by unrolling; this one was not unrolled"
+        return "it has no kernel"
+
+    def pipeline(self, level: int) -> Pipeline:
+        from ...passes.levels import CLEAN, standard_pipeline
+        from ...passes.manager import Pipeline
+
+        legal = Pipeline.parse("decompose{keep=relu},unroll{max=1024},legalize{backend=llvm}")
+        if level == 0:
+            return legal
+        return standard_pipeline(level) + legal + Pipeline.parse(f"{CLEAN},split-prepare,fuse,dce")
+
+    def compile(
+        self,
+        program: Program,
+        *,
+        device: str = "cpu",
+        cache: bool = True,
+        max_memory: int | None = None,
+        codegen: int = 2,
+        **options: Any,
+    ) -> Executable:
+        """Machine code for this CPU.
+
+        Args:
+            cache:      whether objects are kept on disk
+            max_memory: bytes of scratch memory and prepared weights that a call may take; refused before allocation
+            codegen:    LLVM's code generation level, 0 to 3
+        """
+        from .assemble import assemble
+        from .emit_program import ENTRY_POINTS, program_text
+        from .executable import LLVMExecutable
+        from .jit import load_object
+        from .objects import CodegenOptions, compile_object
+        from .target import host_target
+
+        check_device(device, ["cpu"], self.name)
+        if options:
+            raise BackendError(
+                f"llvm: unknown option {sorted(options)[0]}", hint="it has cache, max_memory and codegen"
+            )
+        target = host_target()
+        assembled = assemble(program, target)
+        text = program_text(assembled.program, target)
+        data = compile_object(text, target, CodegenOptions(codegen), cached=cache)
+        loaded = load_object(data, ENTRY_POINTS)
+        native = NativeProgram(loaded.address, len(program.symbols), max_memory=max_memory, keep=loaded)
+        return LLVMExecutable(program, assembled, text, data, native)
