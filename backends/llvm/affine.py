@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ...ir.dims import Dim
 from .kernel_ir import Binary, Const, Expr, Load, LoopDim, Packed, Size, Var
-from .walk import expr_children
+from .walk import expr_children, rewrite
 
-__all__ = ["coefficient", "flat_strides"]
+__all__ = ["coefficient", "flat_strides", "row_length", "split_rows"]
 
 
 def uses(e: Expr, var: Var) -> bool:
@@ -78,3 +78,35 @@ def flat_strides(e: Expr | Packed, dims: Sequence[LoopDim]) -> Dim | None:
         size = _value(dim.extent) if isinstance(dim.extent, Expr) else dim.extent
         extent = None if size is None or extent is None else extent * size
     return 0 if result is None else result
+
+
+def row_length(e: Expr, var: Var) -> Dim | None:
+    """W, where an expression uses var only as var // W and var % W: var counts the pixels of rows of W."""
+    found: Dim | None = None
+    stack, seen = [e], set[int]()
+    while stack:
+        x = stack.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        if isinstance(x, Binary) and x.op in ("floordiv", "mod") and x.a is var:
+            size = _value(x.b)
+            if size is None or (found is not None and found != size):
+                return None
+            found = size
+        elif x is var:
+            return None
+        else:
+            stack.extend(expr_children(x))
+    return found
+
+
+def split_rows(e: Expr, var: Var, row: Expr, column: Expr) -> Expr:
+    """The expression with var // W and var % W replaced."""
+
+    def change(x: Expr) -> Expr | None:
+        if isinstance(x, Binary) and x.a is var and x.op in ("floordiv", "mod"):
+            return row if x.op == "floordiv" else column
+        return None
+
+    return rewrite(e, change)

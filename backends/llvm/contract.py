@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ...ir.dims import Dim, bounds
 from ...ir.types import bool_, f32, f64
-from .affine import flat_strides
+from .affine import flat_strides, row_length, split_rows
 from .kernel_ir import (
     Buffer,
     Carry,
@@ -27,12 +27,14 @@ from .kernel_ir import (
     Load,
     LoopDim,
     Packed,
+    Select,
     Size,
     Stmt,
     Tile,
     Var,
     as_index,
     const,
+    maximum,
     minimum,
     zero,
 )
@@ -359,8 +361,23 @@ class _Expansion:
         def packed_tile() -> list[Stmt]:
             assert self.b_scratch is not None and isinstance(c.b, Expr)
             j, at = Var("j"), Var("at")
-            columns = For(j, cols, (Let(c.n.var, j0 + j), self.b_scratch.store((at, j), c.b)), "vector")
-            return [over_k(columns, at, False), *bind, tile(self.b_scratch[0, 0], as_index(s.columns))]
+            call = [*bind, tile(self.b_scratch[0, 0], as_index(s.columns))]
+            width = row_length(c.b, c.n.var)
+            if width is None:
+                columns = For(j, cols, (Let(c.n.var, j0 + j), self.b_scratch.store((at, j), c.b)), "vector")
+                return [over_k(columns, at, False), *call]
+            # the columns are pixels in rows: one piece of a row at a time, so that loads are of unit stride
+            w = as_index(width)
+            turn, row, low, high = Var("turn"), Var("row"), Var("low"), Var("high")
+            value = split_rows(c.b, c.n.var, row, (j + low) - row * w)
+            fill = For(j, high - low, (self.b_scratch.store((at, j + (low - j0)), value),), "vector")
+            place: list[Stmt] = [
+                Let(row, j0 // w + turn),
+                Let(low, maximum(row * w, j0)),
+                Let(high, minimum((row + 1) * w, j0 + cols)),
+            ]
+            turns = Select(cols > 0, (j0 + cols - 1) // w - j0 // w + 1, as_index(0))
+            return [For(turn, turns, (*place, over_k(fill, at, False))), *call]
 
         if isinstance(c.b, Packed):
             index = (*c.b.prefix, self.ni * s.panels + p, flat, as_index(0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from ...ir.dims import Dim, free_symbols
 from ...ir.dims import Expr as DimExpr
@@ -32,7 +33,7 @@ from .kernel_ir import (
     Unary,
 )
 
-__all__ = ["all_exprs", "expr_children", "kernel_symbols", "stmt_roots", "stmts", "stored_buffers"]
+__all__ = ["all_exprs", "expr_children", "kernel_symbols", "rewrite", "stmt_roots", "stmts", "stored_buffers"]
 
 
 def expr_children(e: Expr) -> tuple[Expr, ...]:
@@ -52,6 +53,36 @@ def expr_children(e: Expr) -> tuple[Expr, ...]:
             return e.args
         case _:
             return ()
+
+
+def rewrite(e: Expr, change: Callable[[Expr], Expr | None], memo: dict[int, Expr] | None = None) -> Expr:
+    """The expression with what `change` replaces; shared parts stay shared."""
+    memo = {} if memo is None else memo
+    if id(e) not in memo:
+        new = change(e)
+        if new is None:
+            new = _rebuilt(e, lambda x: rewrite(x, change, memo))
+        memo[id(e)] = new
+    return memo[id(e)]
+
+
+def _rebuilt(e: Expr, new: Callable[[Expr], Expr]) -> Expr:
+    match e:
+        case Load():
+            inside, otherwise = (x if x is None else new(x) for x in (e.inside, e.otherwise))
+            return Load(e.buffer, tuple(map(new, e.index)), inside, otherwise)
+        case Unary() | Cast() | Bits():
+            return replace(e, x=new(e.x))
+        case Binary() | Compare():
+            return replace(e, a=new(e.a), b=new(e.b))
+        case Select():
+            return Select(new(e.cond), new(e.a), new(e.b))
+        case Fma():
+            return Fma(new(e.a), new(e.b), new(e.c))
+        case Call():
+            return Call(e.function, tuple(map(new, e.args)))
+        case _:
+            return e
 
 
 def stmts(body: Iterable[Stmt]) -> Iterator[Stmt]:

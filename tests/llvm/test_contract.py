@@ -281,6 +281,53 @@ def conv(
     return Kernel("conv", (x, weight, y), (s,))
 
 
+def flat_conv(n: Dim, c: int, h: int, w: int, o: int, size: int, pad: int) -> Kernel:
+    """The same with all pixels of an image as one n."""
+    oh, ow = h + 2 * pad - size + 1, w + 2 * pad - size + 1
+    x, y = Buffer("x", f32, (n, c, h, w)), Buffer("y", f32, (n, o, oh * ow))
+    weight = Buffer("w", f32, (o, c, size, size))
+    b, m, pixel, acc = Var("b"), Var("m"), Var("pixel"), Var("acc", f32)
+    ci, ky, kx = Var("c"), Var("ky"), Var("kx")
+    iy, ix = pixel // ow + ky - pad, pixel % ow + kx - pad
+    inside = (iy >= 0) & (iy < h) & (ix >= 0) & (ix < w)
+    patch = x.at(b, ci, iy, ix, inside=inside if pad else None)
+    k = (LoopDim(ci, c), LoopDim(ky, size), LoopDim(kx, size))
+    s = Contract(
+        (LoopDim(m, o),),
+        LoopDim(pixel, oh * ow),
+        k,
+        weight[m, ci, ky, kx],
+        patch,
+        acc,
+        (y.store((b, m, pixel), acc),),
+        (LoopDim(b, n),),
+    )
+    return Kernel("conv", (x, weight, y), (s,))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (1, 28, 28, 6, 5, 2),
+        (6, 14, 14, 16, 5, 0),
+        (3, 5, 4, 2, 3, 1),
+        (2, 40, 3, 5, 3, 1),
+        (2, 3, 70, 5, 3, 1),
+    ],
+)
+def test_pixels_of_an_image_may_be_one_dimension(compiled: Any, case: tuple[int, ...]) -> None:
+    c, h, w, o, size, pad = case
+    rng = np.random.default_rng(5)
+    x, f = (
+        rng.standard_normal((2, c, h, w)).astype("f4"),
+        rng.standard_normal((o, c, size, size)).astype("f4"),
+    )
+    want = conv_oracle(x, f, 1, pad, 1, 1, 1)
+    y = np.full(want.shape, 77, "f4")
+    compiled(flat_conv(B, *case))(x, f, y, B=2)
+    np.testing.assert_allclose(y, want, rtol=0, atol=2e-4)
+
+
 def conv_oracle(x: Any, w: Any, stride: int, pad: int, dilation: int, groups: int, lhs: int) -> Any:
     n, c, h, wd = x.shape
     o, cg, kh, kw = w.shape
