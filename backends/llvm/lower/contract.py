@@ -83,7 +83,7 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         step, dilation = op.strides[i], op.rhs_dilation[i]
         window = pull.affine(depth[i + 1].var, dilation, 0)
         corner = pull.affine(at_pixel[i], step, 0)
-        at = corner + window if w.type.shape[i + 1] != 1 else corner
+        at = corner + window if w.type.shape[i + 2] != 1 else corner
         source, inside = pull.unpad(at, low, high, op.lhs_dilation[i] - 1, x.type.shape[i + 2])
         place.append(source)
         tests += inside
