@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 from ..ir.graph import Graph, Node, Value, rebuild
-from ..ir.op import Accuracy
+from ..ir.op import Op
 from .base import Pass, Remarks
-from .regions import map_regions
+from .driver import to_fixed_point
 from .rules import RULES, Rule
 
 __all__ = ["Canonicalize"]
 
-MAX_SWEEPS = 64
 MAX_CHAIN = 32
 """Rewrites in a row at one node; the rules terminate, this only bounds a mistake in them."""
 
 
 @dataclass(frozen=True)
 class Canonicalize(Pass):
-    """Apply what folds and every exact rule of the table, region by region, to a fixed point."""
+    """Apply what folds and the rules of the table, region by region, to a fixed point.
+
+    A rule applies where it moves the result no further than the op's own accuracy allows; exact ones always do.
+    """
 
     name: ClassVar[str] = "canonicalize"
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
-        for _ in range(MAX_SWEEPS):
-            improved = map_regions(graph, lambda g: self._sweep(g, remarks))
-            if improved is graph:
-                break
-            graph = improved
-        return graph
-
-    def _sweep(self, graph: Graph, remarks: Remarks) -> Graph:
         def rewrite(node: Node, operands: tuple[Value, ...]) -> list[Value] | None:
             if len(node.results) != 1:
                 return None
             value = improve(node, operands, remarks)
             return None if value is None else [value]
 
-        return rebuild(graph, rewrite)
+        return to_fixed_point(graph, lambda g: rebuild(g, rewrite), remarks, name=self.name)
 
 
 def improve(node: Node, operands: tuple[Value, ...], remarks: Remarks) -> Value | None:
@@ -51,7 +46,7 @@ def improve(node: Node, operands: tuple[Value, ...], remarks: Remarks) -> Value 
         if step is None:
             return result
         result = step
-        if step.node is None or step.node is node or len(step.node.results) != 1:
+        if step.node is None or step.node is current or len(step.node.results) != 1:
             return result
         current, inputs = step.node, step.node.operands
     return result
@@ -59,16 +54,16 @@ def improve(node: Node, operands: tuple[Value, ...], remarks: Remarks) -> Value 
 
 def _once(node: Node, operands: tuple[Value, ...], remarks: Remarks) -> Value | None:
     folded = node.op.fold(*operands)
-    if folded is not None and folded.type == node.results[0].type and remarks.allow(f"fold-{node.op.mnemonic}"):
+    if folded is not None and remarks.allow(f"fold-{node.op.mnemonic}"):
         return folded
-    for rule in _rules_for(node):
-        if rule.accuracy is not Accuracy.EXACT:
-            continue
+    for rule in rules_for(type(node.op)):
         value = rule.apply(node, operands)
         if value is not None and remarks.allow(rule.name):
             return value
     return None
 
 
-def _rules_for(node: Node) -> list[Rule]:
-    return [rule for rule in RULES if isinstance(node.op, rule.op)]
+@cache
+def rules_for(kind: type[Op]) -> tuple[Rule, ...]:
+    """The rules that look at an op, in the table's order."""
+    return tuple(r for r in RULES if issubclass(kind, r.op) and r.accuracy.value <= kind.accuracy.value)

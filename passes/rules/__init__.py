@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from . import arithmetic, move
+from . import arithmetic, broadcast, cast, integer, logic, move, reduce
 from .base import Rule
 
 __all__ = ["RULES", "Rule"]
 
-RULES: tuple[Rule, ...] = (*move.RULES, *arithmetic.RULES)
+RULES: tuple[Rule, ...] = (
+    *move.RULES,
+    *broadcast.RULES,
+    *reduce.RULES,
+    *arithmetic.RULES,
+    *integer.RULES,
+    *logic.RULES,
+    *cast.RULES,
+)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ...ir import build as b
-from ...ir.graph import Node, Value
-from ...ir.ops.elementwise import Binary, Cast, Unary
-from ...ir.ops.move import BroadcastInDim, Permute, Reshape, Reverse
-from ...ir.ops.nn import Relu
-from .base import Rule, producer
+from ...ir.dims import bounds
+from ...ir.graph import Node, Value, make_one
+from ...ir.ops.move import Concat, Pad, Permute, Reshape, Reverse, Slice
+from .base import Rule, number_of, producer
 
 __all__ = ["RULES"]
 
@@ -19,26 +18,6 @@ def merge_permutes(node: Node, operands: tuple[Value, ...]) -> Value | None:
     return b.permute(inner.operands[0], tuple(inner.op.axes[a] for a in node.op.axes))
 
 
-def merge_reshapes(node: Node, operands: tuple[Value, ...]) -> Value | None:
-    inner = producer(operands[0], Reshape)
-    return None if inner is None else b.reshape(inner.operands[0], node.results[0].type.shape)
-
-
-def merge_broadcasts(node: Node, operands: tuple[Value, ...]) -> Value | None:
-    inner = producer(operands[0], BroadcastInDim)
-    if inner is None or not isinstance(node.op, BroadcastInDim) or not isinstance(inner.op, BroadcastInDim):
-        return None
-    axes = tuple(node.op.axes[a] for a in inner.op.axes)
-    return b.broadcast_in_dim(inner.operands[0], node.op.shape, axes)
-
-
-def reshape_of_full(node: Node, operands: tuple[Value, ...]) -> Value | None:
-    inner = producer(operands[0], BroadcastInDim)
-    if inner is None or inner.operands[0].type.rank != 0:
-        return None
-    return b.broadcast_in_dim(inner.operands[0], node.results[0].type.shape, ())
-
-
 def permute_only_ones(node: Node, operands: tuple[Value, ...]) -> Value | None:
     x = operands[0]
     assert isinstance(node.op, Permute)
@@ -46,50 +25,126 @@ def permute_only_ones(node: Node, operands: tuple[Value, ...]) -> Value | None:
     return b.reshape(x, node.results[0].type.shape) if moved == sorted(moved) else None
 
 
-def permute_below_unary(node: Node, operands: tuple[Value, ...]) -> Value | None:
-    inner = operands[0].node
-    if inner is None or not isinstance(inner.op, (Unary, Cast, Relu)) or not isinstance(node.op, Permute):
+def merge_reshapes(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner = producer(operands[0], Reshape)
+    return None if inner is None else b.reshape(inner.operands[0], node.results[0].type.shape)
+
+
+def merge_slices(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner = producer(operands[0], Slice)
+    if inner is None or not isinstance(node.op, Slice) or not isinstance(inner.op, Slice):
         return None
-    source = producer(inner.operands[0], Permute)
-    if source is None:
+    outer, within = node.op, inner.op
+    numbers = (*outer.starts, *outer.limits, *within.starts)
+    if any(s != 1 for s in within.strides) or not all(isinstance(d, int) for d in numbers):
         return None
-    from ...ir.graph import make_one
+    starts = tuple(a + c for a, c in zip(within.starts, outer.starts, strict=True))
+    limits = tuple(a + c for a, c in zip(within.starts, outer.limits, strict=True))
+    return b.slice_(inner.operands[0], starts, limits, outer.strides)
 
-    return make_one(inner.op, b.permute(inner.operands[0], node.op.axes))
 
-
-def same_permutes_below_binary(node: Node, operands: tuple[Value, ...]) -> Value | None:
-    left, right = (producer(o, Permute) for o in operands)
-    if left is None or right is None or left.op != right.op or not isinstance(left.op, Permute):
+def slice_of_concat(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner = producer(operands[0], Concat)
+    if inner is None or not isinstance(node.op, Slice) or not isinstance(inner.op, Concat):
         return None
-    from ...ir.graph import make_one
+    op, axis = node.op, inner.op.axis
+    start, limit = op.starts[axis], op.limits[axis]
+    offset = 0
+    for part in inner.operands:
+        size = part.type.shape[axis]
+        if not isinstance(size, int) or not isinstance(start, int) or not isinstance(limit, int):
+            return None
+        if offset <= start and limit <= offset + size and start < limit:
+            starts = (*op.starts[:axis], start - offset, *op.starts[axis + 1 :])
+            limits = (*op.limits[:axis], limit - offset, *op.limits[axis + 1 :])
+            return b.slice_(part, starts, limits, op.strides)
+        offset += size
+    return None
 
-    return b.permute(make_one(node.op, left.operands[0], right.operands[0]), left.op.axes)
+
+def concat_without_empty(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    assert isinstance(node.op, Concat)
+    axis = node.op.axis
+    kept = [o for o in operands if o.type.shape[axis] != 0]
+    return b.concat(kept, axis) if kept and len(kept) < len(operands) else None
+
+
+def concat_of_neighbours(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    assert isinstance(node.op, Concat)
+    axis, parts = node.op.axis, [producer(o, Slice) for o in operands]
+    first, last = parts[0], parts[-1]
+    if first is None or last is None or not isinstance(first.op, Slice) or not isinstance(last.op, Slice):
+        return None
+    place = first.op.starts[axis]
+    for part in parts:
+        if part is None or not isinstance(part.op, Slice) or part.operands[0] is not first.operands[0]:
+            return None
+        op = part.op
+        rest = _without(op.starts, axis), _without(op.limits, axis)
+        same = rest == (_without(first.op.starts, axis), _without(first.op.limits, axis))
+        if not same or any(s != 1 for s in op.strides) or op.starts[axis] != place:
+            return None
+        place = op.limits[axis]
+    return b.slice_(first.operands[0], first.op.starts, last.op.limits)
+
+
+def _without(entries: tuple[object, ...], axis: int) -> tuple[object, ...]:
+    return entries[:axis] + entries[axis + 1 :]
+
+
+def merge_pads(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner = producer(operands[0], Pad)
+    if inner is None or not isinstance(node.op, Pad) or not isinstance(inner.op, Pad):
+        return None
+    outer, within = node.op, inner.op
+    amounts = (*outer.low, *outer.high, *within.low, *within.high)
+    a, c = number_of(operands[1]), number_of(inner.operands[1])
+    same = operands[1] is inner.operands[1] or (
+        a is not None and c is not None and a.tobytes() == c.tobytes()
+    )
+    if not same or min(amounts, default=0) < 0 or any(outer.interior):
+        return None
+    low = tuple(p + q for p, q in zip(outer.low, within.low, strict=True))
+    high = tuple(p + q for p, q in zip(outer.high, within.high, strict=True))
+    return b.pad(inner.operands[0], operands[1], low, high, within.interior)
 
 
 def merge_reverses(node: Node, operands: tuple[Value, ...]) -> Value | None:
     inner = producer(operands[0], Reverse)
     if inner is None or not isinstance(inner.op, Reverse) or not isinstance(node.op, Reverse):
         return None
-    once = sorted(set(inner.op.axes) ^ set(node.op.axes))
+    once = [a for a in range(operands[0].type.rank) if (a in inner.op.axes) != (a in node.op.axes)]
     return b.reverse(inner.operands[0], once)
+
+
+def reverse_of_short(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    assert isinstance(node.op, Reverse)
+    shape = operands[0].type.shape
+    long = tuple(a for a in node.op.axes if bounds(shape[a])[1] > 1)
+    if len(long) == len(node.op.axes):
+        return None
+    return make_one(Reverse(long), operands[0]) if long else operands[0]
 
 
 RULES = (
     # permute(permute(x, p), q) = permute(x, p then q)
     Rule("merge-permutes", Permute, merge_permutes),
-    # permute(x, p) = reshape(x)                           where p moves only axes of size 1
+    # permute(x, p) = reshape(x)                               where p moves only axes of size 1
     Rule("permute-only-ones", Permute, permute_only_ones),
-    # permute(f(permute(x, p)), q) = f(permute(permute(x, p), q))
-    Rule("permute-below-unary", Permute, permute_below_unary),
-    # f(permute(x, p), permute(y, p)) = permute(f(x, y), p)
-    Rule("same-permutes-below-binary", Binary, same_permutes_below_binary),
     # reshape(reshape(x)) = reshape(x)
     Rule("merge-reshapes", Reshape, merge_reshapes),
-    # reshape(full(c)) = full(c)
-    Rule("reshape-of-full", Reshape, reshape_of_full),
-    # broadcast(broadcast(x, p), q) = broadcast(x, p then q)
-    Rule("merge-broadcasts", BroadcastInDim, merge_broadcasts),
+    # x[a:b][c:d:s] = x[a+c:a+d:s]
+    Rule("merge-slices", Slice, merge_slices),
+    # concat(x, y)[a:b] = x[a:b]                               where a:b lies within x
+    Rule("slice-of-concat", Slice, slice_of_concat),
+    # concat(x, empty, y) = concat(x, y)
+    Rule("concat-without-empty", Concat, concat_without_empty),
+    # concat(x[a:b], x[b:c]) = x[a:c]
+    Rule("concat-of-neighbours", Concat, concat_of_neighbours),
+    # pad(pad(x, p), q) = pad(x, p + q)                        with one value, none cut off
+    Rule("merge-pads", Pad, merge_pads),
     # reverse(reverse(x, a), b) = reverse(x, axes in one of a and b)
     Rule("merge-reverses", Reverse, merge_reverses),
+    # reverse(x, a) = x                                        along axes of at most one element
+    Rule("reverse-of-short", Reverse, reverse_of_short),
 )
