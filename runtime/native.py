@@ -17,6 +17,7 @@ _WORD = ctypes.c_void_p
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int32, _WORD, _WORD, _WORD, _WORD)
 _PREPARE = ctypes.CFUNCTYPE(ctypes.c_int32, _WORD)
 _PLAN = ctypes.CFUNCTYPE(None, _WORD, _WORD)
+_PREPARE_PLAN = ctypes.CFUNCTYPE(None, _WORD)
 _TRACE = ctypes.CFUNCTYPE(None, _WORD, ctypes.c_int64)
 _ALIGNMENT = 64
 
@@ -82,10 +83,10 @@ class NativeProgram:
         self._run = _RUN(address("nv_run"))
         self._prepare = _PREPARE(address("nv_prepare"))
         self._plan = _PLAN(address("nv_plan"))
+        self._prepare_plan = _PREPARE_PLAN(address("nv_prepare_plan"))
         self._parallel_for = parallel_for or address("nv_serial")
         self._user = user
         self._max_memory = max_memory
-        self._symbols = symbols
         self._dims = ctypes.c_int64 * symbols
         self._sizes = ctypes.c_int64 * 2
         self._store = (_WORD * 0)()
@@ -113,19 +114,22 @@ class NativeProgram:
         self._planned = (dims, arena)
         return arena
 
-    def prepare(self, store: Sequence[int], dims: Sequence[int] | None = None) -> None:
+    def prepare(self, store: Sequence[int]) -> None:
         """Tell where the store's entries lie, in slot order, and make the prepared memory from them.
 
         Args:
             store: addresses; what they point to must stay there until the next prepare
-            dims:  any dims the memory limit should be checked for
         """
-        arena, size = self.plan(dims if dims is not None else (0,) * self._symbols)
-        if self._max_memory is not None and size > self._max_memory:
-            raise InputError(f"prepared weights need {size} bytes, max_memory is {self._max_memory}")
+        sizes = self._sizes()
+        self._prepare_plan(ctypes.addressof(sizes))
+        arena, prepared = int(sizes[0]), int(sizes[1])
+        if self._max_memory is not None and arena + prepared > self._max_memory:
+            raise InputError(
+                f"preparing the weights needs {arena + prepared} bytes, max_memory is {self._max_memory}"
+            )
         self._store = (_WORD * len(store))(*store)
-        if self._prepared[0].size < size + _ALIGNMENT:
-            self._prepared = _aligned(size)
+        if self._prepared[0].size < prepared + _ALIGNMENT:
+            self._prepared = _aligned(prepared)
         context = self._take(arena)
         try:
             self._check(self._prepare(context.address))

@@ -133,9 +133,37 @@ def compare(b: Builder, op: CompareOp, x: V, y: V, dtype: DType) -> V:
         return compare(b, op, cast(b, x, dtype, f32), cast(b, y, dtype, f32), f32)
     if dtype.is_float:
         return b.simple(f"fcmp {'une' if op == 'ne' else 'o' + op}", x, y, ty="i1")
+    if dtype.name == "i64" and (x.stride is not None or y.stride is not None):
+        narrow = _compare_lanes(b, op, x, y)
+        if narrow is not None:
+            return narrow
     if op in ("eq", "ne"):
         return b.simple(f"icmp {op}", x, y, ty="i1")
     return b.simple(f"icmp {'s' if dtype.kind == 'int' else 'u'}{op}", x, y, ty="i1")
+
+
+def _compare_lanes(b: Builder, op: CompareOp, x: V, y: V) -> V | None:
+    """x + l * s against y + l * t, as l * (s - t) against y - x in i32: narrower masks, and the same in every lane."""
+    if any(v.lanes > 1 and v.stride is None for v in (x, y)):
+        return None
+    lanes, stride = max(x.lanes, y.lanes), (x.stride or 0) - (y.stride or 0)
+    limit = 1 << 30
+    if abs(stride) * lanes >= limit:
+        return None
+    bases = [V(v.text, v.ty, 1, v.level, v.number) for v in (x, y)]
+    if all(v.number is not None for v in bases) or bases[0].number == 0:
+        distance = b.sub(bases[1], bases[0])
+    else:
+        distance = b.intrinsic("ssub.sat", bases[1], bases[0])
+    if distance.number is not None:
+        rest = b.number(max(-limit, min(limit, int(distance.number))), "i32")
+    else:
+        inside = b.intrinsic(
+            "smax", b.intrinsic("smin", distance, b.number(limit, "i64")), b.number(-limit, "i64")
+        )
+        rest = _convert(b, "trunc", inside, "i32")
+    steps = V(f"<{', '.join(f'i32 {lane * stride}' for lane in range(lanes))}>", "i32", lanes)
+    return b.simple(f"icmp {op if op in ('eq', 'ne') else 's' + op}", steps, rest, ty="i1")
 
 
 def bits(b: Builder, x: V, source: DType, target: DType) -> V:

@@ -30,7 +30,7 @@ from .walk import kernel_symbols
 
 __all__ = ["ENTRY_POINTS", "SERIAL", "program_text"]
 
-ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_serial")
+ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_prepare_plan", "nv_serial")
 
 SERIAL = """define void @nv_serial(ptr %ctx, ptr %task, ptr %arg, i64 %n) nounwind {
 entry:
@@ -59,21 +59,27 @@ def program_text(program: KernelProgram, target: Target) -> str:
         module.functions[f"@{title}"] = writer.b.finish(
             f"define i32 @{title}({params}) nounwind", "ret i32 0"
         )
-    module.functions["@nv_plan"] = _plan(module, target, program, names)
+    module.functions["@nv_plan"] = _plan(
+        module, target, program, names, "nv_plan(ptr %dims, ptr %sizes)", True
+    )
+    module.functions["@nv_prepare_plan"] = _plan(
+        module, target, program, names, "nv_prepare_plan(ptr %sizes)", False
+    )
     module.functions["@nv_serial"] = SERIAL
     return module.text()
 
 
-def _plan(module: Module, target: Target, program: KernelProgram, names: dict[str, str]) -> str:
-    run = _Writer(module, target, program, names, symbols=True)
-    prepare_end = _Writer(module, target, program, names, symbols=False).place(program.prepare)
-    assert prepare_end.number is not None, "the memory of prepare has a symbolic size"
-    arena = run.max(run.place(program.run), prepare_end)
-    b = run.b
+def _plan(
+    module: Module, target: Target, program: KernelProgram, names: dict[str, str], head: str, symbols: bool
+) -> str:
+    writer = _Writer(module, target, program, names, symbols=symbols)
+    arena = writer.place(program.run if symbols else program.prepare)
+    assert symbols or arena.number is not None, "the memory of prepare has a symbolic size"
+    b = writer.b
     b.effect(f"store i64 {arena.text}, ptr %sizes, align 8")
     second = b.pure("getelementptr i64, ptr %sizes, i64 1", (), "ptr")
     b.effect(f"store i64 {prepared_offsets(program)[1]}, ptr {second.text}, align 8")
-    return b.finish("define void @nv_plan(ptr %dims, ptr %sizes) nounwind")
+    return b.finish(f"define void @{head} nounwind")
 
 
 def _usual(dim: Dim) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from ...ir.types import i64
 from . import arith, microkernel
 from .builder import Builder, Module, V
 from .emit import ExprEmitter
@@ -199,8 +200,7 @@ class Emitter(ExprEmitter):
                 rest = b.sub(extent, whole)
 
                 def tail(i: V) -> V:
-                    steps = V("0", "i64", lanes, 0, 0, 1)
-                    return b.simple("icmp slt", steps, rest, ty="i1")
+                    return arith.compare(b, "lt", V("0", "i64", lanes, 0, 0, 1), rest, i64)
 
                 self._when(rest, known is not None, lambda: self.scoped(body(tail), whole, []))
         self._exit(s)
@@ -330,7 +330,7 @@ class Emitter(ExprEmitter):
         if known is not None and known % PARTIALS == 0:
             return results
         rest = b.sub(extent, whole)
-        mask = b.simple("icmp slt", V("0", "i64", PARTIALS, 0, 0, 1), rest, ty="i1")
+        mask = arith.compare(b, "lt", V("0", "i64", PARTIALS, 0, 0, 1), rest, i64)
 
         def last() -> list[V]:
             self.mask = mask

@@ -147,7 +147,7 @@ def test_threads_share_a_program_and_not_its_arena() -> None:
 def test_max_memory_is_refused_before_anything_is_allocated() -> None:
     native = load(mlp(), max_memory=100_000)
     w0, w1 = weights()
-    native.prepare([w0.ctypes.data, w1.ctypes.data], [1])
+    native.prepare([w0.ctypes.data, w1.ctypes.data])
     arena, prepared = native.plan([100])
     assert arena == 100 * HIDDEN * 4 and prepared > 0
     with pytest.raises(InputError, match="max_memory is 100000"):
@@ -291,6 +291,7 @@ typedef struct nv_context { void (*parallel_for)(struct nv_context *, void (*)(v
 int32_t nv_run(nv_context *, void *const *, void *const *, const int64_t *);
 int32_t nv_prepare(nv_context *);
 void nv_plan(const int64_t *, int64_t *);
+void nv_prepare_plan(int64_t *);
 void nv_serial(nv_context *, void (*)(void *, int64_t, int64_t), void *, int64_t);
 static void *read_all(const char *path, size_t bytes) {
   void *p = malloc(bytes); FILE *f = fopen(path, "rb");
@@ -301,6 +302,8 @@ int main(int argc, char **argv) {
   int64_t n = atoi(argv[1]), dims[1] = {n}, sizes[2];
   void *store[2] = {read_all("w0", 20 * 48 * 4), read_all("w1", 48 * 10 * 4)};
   void *x = read_all("x", n * 20 * 4); float *y = malloc(n * 10 * 4);
+  nv_prepare_plan(sizes);
+  if (sizes[0] != 0) return 5;
   nv_plan(dims, sizes);
   nv_context c = {nv_serial, store, aligned_alloc(64, sizes[1]), aligned_alloc(64, sizes[0]), 0, 0};
   void *in[1] = {x}, *out[1] = {y};
