@@ -7,8 +7,9 @@ function (floordiv, ceildiv, mod, min, max) of two dims. Equal polynomials are e
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -322,6 +323,48 @@ def bounds(dim: Dim) -> tuple[int, int]:
     """A range that holds every value of the dim; sound, not always tight."""
     if isinstance(dim, int):
         return dim, dim
+    lo, hi = _term_bounds(dim)
+    scaled, scale = _undivided(dim)
+    if scale > 1:
+        lo2, hi2 = (scaled, scaled) if isinstance(scaled, int) else _term_bounds(scaled)
+        lo, hi = max(lo, -(-lo2 // scale)), min(hi, hi2 // scale)
+    return lo, hi
+
+
+MAX_SCALE = 2**16
+
+
+def _undivided(dim: Expr) -> tuple[Dim, int]:
+    """A multiple of the dim without quotients, and the factor, so that what quotients share cancels.
+
+    b * floordiv(a, b) = a - mod(a, b) and b * ceildiv(a, b) = a + mod(-a, b). Factor 1 where there are none.
+    """
+    total: Dim = dim
+    scale = 1
+    while isinstance(total, Expr) and scale <= MAX_SCALE:
+        quotients = list(_quotients(total))
+        if not quotients:
+            break
+        factor = math.lcm(*(divisor for _, divisor, _ in quotients))
+        scale, total = scale * factor, factor * total
+        for atom, divisor, coefficient in quotients:
+            many = coefficient * factor
+            rest = -1 * mod(atom.a, divisor) if atom.name == "floordiv" else mod(-1 * atom.a, divisor)
+            total = total - many * _from_atom(atom) + many // divisor * (atom.a + rest)
+    return total, scale
+
+
+def _quotients(dim: Expr) -> Iterable[tuple[Func, int, int]]:
+    """The terms that are a quotient by an integer: atom, divisor and coefficient."""
+    for monomial, coefficient in dim.terms:
+        if len(monomial) == 1 and monomial[0][1] == 1:
+            atom = monomial[0][0]
+            if isinstance(atom, Func) and atom.name in ("floordiv", "ceildiv") and isinstance(atom.b, int):
+                yield atom, atom.b, coefficient
+
+
+def _term_bounds(dim: Expr) -> tuple[int, int]:
+    """Bounds of each term on its own, summed."""
     lo = hi = 0
     for monomial, coefficient in dim.terms:
         tlo = thi = coefficient

@@ -205,7 +205,8 @@ class Pad(Movement):
         inner[tuple(slice(None, None, i + 1) for i in self.interior)] = x
         out = np.full(types[0].static_shape(), value, dtype=x.dtype)
         source = tuple(
-            slice(max(-lo, 0), d - max(-hi, 0)) for lo, hi, d in zip(self.low, self.high, spread, strict=True)
+            slice(min(max(-lo, 0), d), max(d - max(-hi, 0), 0))
+            for lo, hi, d in zip(self.low, self.high, spread, strict=True)
         )
         kept = inner[source]
         target = tuple(slice(max(lo, 0), max(lo, 0) + d) for lo, d in zip(self.low, kept.shape, strict=True))

@@ -111,3 +111,10 @@ def test_a_symbolic_dim_has_no_truth_value():
 
 def test_free_symbols_come_once_each_in_order():
     assert [s.name for s in free_symbols(floordiv(T + 1, 2) * B + B)] == ["B", "T"]
+
+
+def test_bounds_see_that_a_quotient_times_its_divisor_is_nearly_the_dividend():
+    assert bounds(B - 2 * floordiv(B - 1, 2)) == (1, 2)
+    assert bounds(floordiv(3 * B - 3, 2) - floordiv(3 * B - 5, 2)) == (1, 1)
+    assert bounds(3 * ceildiv(B, 3) - B) == (0, 2)
+    assert bounds(B - 6 * floordiv(floordiv(B, 2), 3)) == (0, 5)
