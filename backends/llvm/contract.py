@@ -31,6 +31,7 @@ from .kernel_ir import (
     Size,
     Stmt,
     Tile,
+    Turn,
     Var,
     as_index,
     const,
@@ -358,23 +359,41 @@ class _Expansion:
                 self._heights(),
             )
 
+        def turned(b: Load, row: Expr) -> list[Stmt]:
+            """Rows of B^T are contiguous along k: turn them, one row of the last k dim at a time."""
+            assert self.b_scratch is not None
+            o = Var("o")
+            at = (o * qcur if outer else as_index(0), as_index(0))
+            place: list[Stmt] = [Let(c.n.var, j0), *(() if inner else decompose(q0, c.k))]
+            place += [Let(inner[0].var, q0)] if inner else []
+            place.append(Turn(s.lanes, b, row, Load(self.b_scratch, at), as_index(s.columns), cols, qcur))
+            return [For(o, ocur, (*decompose(o0 + o, outer), *place))] if outer else place
+
         def packed_tile() -> list[Stmt]:
             assert self.b_scratch is not None and isinstance(c.b, Expr)
             j, at = Var("j"), Var("at")
             call = [*bind, tile(self.b_scratch[0, 0], as_index(s.columns))]
+            row = flat_strides(c.b, [c.n])
+            if (
+                isinstance(c.b, Load)
+                and row not in (None, 1)
+                and flat_strides(c.b, inner or c.k) == 1
+                and s.lanes > 1
+            ):
+                return [*turned(c.b, as_index(row)), *call]
             width = row_length(c.b, c.n.var)
             if width is None:
                 columns = For(j, cols, (Let(c.n.var, j0 + j), self.b_scratch.store((at, j), c.b)), "vector")
                 return [over_k(columns, at, False), *call]
             # the columns are pixels in rows: one piece of a row at a time, so that loads are of unit stride
             w = as_index(width)
-            turn, row, low, high = Var("turn"), Var("row"), Var("low"), Var("high")
-            value = split_rows(c.b, c.n.var, row, (j + low) - row * w)
+            turn, line, low, high = Var("turn"), Var("line"), Var("low"), Var("high")
+            value = split_rows(c.b, c.n.var, line, (j + low) - line * w)
             fill = For(j, high - low, (self.b_scratch.store((at, j + (low - j0)), value),), "vector")
             place: list[Stmt] = [
-                Let(row, j0 // w + turn),
-                Let(low, maximum(row * w, j0)),
-                Let(high, minimum((row + 1) * w, j0 + cols)),
+                Let(line, j0 // w + turn),
+                Let(low, maximum(line * w, j0)),
+                Let(high, minimum((line + 1) * w, j0 + cols)),
             ]
             turns = Select(cols > 0, (j0 + cols - 1) // w - j0 // w + 1, as_index(0))
             return [For(turn, turns, (*place, over_k(fill, at, False))), *call]

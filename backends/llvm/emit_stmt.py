@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from ...ir.types import i64
-from . import arith, microkernel
+from . import arith, microkernel, turn
 from .builder import Builder, Module, V
 from .emit_loops import PARTIALS, LoopEmitter
 from .kernel_ir import (
@@ -20,6 +20,7 @@ from .kernel_ir import (
     Stmt,
     Store,
     Tile,
+    Turn,
 )
 from .target import Target
 from .walk import all_exprs, kernel_symbols, stmts, stored_buffers
@@ -58,6 +59,9 @@ class Emitter(LoopEmitter):
             case Tile():
                 microkernel.emit_call(self, s)
                 self.forget({id(s.c.buffer)})
+            case Turn():
+                turn.emit_turn(self, s)
+                self.forget({id(s.target.buffer)})
             case Contract():
                 raise AssertionError("a contract is expanded before emission")
             case _:

@@ -12,6 +12,7 @@ but vectors. `str(kernel)` prints it (kernel_text.py)::
             | var "=" expr                                  a binding, seen by what follows in the block
             | buffer "[" expr, ... "]" ["add" | "mul" | "min" | "max"] "=" expr ["where" expr]
             | "tile" ...                                    a call of the register-tile micro-kernel
+            | "turn" ...                                    a panel packed from a transposed operand
             | "contract" ...                                sum over k of a * b, then an epilogue; contract.py expands it
     expr    = const | dim | var | buffer "[" expr, ... "]" ["if" expr "else" expr]
             | op "(" expr, ... ")" | "cast" dtype | "bits" dtype | function "(" expr, ... ")"
@@ -72,7 +73,7 @@ from .kernel_expr import (
 __all__ = [
     "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Expr",
     "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "Monoid", "Packed", "Reduce", "Select", "Size",
-    "Stmt", "Store", "Tile", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
+    "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
 ]  # fmt: skip
 
@@ -189,6 +190,23 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """target[p, j] = source[j, p] for j < count and p < length.
+
+    source and target are the addresses of their first elements, `row` and `step` the strides of j in the source and of p
+    in the target, in elements; the others are 1. The target's rows are writable up to a whole number of lanes.
+    """
+
+    lanes: int
+    source: Load
+    row: Expr
+    target: Load
+    step: Expr
+    count: Expr
+    length: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Packed:
     """An operand B already in panels: a buffer [..., panels, k, nr], columns beyond n zero; `prefix` are leading indices."""
 
@@ -229,7 +247,7 @@ class Contract:
     schedule: object | None = None
 
 
-Stmt = Let | Store | For | Reduce | If | Tile | Contract
+Stmt = Let | Store | For | Reduce | If | Tile | Turn | Contract
 
 
 @dataclass(frozen=True, slots=True, eq=False)

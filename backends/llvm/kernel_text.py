@@ -31,6 +31,7 @@ from .kernel_ir import (
     Stmt,
     Store,
     Tile,
+    Turn,
     Unary,
     Var,
 )
@@ -150,6 +151,12 @@ class _Printer:
                     f" a={self.expr(s.a)} by {self.expr(s.a_row)}, {self.expr(s.a_k)}"
                     f" b={self.expr(s.b)} by {self.expr(s.b_k)}"
                     f" m={self.expr(s.m)} k={self.expr(s.k)} add={self.expr(s.accumulate)}"
+                )
+            case Turn():
+                yield (
+                    f"{indent}turn {s.lanes} {self.expr(s.target)} by {self.expr(s.step)}"
+                    f" = {self.expr(s.source)} by {self.expr(s.row)}"
+                    f" rows {self.expr(s.count)} length {self.expr(s.length)}"
                 )
             case Contract():
                 batch = f" batch {self.dims(s.batch)}" if s.batch else ""

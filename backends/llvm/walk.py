@@ -30,6 +30,7 @@ from .kernel_ir import (
     Stmt,
     Store,
     Tile,
+    Turn,
     Unary,
 )
 
@@ -120,6 +121,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
             return (s.cond,)
         case Tile():
             return (s.a, s.a_row, s.a_k, s.b, s.b_k, s.c, s.c_row, s.m, s.k, s.accumulate)
+        case Turn():
+            return (s.source, s.row, s.target, s.step, s.count, s.length)
         case Contract():
             b = s.b.prefix if isinstance(s.b, Packed) else (s.b,)
             return (s.a, *b, *(x for d in (*s.batch, *s.m, s.n, *s.k) for x in _index(d.extent)))
@@ -146,6 +149,8 @@ def stored_buffers(body: Iterable[Stmt]) -> dict[int, Buffer]:
             found[id(s.buffer)] = s.buffer
         elif isinstance(s, Tile):
             found[id(s.c.buffer)] = s.c.buffer
+        elif isinstance(s, Turn):
+            found[id(s.target.buffer)] = s.target.buffer
     return found
 
 

@@ -118,6 +118,18 @@ def test_static_shapes_and_transposed_operands(
     close(c, want, dims[2], f32)
 
 
+@pytest.mark.parametrize("cpu", ["host", "haswell"])
+@pytest.mark.parametrize("dtype", [f32, f64], ids=str)
+def test_a_transposed_operand_of_any_size_is_turned_in_registers(
+    compiled: Any, dtype: DType, cpu: str
+) -> None:
+    run = compiled(matmul(M, N, K, dtype, turned="b"), make_target(cpu))
+    for m, n, k in ((1, 1, 1), (3, 17, 15), (2, 31, 33), (5, 40, 300), (0, 3, 3), (3, 0, 3), (3, 3, 0)):
+        a, b, c, want = operands(m, n, k, dtype, "b")
+        run(a, b, c, M=m, N=n, K=k)
+        close(c, want, k, dtype)
+
+
 @pytest.mark.parametrize("name", ["i64", "i32", "i8", "u8"])
 def test_integers_go_through_a_plain_loop_nest_and_wrap(compiled: Any, name: str) -> None:
     dtype = DTYPES[name]
