@@ -1,0 +1,91 @@
+"""Exchanges groups of nodes for `fuse` nodes with regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import build as b
+from ..ir.graph import Graph, Value, make
+from ..ir.op import Op
+from ..ir.ops.constant import Constant
+from ..ir.origin import merge_origins, origins_of
+from .fuse_groups import COPIED, Group
+
+__all__ = ["with_regions"]
+
+
+def with_regions(graph: Graph, groups: Sequence[Group]) -> Graph:
+    """The graph with each group as a `fuse` node where its last member stood."""
+    of = {node: group for group in groups for node in group.nodes}
+    mapping: dict[Value, Value] = {}
+    for node in graph.nodes:
+        group = of.get(node)
+        if group is not None:
+            if group.nodes[-1] is node:
+                mapping[group.exit] = _fused(group, mapping)
+            continue
+        operands = tuple(mapping.get(o, o) for o in node.operands)
+        if operands != node.operands:
+            names = [r.name for r in node.results]
+            results = make(node.op, *operands, regions=node.regions, names=names, origins=node.origins)
+            mapping.update(zip(node.results, results, strict=True))
+    return graph.replace(
+        outputs=[mapping.get(v, v) for v in graph.outputs],
+        updates=[(n, mapping.get(v, v)) for n, v in graph.updates],
+    )
+
+
+def _fused(group: Group, mapping: dict[Value, Value]) -> Value:
+    """The `fuse` node's result; `mapping` says what stands for values made before it."""
+    region = _Region(group, mapping)
+    for node in group.nodes:
+        given = [region.inside(o) for o in node.operands]
+        names = [r.name for r in node.results]
+        results = make(node.op, *given, regions=node.regions, names=names, origins=node.origins)
+        region.inner.update(zip(node.results, results, strict=True))
+    body = Graph("", region.inputs, [region.inner[group.exit]])
+    with origins_of(merge_origins(*(n.origins for n in group.nodes))):
+        (result,) = b.fuse(group.label, body, region.operands)
+    result.name = group.exit.name
+    return result
+
+
+class _Region:
+    """A region under construction: what stands inside for each outer value, and its inputs in order of first use."""
+
+    def __init__(self, group: Group, mapping: dict[Value, Value]) -> None:
+        self.members = set(group.nodes)
+        self.mapping = mapping
+        self.inner: dict[Value, Value] = {}
+        self.inputs: list[Value] = []
+        self.operands: list[Value] = []
+
+    def inside(self, value: Value) -> Value:
+        """The value within the region: a member's, a copy, or a new input."""
+        stack = [value]
+        while stack:
+            current = stack[-1]
+            node = current.node
+            if current in self.inner:
+                stack.pop()
+            elif node is not None and _is_copied(node.op):
+                missing = [o for o in node.operands if o not in self.inner]
+                if missing:
+                    stack += missing
+                    continue
+                given = [self.inner[o] for o in node.operands]
+                (self.inner[current],) = make(node.op, *given, names=[current.name], origins=node.origins)
+            else:
+                self._add_input(current)
+        return self.inner[value]
+
+    def _add_input(self, value: Value) -> None:
+        argument = Value(value.type, name=value.name or value.entry or f"x{len(self.inputs)}")
+        self.inner[value] = argument
+        self.inputs.append(argument)
+        self.operands.append(self.mapping.get(value, value))
+
+
+def _is_copied(op: Op) -> bool:
+    """Whether regions have copies of the node; large constants stay outside."""
+    return isinstance(op, COPIED) and not (isinstance(op, Constant) and not op.value.is_inline)
