@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...ir.dims import Dim, bounds
+from ...ir.dims import Dim
 from ...ir.types import bool_, f32, f64
 from .affine import flat_strides, row_length, split_rows
+from .extents import ceil_div, decompose, known, may_be_empty, rest_of, times
 from .kernel_ir import (
     Buffer,
     Carry,
-    Const,
     Contract,
     Expr,
     For,
@@ -28,7 +28,6 @@ from .kernel_ir import (
     LoopDim,
     Packed,
     Select,
-    Size,
     Stmt,
     Tile,
     Turn,
@@ -65,64 +64,6 @@ def expand_contracts(kernel: Kernel, target: Target) -> Kernel:
 
     body = block(kernel.body)
     return replace(kernel, body=body, scratch=tuple(scratch))
-
-
-def known(x: Index) -> int | None:
-    """An extent that is an integer."""
-    if isinstance(x, Const):
-        return int(x.value)
-    return x if isinstance(x, int) else None
-
-
-def times(extents: Sequence[Index]) -> Index:
-    """The product of extents."""
-    dims: Dim = 1
-    rest: list[Expr] = []
-    for x in extents:
-        if isinstance(x, Size):
-            dims = dims * x.dim
-        elif isinstance(x, Expr):
-            rest.append(x)
-        else:
-            dims = dims * x
-    result: Index = dims
-    for e in rest:
-        result = e if isinstance(result, int) and result == 1 else as_index(result) * e
-    return result
-
-
-def decompose(flat: Expr, dims: Sequence[LoopDim]) -> list[Stmt]:
-    """Bindings of the dims' vars for a flat, row-major index."""
-    found: list[Stmt] = []
-    for dim in reversed(dims[1:]):
-        extent = as_index(dim.extent)
-        found.append(Let(dim.var, flat % extent))
-        flat = flat // extent
-    if dims:
-        found.append(Let(dims[0].var, flat))
-    return found
-
-
-def _may_be_empty(x: Index) -> bool:
-    value = known(x)
-    if value is not None:
-        return value <= 0
-    return isinstance(x, Expr) or bounds(x)[0] <= 0
-
-
-def ceil_div(x: Index, step: int) -> Expr:
-    value = known(x)
-    return as_index(-(-value // step)) if value is not None else (as_index(x) + (step - 1)) // step
-
-
-def rest_of(x: Index, start: Expr, step: int) -> Expr:
-    """min(step, x - start)."""
-    value = known(x)
-    if value is not None and value % step == 0:
-        return as_index(step)
-    if value is not None and value < step:
-        return as_index(value)
-    return minimum(as_index(x) - start, step)
 
 
 @dataclass
@@ -243,7 +184,7 @@ class _Expansion:
             Let(mcur, rest_of(self.m, m0, s.mc)),
             Let(ncur, rest_of(self.n, n0, wide)),
         ]
-        empty = _may_be_empty(self.k)
+        empty = may_be_empty(self.k)
         if empty:
             i, j = Var("i"), Var("j")
             stmts.append(
