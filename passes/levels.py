@@ -12,8 +12,8 @@ CLEAN = "canonicalize,fold-constants,cse,dce"
 LEVELS: dict[int, str] = {
     0: "",
     1: CLEAN,
-    2: f"{CLEAN},fold-batchnorm,{CLEAN}",
-    3: f"{CLEAN},fold-batchnorm,{CLEAN}",
+    2: f"{CLEAN},fold-batchnorm,sink-transposes,{CLEAN}",
+    3: f"{CLEAN},fold-batchnorm,unroll{{max=16}},sink-transposes,{CLEAN}",
 }
 """-O0 changes nothing; -O1 cleans up; -O2, the default, folds batch norms too; -O3 is where tuning will stand."""
 

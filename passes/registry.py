@@ -14,6 +14,7 @@ from .fold_constants import FoldConstants
 from .freeze import Freeze
 from .fuse import Fuse, Unfuse
 from .legalize import Legalize
+from .sink_transposes import SinkTransposes
 from .split_prepare import SplitPrepare
 from .unroll import Unroll
 
@@ -31,6 +32,7 @@ PASSES: Mapping[str, type[Pass]] = {
         Freeze,
         Fuse,
         Legalize,
+        SinkTransposes,
         SplitPrepare,
         Unfuse,
         Unroll,

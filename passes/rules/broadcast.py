@@ -8,7 +8,7 @@ from ...ir.op import Op
 from ...ir.ops.move import BroadcastInDim, Permute, Reshape, Reverse, Slice
 from .base import ELEMENTWISE, Rule, matching_axes, producer
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "broadcast_source"]
 
 
 def _spread(value: Value) -> tuple[Value, BroadcastInDim] | None:
@@ -16,6 +16,12 @@ def _spread(value: Value) -> tuple[Value, BroadcastInDim] | None:
     if node is None or not isinstance(node.op, BroadcastInDim):
         return None
     return node.operands[0], node.op
+
+
+def broadcast_source(value: Value, axes: tuple[int, ...]) -> Value | None:
+    """What is repeated to make the value along all axes but these, or None."""
+    found = _spread(value)
+    return found[0] if found is not None and found[1].axes == axes else None
 
 
 def merge_broadcasts(node: Node, operands: tuple[Value, ...]) -> Value | None:
