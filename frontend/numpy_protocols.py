@@ -5,134 +5,247 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..ir import build as b
 from ..ir.errors import TraceError
-from .algebra import matmul
-from .tensor import Tensor, as_tensor, binary, broadcast, broadcast_to, power, promote, reduce, unary
-from .tracing import user_origins
+from ..ir.graph import Value
+from ..ir.types import dtype_of
+from . import elementwise as e
+from . import reductions as r
+from . import shapes as s
+from .tensor import Tensor, as_tensor, operands
+from .tracing import user_lines
 
 __all__ = ["function_call", "ufunc_call"]
 
-_UNARY: dict[Any, Callable[..., Any]] = {
-    np.negative: b.neg, np.absolute: b.abs, np.sign: b.sign, np.floor: b.floor, np.ceil: b.ceil, np.rint: b.round_even,
-    np.sqrt: b.sqrt, np.reciprocal: b.reciprocal, np.exp: b.exp, np.expm1: b.expm1, np.log: b.log, np.log1p: b.log1p,
-    np.sin: b.sin, np.cos: b.cos, np.tanh: b.tanh, np.invert: b.not_, np.logical_not: b.not_, np.isnan: b.is_nan,
-    np.isfinite: b.is_finite,
-}  # fmt: skip
-_BINARY: dict[Any, Callable[..., Any]] = {
-    np.add: b.add, np.subtract: b.sub, np.multiply: b.mul, np.divide: b.div, np.fmod: b.rem, np.maximum: b.max,
-    np.minimum: b.min, np.equal: b.eq, np.not_equal: b.ne, np.less: b.lt, np.less_equal: b.le, np.greater: b.gt,
-    np.greater_equal: b.ge, np.bitwise_and: b.and_, np.bitwise_or: b.or_, np.bitwise_xor: b.xor, np.logical_and: b.and_,
-    np.logical_or: b.or_, np.left_shift: b.shl, np.right_shift: b.shr,
-}  # fmt: skip
+Unary = Callable[[Value], Value]
+
+UNARY: dict[str, Unary] = {
+    "absolute": b.abs,
+    "ceil": b.ceil,
+    "cos": b.cos,
+    "exp": b.exp,
+    "expm1": b.expm1,
+    "fabs": b.abs,
+    "floor": b.floor,
+    "invert": b.not_,
+    "isfinite": b.is_finite,
+    "isinf": lambda x: b.not_(b.or_(b.is_finite(x), b.is_nan(x))),
+    "isnan": b.is_nan,
+    "log": b.log,
+    "log1p": b.log1p,
+    "logical_not": b.not_,
+    "negative": b.neg,
+    "positive": lambda x: x,
+    "reciprocal": b.reciprocal,
+    "rint": b.round_even,
+    "sign": b.sign,
+    "sin": b.sin,
+    "sqrt": b.sqrt,
+    "square": lambda x: b.mul(x, x),
+    "tanh": b.tanh,
+    "trunc": e.truncate,
+}
+"""numpy's ufuncs of one operand."""
+
+BUILDERS: dict[str, Callable[[Value, Value], Value]] = {
+    "add": b.add,
+    "bitwise_and": b.and_,
+    "bitwise_or": b.or_,
+    "bitwise_xor": b.xor,
+    "equal": b.eq,
+    "fmod": b.rem,
+    "greater": b.gt,
+    "greater_equal": b.ge,
+    "left_shift": b.shl,
+    "less": b.lt,
+    "less_equal": b.le,
+    "logical_and": b.and_,
+    "logical_or": b.or_,
+    "logical_xor": b.xor,
+    "maximum": b.max,
+    "minimum": b.min,
+    "multiply": b.mul,
+    "not_equal": b.ne,
+    "right_shift": b.shr,
+    "subtract": b.sub,
+}
+"""numpy's ufuncs of two operands that are one op."""
+
+BINARY: dict[str, Callable[[Value, Value], Value]] = {
+    "divide": e.divide,
+    "floor_divide": e.floor_divide,
+    "matmul": s.matmul,
+    "remainder": e.modulo,
+}
 
 
-def ufunc_call(ufunc: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Tensor:
-    """A numpy ufunc as a node."""
-    if method == "__call__" and not options:
-        if ufunc in _UNARY:
-            return unary(_UNARY[ufunc], inputs[0])
-        if ufunc in _BINARY:
-            return binary(_BINARY[ufunc], inputs[0], inputs[1])
-        if ufunc is np.power:
-            return power(inputs[0], inputs[1])
-        if ufunc is np.square:
-            return as_tensor(inputs[0]) * as_tensor(inputs[0])
-        if ufunc is np.matmul:
-            return matmul(inputs[0], inputs[1])
-    raise TraceError(f"numpy.{ufunc.__name__} with these options has no node", where=[str(o) for o in user_origins()])
+def ufunc_call(ufunc: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+    """A numpy ufunc as nodes."""
+    name = ufunc.__name__
+    if method != "__call__" or options:
+        how = f"numpy.{name}.{method}" if method != "__call__" else f"numpy.{name} with {', '.join(options)}"
+        raise TraceError(
+            f"{how} has no form in a graph", where=user_lines(), hint="call it plainly on tensors"
+        )
+    values = operands(*inputs)
+    if values is None:
+        return NotImplemented
+    if name in UNARY:
+        return Tensor(UNARY[name](values[0]))
+    if name == "power":
+        return Tensor(e.power(values[0], values[1], inputs[1]))
+    if name in BUILDERS:
+        return Tensor(e.binary(BUILDERS[name], values[0], values[1]))
+    if name in BINARY:
+        return Tensor(BINARY[name](values[0], values[1]))
+    raise TraceError(
+        f"numpy.{name} has no form in a graph",
+        where=user_lines(),
+        hint="write it with exp, log, tanh and arithmetic",
+    )
 
 
 def function_call(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """A numpy function as nodes."""
-    handler = _FUNCTIONS.get(function)
+    handler = FUNCTIONS.get(function.__name__)
     if handler is None:
-        raise TraceError(f"numpy.{function.__name__} has no node", where=[str(o) for o in user_origins()])
+        raise TraceError(
+            f"numpy.{function.__name__} has no form in a graph",
+            where=user_lines(),
+            hint=f"those that have: {', '.join(sorted(FUNCTIONS))}",
+        )
     return handler(*args, **options)
 
 
-def _reduction(op: Any) -> Callable[..., Tensor]:
-    return lambda x, axis=None, keepdims=False: reduce(op, x, axis, keepdims)
+def _values(xs: Sequence[Any]) -> list[Value]:
+    """Tensors and numbers side by side; numbers take the tensors' element type."""
+    found = operands(*xs)
+    return [as_tensor(x).value for x in xs] if found is None else found
 
 
-def _mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    return as_tensor(x).mean(axis, keepdims)
+def _method(name: str) -> Callable[..., Any]:
+    """The tensor's method of that name, its first argument named as numpy names it."""
 
+    def call(a: Any, *args: Any, **options: Any) -> Any:
+        return getattr(as_tensor(a), name)(*args, **options)
 
-def _transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
-    tensor = as_tensor(x)
-    return tensor.T if axes is None else tensor.transpose(axes)
-
-
-def _concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    tensors = promote(*xs)
-    return Tensor(b.concat([t.value for t in tensors], axis % tensors[0].ndim))
-
-
-def _stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    tensors = promote(*xs)
-    place = axis % (tensors[0].ndim + 1)
-    shape = (*tensors[0].shape[:place], 1, *tensors[0].shape[place:])
-    return Tensor(b.concat([b.reshape(t.value, shape) for t in tensors], place))
+    return call
 
 
 def _where(condition: Any, x: Any, y: Any) -> Tensor:
-    left, right = promote(x, y)
-    c, u, v = broadcast([as_tensor(condition), left, right])
-    return Tensor(b.select(c.value, u.value, v.value))
+    left, right = _values([x, y])
+    return Tensor(e.select(as_tensor(condition).value, left, right))
 
 
-def _clip(x: Any, lo: Any = None, hi: Any = None) -> Tensor:
-    result = as_tensor(x)
-    if lo is not None:
-        result = binary(b.max, result, lo)
-    return result if hi is None else binary(b.min, result, hi)
+def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+    low, high = (min if a_min is None else a_min), (max if a_max is None else a_max)
+    return as_tensor(a).clip(low, high)
 
 
-def _squeeze(x: Any, axis: Any = None) -> Tensor:
-    tensor = as_tensor(x)
-    gone = [k for k, d in enumerate(tensor.shape) if d == 1] if axis is None else [axis] if isinstance(axis, int) else list(axis)
-    gone = [a % tensor.ndim for a in gone]
-    return tensor.reshape(tuple(d for k, d in enumerate(tensor.shape) if k not in gone))
+def _full_like(a: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+    type = as_tensor(a).type
+    kind = type.dtype if dtype is None else dtype_of(dtype)
+    (value,) = operands(fill_value, dtype=kind) or [as_tensor(fill_value).value]
+    return Tensor(e.broadcast_to(b.cast(value, kind), type.shape))
 
 
-def _expand_dims(x: Any, axis: int) -> Tensor:
-    tensor = as_tensor(x)
-    place = axis % (tensor.ndim + 1)
-    return tensor.reshape((*tensor.shape[:place], 1, *tensor.shape[place:]))
+def _outer(a: Any, b_: Any) -> Tensor:
+    x, y = _values([a, b_])
+    return Tensor(b.dot_general(s.flatten(x), s.flatten(y), (), ()))
 
 
-_FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.sum: _reduction(b.reduce_sum),
-    np.prod: _reduction(b.reduce_prod),
-    np.max: _reduction(b.reduce_max),
-    np.min: _reduction(b.reduce_min),
-    np.any: _reduction(b.reduce_any),
-    np.all: _reduction(b.reduce_all),
-    np.mean: _mean,
-    np.argmax: lambda x, axis=None: as_tensor(x).argmax(axis),
-    np.argmin: lambda x, axis=None: as_tensor(x).argmin(axis),
-    np.reshape: lambda x, shape: as_tensor(x).reshape(shape),
-    np.transpose: _transpose,
-    np.concatenate: _concatenate,
-    np.stack: _stack,
-    np.where: _where,
-    np.clip: _clip,
-    np.squeeze: _squeeze,
-    np.expand_dims: _expand_dims,
-    np.broadcast_to: lambda x, shape: broadcast_to(as_tensor(x), shape),
-    np.dot: matmul,
-    np.shape: lambda x: as_tensor(x).shape,
-    np.ndim: lambda x: as_tensor(x).ndim,
-    np.zeros_like: lambda x: as_tensor(_full_like(x, 0)),
-    np.ones_like: lambda x: as_tensor(_full_like(x, 1)),
-    np.flip: lambda x, axis=0: Tensor(b.reverse(as_tensor(x).value, (axis % as_tensor(x).ndim,))),
-    np.take: lambda x, indices, axis=0: Tensor(b.gather(as_tensor(x).value, as_tensor(indices).value, axis)),
+def _tensordot(a: Any, b_: Any, axes: Any = 2) -> Tensor:
+    x, y = _values([a, b_])
+    if isinstance(axes, int):
+        pairs = (tuple(range(x.type.rank - axes, x.type.rank)), tuple(range(axes)))
+    else:
+        pairs = tuple((p,) if isinstance(p, int) else tuple(p) for p in axes)
+    left = [r.axis_of("tensordot", k, x) for k in pairs[0]]
+    right = [r.axis_of("tensordot", k, y) for k in pairs[1]]
+    return Tensor(b.dot_general(x, y, left, right))
+
+
+def _take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
+    x = as_tensor(a)
+    if axis is None:
+        return x.flatten()[indices]
+    return x[(*[slice(None)] * r.axis_of("take", axis, x.value), indices)]
+
+
+def _take_along_axis(arr: Any, indices: Any, axis: int) -> Tensor:
+    x = as_tensor(arr).value
+    return Tensor(b.gather_elements(x, as_tensor(indices).value, r.axis_of("take_along_axis", axis, x)))
+
+
+def _pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
+    if mode != "constant":
+        raise TraceError(f'pad: mode is "{mode}", expected "constant"', where=user_lines())
+    x, fill = _values([array, constant_values])
+    return Tensor(s.pad(x, pad_width, fill))
+
+
+def _swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
+    x = as_tensor(a).value
+    order = list(range(x.type.rank))
+    first, second = r.axis_of("swapaxes", axis1, x), r.axis_of("swapaxes", axis2, x)
+    order[first], order[second] = order[second], order[first]
+    return Tensor(b.permute(x, order))
+
+
+def _shape_op(function: Callable[..., Value]) -> Callable[..., Tensor]:
+    """A function of `shapes` as numpy calls it."""
+
+    def call(a: Any, *args: Any, **options: Any) -> Tensor:
+        return Tensor(function(as_tensor(a).value, *args, **options))
+
+    return call
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "all": _method("all"),
+    "amax": _method("max"),
+    "amin": _method("min"),
+    "any": _method("any"),
+    "argmax": _method("argmax"),
+    "argmin": _method("argmin"),
+    "around": lambda a: round(as_tensor(a)),
+    "astype": _method("astype"),
+    "broadcast_to": lambda array, shape: Tensor(e.broadcast_to(as_tensor(array).value, tuple(shape))),
+    "clip": _clip,
+    "concatenate": lambda arrays, axis=0: Tensor(s.concatenate(_values(arrays), axis)),
+    "dot": lambda a, b: Tensor(s.matmul(*_values([a, b]))),
+    "expand_dims": _shape_op(s.expand_dims),
+    "flip": lambda m, axis=None: Tensor(s.flip(as_tensor(m).value, axis)),
+    "full_like": _full_like,
+    "max": _method("max"),
+    "mean": _method("mean"),
+    "min": _method("min"),
+    "moveaxis": _shape_op(s.moveaxis),
+    "ndim": lambda a: as_tensor(a).ndim,
+    "ones_like": lambda a, dtype=None: _full_like(a, 1, dtype),
+    "outer": _outer,
+    "pad": _pad,
+    "permute_dims": _method("transpose"),
+    "prod": _method("prod"),
+    "ravel": lambda a: as_tensor(a).flatten(),
+    "reshape": lambda a, shape: as_tensor(a).reshape(shape),
+    "round": lambda a: round(as_tensor(a)),
+    "shape": lambda a: as_tensor(a).shape,
+    "size": lambda a: as_tensor(a).size,
+    "split": lambda ary, indices_or_sections, axis=0: [
+        Tensor(v) for v in s.split(as_tensor(ary).value, indices_or_sections, axis)
+    ],
+    "squeeze": _shape_op(s.squeeze),
+    "stack": lambda arrays, axis=0: Tensor(s.stack(_values(arrays), axis)),
+    "std": _method("std"),
+    "sum": _method("sum"),
+    "swapaxes": _swapaxes,
+    "take": _take,
+    "take_along_axis": _take_along_axis,
+    "tensordot": _tensordot,
+    "transpose": lambda a, axes=None: as_tensor(a).transpose(*(axes or ())),
+    "var": _method("var"),
+    "where": _where,
+    "zeros_like": lambda a, dtype=None: _full_like(a, 0, dtype),
 }
-
-
-def _full_like(x: Any, value: float) -> Tensor:
-    """One number everywhere, of x's type."""
-    return Tensor(b.full_like(as_tensor(x).value, value))
+"""numpy's functions by name, with numpy's parameters; those that make no sense in a graph (out=, where=) are errors."""

@@ -2,74 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir import build as b
-from ..ir.dims import Dim
+from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
 from .tensor import Tensor, as_tensor
-from .tracing import current, user_origins
+from .tracing import current, user_lines
 
 __all__ = ["scan"]
 
 
 def scan(
-    body: Callable[..., Any], init: Any, xs: Any = None, *, length: Dim | None = None, reverse: bool = False, unroll: int = 1
+    body: Callable[..., Any],
+    init: Any,
+    xs: Any = None,
+    length: Dim | None = None,
+    reverse: bool = False,
+    unroll: int = 1,
 ) -> tuple[Any, Any]:
     """Run ``carry, y = body(carry, x)`` over the leading axis of xs.
 
     Args:
         body:    takes the carry and one slice of xs; returns the next carry and y. Outer tensors may be used inside
-        init:    the first carry, a tensor or a tuple of them
-        xs:      a tensor or a tuple of them, all of one length on axis 0; None where `length` is given
-        length:  how many steps, where there is no xs
+        init:    the first carry: a tensor, or tuples and lists of them; None for no carry
+        xs:      as init, all of one length on axis 0; None where `length` is given, the body then gets None
+        length:  how many steps; xs have as many
         reverse: from the last step to the first
         unroll:  steps a trip of the compiled loop
 
     Returns:
-        the last carry, and every y along a new axis 0
+        the last carry, and every y along a new axis 0, both built as the body returned them
 
     Raises:
         TraceError: a carry changes its type from step to step, or lengths differ
     """
     state = current()
-    inits, rows = _tuple(init), [] if xs is None else _tuple(xs)
-    lengths = {t.shape[0] if t.ndim else None for t in rows}
-    if len(lengths) > 1 or None in lengths:
-        raise _error("xs differ in length on axis 0", [f"xs {k}: {t.type}" for k, t in enumerate(rows)])
-    steps = next(iter(lengths), length)
-    if steps is None:
-        raise _error("neither xs nor length is given", [])
-    start, row_values = [t.value for t in inits], [t.value for t in rows]
+    inits, rows = _leaves(init), _leaves(xs)
+    steps = _length(rows, length)
     with state.region() as frame:
-        carries = [Value(v.type, name=v.name or "carry") for v in start]
-        slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in row_values]
-        result = body(_like(init, carries), None if xs is None else _like(xs, slices))
+        carries = [Value(v.type, name=v.name or "carry") for v in inits]
+        slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
+        result = body(_build(init, list(map(Tensor, carries))), _build(xs, list(map(Tensor, slices))))
         if not isinstance(result, tuple) or len(result) != 2:
-            raise _error("the body returns no pair (carry, y)", [])
-        after = [t.value for t in _tuple(result[0])]
-        ys = [] if result[1] is None else [t.value for t in _tuple(result[1])]
-    if [v.type for v in after] != [v.type for v in start]:
-        details = [f"before: {', '.join(str(v.type) for v in start)}", f"after:  {', '.join(str(v.type) for v in after)}"]
-        raise _error("the carry changes its type", details)
-    graph = Graph("", [*carries, *slices, *frame.captured.values()], [*after, *ys])
+            found = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+            raise _error(f"the body returns {found}, expected a pair (carry, y)")
+        after, ys = _leaves(result[0]), _leaves(result[1])
+    _check_carry(inits, after)
+    graph = Graph("body", [*carries, *slices, *frame.captured.values()], [*after, *ys])
     consts = list(frame.captured)
-    found = [Tensor(v) for v in b.scan(graph, start, row_values, consts, steps, reverse=reverse, unroll=unroll)]
-    last, outs = found[: len(start)], found[len(start) :]
-    y = None if not outs else outs[0] if not isinstance(result[1], (tuple, list)) else tuple(outs)
-    return (tuple(last) if isinstance(init, (tuple, list)) else last[0]), y
+    found = b.scan(graph, inits, rows, consts, steps, reverse=reverse, unroll=unroll)
+    tensors = list(map(Tensor, found))
+    return _build(init, tensors[: len(inits)]), _build(result[1], tensors[len(inits) :])
 
 
-def _tuple(x: Any) -> list[Tensor]:
-    return [as_tensor(t) for t in x] if isinstance(x, (tuple, list)) else [as_tensor(x)]
+def _length(rows: Sequence[Value], length: Dim | None) -> Dim:
+    for k, row in enumerate(rows):
+        if not row.type.shape:
+            raise _error(f"xs {k} is {row.type}, which has no axis to go over")
+    sizes: list[Dim] = list(dict.fromkeys(row.type.shape[0] for row in rows))
+    if length is not None and length not in sizes:
+        sizes.append(length)
+    if not sizes:
+        raise _error("neither xs nor length is given")
+    if len(sizes) > 1:
+        raise _error(
+            f"lengths differ: {' and '.join(map(dim_text, sizes))}",
+            [f"xs {k}: {row.type}" for k, row in enumerate(rows)],
+        )
+    return sizes[0]
 
 
-def _like(x: Any, values: list[Value]) -> Any:
-    tensors = tuple(map(Tensor, values))
-    return tensors if isinstance(x, (tuple, list)) else tensors[0]
+def _check_carry(before: Sequence[Value], after: Sequence[Value]) -> None:
+    """The carry keeps its types; the error names both, each with its line."""
+    if len(before) != len(after):
+        raise _error(f"the carry has {len(before)} tensors before the body and {len(after)} after it")
+    for k, (first, last) in enumerate(zip(before, after, strict=True)):
+        if first.type != last.type:
+            raise _error(
+                f"carry {k} is {first.type} before the body and {last.type} after it",
+                [f"before: {first.type}{_made(first)}", f"after:  {last.type}{_made(last)}"],
+                hint="give init the type that the body returns",
+            )
 
 
-def _error(message: str, details: list[str]) -> TraceError:
-    return TraceError(f"scan: {message}", details=details, where=[str(o) for o in user_origins()])
+def _made(value: Value) -> str:
+    return "".join(f"  at {origin}" for origin in (value.node.origins if value.node is not None else ()))
+
+
+def _leaves(tree: Any) -> list[Value]:
+    """The tensors of nested tuples and lists, in order; None holds none."""
+    if tree is None:
+        return []
+    if isinstance(tree, tuple | list):
+        return [leaf for part in tree for leaf in _leaves(part)]
+    return [as_tensor(tree).value]
+
+
+def _build(tree: Any, leaves: list[Tensor]) -> Any:
+    """The leaves in the tree's shape; takes them from the front of the list."""
+    if tree is None:
+        return None
+    if isinstance(tree, tuple | list):
+        parts = [_build(part, leaves) for part in tree]
+        return tuple(parts) if isinstance(tree, tuple) else parts
+    return leaves.pop(0)
+
+
+def _error(message: str, details: Sequence[str] = (), hint: str | None = None) -> TraceError:
+    return TraceError(f"scan: {message}", details=details, where=user_lines(), hint=hint)

@@ -6,406 +6,361 @@ not mix.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from ..ir import build as b
-from ..ir.dims import Dim, bounds, dim_text, floordiv, product
-from ..ir.errors import NervureError, TraceError, TypeInferenceError
+from ..ir.dims import Dim, Expr, dim_text
+from ..ir.errors import NervureError, TraceError
 from ..ir.graph import Value
 from ..ir.store import Entry
-from ..ir.types import Array, DType, TensorType, bool_, dtype_of
-from .tracing import Frame, current, user_origins
+from ..ir.types import DType, TensorType, dtype_of
+from . import elementwise as e
+from . import reductions as r
+from . import shapes as s
+from .indexing import index
+from .refusals import Refusals, refusal
+from .tracing import Frame, current, user_lines
 
-__all__ = ["Operand", "Parameter", "Tensor", "as_tensor", "binary", "broadcast", "unary"]
+__all__ = ["Operand", "Tensor", "as_tensor", "operands"]
 
-Axes = int | Sequence[int] | None
+Binary = Callable[[Value, Value], Value]
 
 
-class Operand:
-    """Operators and numpy protocols; a Tensor and a Parameter have them."""
+class Operand(Refusals):
+    """What a Tensor and a Parameter have in common: operators, methods and numpy's protocols."""
 
     __slots__ = ()
-    __array_priority__ = 1000
-
-    def __add__(self, other: Any) -> Tensor:
-        return binary(b.add, self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return binary(b.add, other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return binary(b.sub, self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return binary(b.sub, other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return binary(b.mul, self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return binary(b.mul, other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return binary(b.div, self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return binary(b.div, other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return power(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return binary(b.pow, other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return binary(b.rem, self, other)
-
-    def __and__(self, other: Any) -> Tensor:
-        return binary(b.and_, self, other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return binary(b.or_, self, other)
-
-    def __xor__(self, other: Any) -> Tensor:
-        return binary(b.xor, self, other)
-
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-
-    def __lshift__(self, other: Any) -> Tensor:
-        return binary(b.shl, self, other)
-
-    def __rshift__(self, other: Any) -> Tensor:
-        return binary(b.shr, self, other)
-
-    def __neg__(self) -> Tensor:
-        return unary(b.neg, self)
-
-    def __abs__(self) -> Tensor:
-        return unary(b.abs, self)
-
-    def __invert__(self) -> Tensor:
-        return unary(b.not_, self)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return binary(b.lt, self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return binary(b.le, self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return binary(b.gt, self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return binary(b.ge, self, other)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        from .algebra import matmul
-
-        return matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        from .algebra import matmul
-
-        return matmul(other, self)
-
-    def __getitem__(self, key: Any) -> Tensor:
-        from .indexing import index
-
-        return index(as_tensor(self), key)
-
-    def __bool__(self) -> bool:
-        _refuse("a traced value has no truth value before the program runs", "use nn.where(condition, a, b) to choose by element")
-
-    def __int__(self) -> int:
-        _refuse("a traced value is no integer before the program runs", "keep it as a tensor, or compute it before tracing")
-
-    def __float__(self) -> float:
-        _refuse("a traced value is no number before the program runs", "keep it as a tensor, or compute it before tracing")
-
-    __index__ = __int__
-
-    def __array__(self, *_: Any, **__: Any) -> Array:
-        _refuse("a traced value is no numpy array before the program runs", "numpy functions on traced values work; np.asarray does not")
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
-        from .numpy_protocols import ufunc_call
-
-        return ufunc_call(ufunc, method, inputs, options)
-
-    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        from .numpy_protocols import function_call
-
-        return function_call(function, args, options)
-
-
-class Tensor(Operand):
-    """A value of the graph under construction."""
-
-    __slots__ = ("_value", "frame")
-
-    def __init__(self, value: Value) -> None:
-        self._value = value
-        self.frame: Frame = current().frame
+    type: TensorType
 
     @property
     def value(self) -> Value:
         """The IR value as seen from where the trace stands now."""
-        state = current()
-        return self._value if state.frame is self.frame else state.enter(self._value, self.frame)
-
-    @property
-    def type(self) -> TensorType:
-        return self._value.type
-
-    @property
-    def dtype(self) -> DType:
-        return self._value.type.dtype
-
-    @property
-    def shape(self) -> tuple[Dim, ...]:
-        """Integers, or symbolic dims."""
-        return self._value.type.shape
-
-    @property
-    def ndim(self) -> int:
-        return self._value.type.rank
-
-    @property
-    def size(self) -> Dim:
-        return self._value.type.size
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("a scalar has no length")
-        size = self.shape[0]
-        if not isinstance(size, int):
-            _refuse(f"axis 0 has {dim_text(size)} elements, which is not known before the program runs", "use nv.scan to go over a symbolic axis")
-        return size
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[k] for k in range(len(self)))
-
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]  # as numpy: element by element
-        return binary(b.eq, self, other)
-
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]  # as numpy: element by element
-        return binary(b.ne, self, other)
-
-    __hash__ = object.__hash__
-
-    @property
-    def T(self) -> Tensor:
-        """Axes in reverse order."""
-        return self.transpose(tuple(reversed(range(self.ndim))))
-
-    def transpose(self, axes: Sequence[int]) -> Tensor:
-        return Tensor(b.permute(self.value, tuple(a % self.ndim for a in axes)))
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """Another shape of as many elements; one dim may be -1."""
-        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        dims = resolve_shape(wanted, self.size)
-        return Tensor(b.reshape(self.value, dims))
-
-    def flatten(self, start_dim: int = 0) -> Tensor:
-        kept = self.shape[:start_dim]
-        return Tensor(b.reshape(self.value, (*kept, product(self.shape[start_dim:]))))
-
-    def astype(self, dtype: Any) -> Tensor:
-        return Tensor(b.cast(self.value, dtype_of(dtype)))
-
-    def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
-        return reduce(b.reduce_sum, self, axis, keepdims)
-
-    def prod(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
-        return reduce(b.reduce_prod, self, axis, keepdims)
-
-    def max(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
-        return reduce(b.reduce_max, self, axis, keepdims)
-
-    def min(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
-        return reduce(b.reduce_min, self, axis, keepdims)
-
-    def any(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
-        return reduce(b.reduce_any, self, axis, keepdims)
-
-    def all(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
-        return reduce(b.reduce_all, self, axis, keepdims)
-
-    def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
-        from ..ir.ops.nn import dim_value
-
-        total = reduce(b.reduce_sum, self, axis, keepdims)
-        count = product(tuple(self.shape[a] for a in axes_of(axis, self.ndim)))
-        return total / Tensor(dim_value(count, total.value))
-
-    def argmax(self, axis: int | None = None) -> Tensor:
-        x = self.flatten() if axis is None else self
-        return Tensor(b.argmax(x.value, (axis or 0) % x.ndim))
-
-    def argmin(self, axis: int | None = None) -> Tensor:
-        x = self.flatten() if axis is None else self
-        return Tensor(b.argmin(x.value, (axis or 0) % x.ndim))
-
-    def __repr__(self) -> str:
-        return f"Tensor({self.type})"
-
-
-class Parameter(Entry, Operand):
-    """A store entry that reads as a tensor while tracing: a weight, or a piece of state.
-
-    Args:
-        data: the initial content, an array
-        kind: "param" or "state"
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, kind: Any = "param", name: str = "", trainable: bool | None = None) -> None:
-        array = np.asarray(data)
-        super().__init__(
-            name, TensorType(dtype_of(array), tuple(array.shape)), kind, kind == "param" if trainable is None else trainable, array
-        )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.type.static_shape()
+        raise TypeError(type(self).__name__)
 
     @property
     def dtype(self) -> DType:
         return self.type.dtype
 
     @property
+    def shape(self) -> tuple[Dim, ...]:
+        """Integers, or symbolic dims."""
+        return self.type.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    @property
+    def size(self) -> Dim:
+        return self.type.size
+
+    # arithmetic
+    def __add__(self, other: Any) -> Any:
+        return _apply(b.add, self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _apply(b.add, other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _apply(b.sub, self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _apply(b.sub, other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _apply(b.mul, self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _apply(b.mul, other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _call(e.divide, self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _call(e.divide, other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return _call(e.floor_divide, self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _call(e.floor_divide, other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return _call(e.modulo, self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return _call(e.modulo, other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _call(lambda x, y: e.power(x, y, other), self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _call(e.power, other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return _call(s.matmul, self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _call(s.matmul, other, self)
+
+    def __neg__(self) -> Tensor:
+        return Tensor(b.neg(self.value))
+
+    def __pos__(self) -> Tensor:
+        return Tensor(self.value)
+
+    def __abs__(self) -> Tensor:
+        return Tensor(b.abs(self.value))
+
+    def __round__(self, digits: None = None) -> Tensor:
+        return Tensor(b.round_even(self.value))
+
+    # bits and truth values
+    def __and__(self, other: Any) -> Any:
+        return _apply(b.and_, self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        return _apply(b.and_, other, self)
+
+    def __or__(self, other: Any) -> Any:
+        return _apply(b.or_, self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        return _apply(b.or_, other, self)
+
+    def __xor__(self, other: Any) -> Any:
+        return _apply(b.xor, self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return _apply(b.xor, other, self)
+
+    def __lshift__(self, other: Any) -> Any:
+        return _apply(b.shl, self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return _apply(b.shl, other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return _apply(b.shr, self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return _apply(b.shr, other, self)
+
+    def __invert__(self) -> Tensor:
+        return Tensor(b.not_(self.value))
+
+    # comparisons, as numpy: element by element
+    def __eq__(self, other: object) -> Any:
+        return _apply(b.eq, self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _apply(b.ne, self, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return _apply(b.lt, self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _apply(b.le, self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _apply(b.gt, self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _apply(b.ge, self, other)
+
+    __hash__ = object.__hash__
+
+    # elements
+    def __getitem__(self, key: Any) -> Tensor:
+        keys = key if isinstance(key, tuple) else (key,)
+        return Tensor(
+            index(self.value, [as_tensor(k).value if isinstance(k, Entry | Operand) else k for k in keys])
+        )
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a scalar has no length")
+        size = self.shape[0]
+        if not isinstance(size, int):
+            raise refusal(
+                f"axis 0 has {dim_text(size)} elements, known when the program runs",
+                "go over it with nv.scan",
+            )
+        return size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[k] for k in range(len(self)))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        from .numpy_protocols import ufunc_call
+
+        return ufunc_call(ufunc, method, inputs, options)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        from .numpy_protocols import function_call
+
+        return function_call(function, args, options)
+
+    # methods
+    @property
     def T(self) -> Tensor:
-        return as_tensor(self).T
+        """Axes in reverse order."""
+        return Tensor(s.transpose(self.value))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Axes in another order; reversed if none is given."""
+        return Tensor(s.transpose(self.value, _unpack(axes) or None))
+
+    def permute(self, *axes: Any) -> Tensor:
+        """Axes in another order."""
+        return Tensor(s.transpose(self.value, _unpack(axes)))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Another shape of as many elements; one dim may be -1."""
+        return Tensor(s.reshape(self.value, _unpack(shape)))
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The axes from start_dim to end_dim as one."""
+        return Tensor(s.flatten(self.value, start_dim, end_dim))
+
+    def squeeze(self, axis: r.Axes = None) -> Tensor:
+        """Without axes of size 1: the given ones, or all."""
+        return Tensor(s.squeeze(self.value, axis))
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Converted to another element type."""
+        return Tensor(b.cast(self.value, dtype_of(dtype)))
+
+    def sum(self, axis: r.Axes = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.reduced(b.reduce_sum, self.value, axis, keepdims))
+
+    def prod(self, axis: r.Axes = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.reduced(b.reduce_prod, self.value, axis, keepdims))
+
+    def max(self, axis: r.Axes = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.reduced(b.reduce_max, self.value, axis, keepdims))
+
+    def min(self, axis: r.Axes = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.reduced(b.reduce_min, self.value, axis, keepdims))
+
+    def any(self, axis: r.Axes = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.reduced(b.reduce_any, self.value, axis, keepdims))
+
+    def all(self, axis: r.Axes = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.reduced(b.reduce_all, self.value, axis, keepdims))
+
+    def mean(self, axis: r.Axes = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.mean(self.value, axis, keepdims))
+
+    def var(self, axis: r.Axes = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+        return Tensor(r.var(self.value, axis, keepdims, ddof))
+
+    def std(self, axis: r.Axes = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+        return Tensor(b.sqrt(r.var(self.value, axis, keepdims, ddof)))
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.arg_extreme(b.argmax, self.value, axis, keepdims))
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return Tensor(r.arg_extreme(b.argmin, self.value, axis, keepdims))
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Not below min and not above max; either may be left out."""
+        found = as_tensor(self)
+        if min is not None:
+            found = _call(lambda x, y: e.binary(b.max, x, y), found, min)
+        return found if max is None else _call(lambda x, y: e.binary(b.min, x, y), found, max)
+
+
+class Tensor(Operand):
+    """A value of the graph under construction."""
+
+    __slots__ = ("_value", "frame", "type")
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+        self.type = value.type
+        self.frame: Frame = current().frame
+
+    @property
+    def value(self) -> Value:
+        state = current()
+        return self._value if state.frame is self.frame else state.enter(self._value, self.frame)
 
     def __repr__(self) -> str:
-        return f"Parameter({self.type})"
+        return f"Tensor({self.type})"
 
 
-def _refuse(message: str, hint: str) -> NoReturn:
-    raise TraceError(message, where=[str(o) for o in user_origins()], hint=hint)
+def _unpack(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """(2, 3) and ((2, 3),) both as (2, 3)."""
+    if len(arguments) == 1 and isinstance(arguments[0], Sequence):
+        return tuple(arguments[0])
+    return arguments
 
 
 def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:
-    """x as a tensor: a tensor itself, a parameter's content, or a constant."""
+    """x as a tensor: itself, a store entry's content, a constant; a Python number needs the element type."""
     if isinstance(x, Tensor):
         return x
-    if isinstance(x, Entry):
-        state = current()
-        value = state.read(x)
-        tensor = Tensor(value)
-        tensor.frame = state.root
-        return tensor
-    try:
-        array = np.asarray(x)
-        found = dtype_of(array)
-    except (NervureError, ValueError) as error:
-        raise TraceError(f"{type(x).__name__} is no tensor", where=[str(o) for o in user_origins()]) from error
-    return Tensor(b.constant(array, dtype or found))
-
-
-def unary(op: Callable[[Value], Value], x: Any) -> Tensor:
-    """An elementwise op on one operand."""
-    return Tensor(op(as_tensor(x).value))
-
-
-def binary(op: Callable[[Value, Value], Value], x: Any, y: Any) -> Tensor:
-    """An elementwise op on two operands, with broadcasting."""
-    left, right = promote(x, y)
-    u, v = broadcast([left, right])
-    return Tensor(op(u.value, v.value))
-
-
-def promote(*operands: Any) -> list[Tensor]:
-    """Operands as tensors; Python numbers take the element type of the tensor beside them."""
-    tensors = [x for x in operands if isinstance(x, (Tensor, Entry))]
-    dtype = as_tensor(tensors[0]).dtype if tensors else None
-    return [number(x, dtype) if isinstance(x, (bool, int, float)) and dtype is not None else as_tensor(x) for x in operands]
-
-
-def number(x: bool | int | float, dtype: DType) -> Tensor:
-    """A Python number in an element type.
-
-    Raises:
-        TypeInferenceError: the type cannot hold that kind of number
-    """
-    fits = dtype.is_float or (isinstance(x, bool) and dtype == bool_) or (isinstance(x, int) and dtype.is_integer)
-    if fits and dtype.is_integer:
-        info = np.iinfo(dtype.numpy)
-        fits = info.min <= x <= info.max
-    if not fits:
-        raise TypeInferenceError(
-            f"the number {x} does not fit {dtype}", where=[str(o) for o in user_origins()], hint=f"convert the tensor with .astype first, it is {dtype}"
+    found = operands(x, dtype=dtype)
+    if found is None:
+        hint = "give it an element type, such as np.float32(1)" if isinstance(x, bool | int | float) else None
+        raise TraceError(
+            f"{x!r} is no tensor" if hint else f"{type(x).__name__} is no tensor",
+            where=user_lines(),
+            hint=hint,
         )
-    return Tensor(b.full(TensorType(dtype), x))
+    return Tensor(found[0])
 
 
-def broadcast(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """All of one shape, as numpy broadcasts.
+def operands(*xs: Any, dtype: DType | None = None) -> list[Value] | None:
+    """What stands in an expression as values; None where something is no tensor and no number.
 
-    Raises:
-        TypeInferenceError: two dims differ and neither is 1
+    Numbers and dims take the element type of the first operand that has one, or the given one.
     """
-    rank = max(t.ndim for t in tensors)
-    shape: list[Dim] = []
-    for axis in range(rank):
-        sizes = [t.shape[axis - rank + t.ndim] for t in tensors if axis - rank + t.ndim >= 0]
-        big = [d for d in sizes if d != 1]
-        if any(d != big[0] for d in big):
-            raise TypeInferenceError(
-                f"shapes do not broadcast: {' and '.join(dim_text(d) for d in dict.fromkeys(big))} on axis {axis - rank}",
-                details=[f"operand {k}: {t.type}" for k, t in enumerate(tensors)],
-                where=[str(o) for o in user_origins()],
-            )
-        shape.append(big[0] if big else 1)
-    return [broadcast_to(t, shape) for t in tensors]
+    for x in xs:
+        if (
+            dtype is None
+            and isinstance(x, Operand | Entry | np.ndarray | np.generic)
+            and not isinstance(x, float)
+        ):
+            dtype = dtype_of(x.type.dtype if isinstance(x, Operand | Entry) else x)
+    values: list[Value] = []
+    for x in xs:
+        if isinstance(x, Operand):
+            values.append(x.value)
+        elif isinstance(x, Entry):
+            values.append(current().read(x))
+        elif dtype is not None and isinstance(x, bool | int | float):
+            values.append(e.scalar(x, dtype))
+        elif dtype is not None and isinstance(x, Expr):
+            values.append(e.dim_scalar(x, dtype))
+        elif isinstance(x, np.ndarray | np.generic) and _has_dtype(x):
+            current()
+            values.append(b.constant(x))
+        else:
+            return None
+    return values
 
 
-def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:
-    """x repeated to a shape, its axes being the last ones."""
-    if x.shape == tuple(shape):
-        return x
-    first = len(shape) - x.ndim
-    return Tensor(b.broadcast_in_dim(x.value, tuple(shape), tuple(range(first, len(shape)))))
+def _has_dtype(x: Any) -> bool:
+    try:
+        dtype_of(x)
+    except NervureError:
+        return False
+    return True
 
 
-def axes_of(axis: Axes, rank: int) -> tuple[int, ...]:
-    """Axes as sorted non-negative integers; None means all."""
-    given = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
-    found = tuple(sorted(a % rank if -rank <= a < rank else a for a in given))
-    if found and (found[0] < 0 or found[-1] >= rank):
-        raise TypeInferenceError(f"axis {axis} is not within the rank {rank}", where=[str(o) for o in user_origins()])
-    return found
+def _call(function: Callable[[Value, Value], Value], x: Any, y: Any) -> Any:
+    """A function of two values on what the user wrote; for an operator NotImplemented where one is foreign."""
+    found = operands(x, y)
+    return NotImplemented if found is None else Tensor(function(found[0], found[1]))
 
 
-def reduce(op: Callable[[Value, Sequence[int]], Value], x: Any, axis: Axes, keepdims: bool) -> Tensor:
-    """A reduction over axes."""
-    tensor = as_tensor(x)
-    axes = axes_of(axis, tensor.ndim)
-    value = op(tensor.value, axes)
-    if keepdims:
-        value = b.reshape(value, tuple(1 if k in axes else d for k, d in enumerate(tensor.shape)))
-    return Tensor(value)
-
-
-def power(x: Any, y: Any) -> Tensor:
-    """x to the power y; small whole powers become products."""
-    if isinstance(y, int) and not isinstance(y, bool) and isinstance(x, Operand) and 1 <= y <= 4:
-        return operator.mul(power(x, y - 1), x) if y > 1 else as_tensor(x)
-    return binary(b.pow, x, float(y) if isinstance(y, int) and as_tensor(x).dtype.is_float else y)
-
-
-def resolve_shape(shape: Sequence[Any], size: Dim) -> tuple[Dim, ...]:
-    """A shape in which -1 stands for what is left."""
-    dims = tuple(shape)
-    if not any(isinstance(d, int) and d == -1 for d in dims):
-        return dims
-    rest = product(tuple(d for d in dims if not (isinstance(d, int) and d == -1)))
-    if bounds(rest)[0] <= 0:
-        raise TypeInferenceError("-1 in a shape that may be empty", where=[str(o) for o in user_origins()])
-    return tuple(floordiv(size, rest) if isinstance(d, int) and d == -1 else d for d in dims)
+def _apply(op: Binary, x: Any, y: Any) -> Any:
+    return _call(lambda u, v: e.binary(op, u, v), x, y)

@@ -6,24 +6,42 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..ir.dims import Dim
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
 from ..ir.program import Program
 from ..ir.store import Entry, Store
 from ..ir.text import parse_type
-from ..ir.types import TensorType, dtype_of
+from ..ir.types import TensorType, common_symbols, dtype_of
 from .nn.module import Module
+from .random import drawing_from
 from .tensor import Operand, Tensor, as_tensor
-from .tracing import Tracing, tracing
+from .tracing import Tracing, tracing, user_lines
 
-__all__ = ["input_types", "named_entries", "trace", "values_of"]
+__all__ = [
+    "input_types",
+    "model_name",
+    "named_entries",
+    "parameter_names",
+    "required_inputs",
+    "store_of",
+    "trace",
+    "values_of",
+]
 
 Spec = Any
 """A type as text, a TensorType, or an array whose type is meant."""
 
 
-def trace(model: Module | Callable[..., Any], *specs: Spec, name: str | None = None, training: bool = False) -> Program:
+def trace(
+    model: Module | Callable[..., Any],
+    *specs: Spec,
+    name: str | None = None,
+    rng: np.random.Generator | None = None,
+    training: bool = False,
+) -> Program:
     """The program of a module, or of a function of tensors.
 
     Args:
@@ -31,6 +49,7 @@ def trace(model: Module | Callable[..., Any], *specs: Spec, name: str | None = N
         specs:    types such as ``"f32[B,1,28,28]"`` or ``"f32[B:1..64,784]"``; equal names are equal symbols; an
                   example array stands for its type
         name:     the program's; the model's own if not given
+        rng:      where modules made inside draw their weights; the generator of `nv.seed` if not given
         training: whether batch norm and dropout behave as in training, with their updates
 
     Returns:
@@ -42,72 +61,136 @@ def trace(model: Module | Callable[..., Any], *specs: Spec, name: str | None = N
     """
     types = input_types(specs)
     state = Tracing(names=named_entries(model), training=training)
-    inputs = [Value(t, name=n) for t, n in zip(types, parameter_names(model, len(types)), strict=True)]
-    with tracing(state):
+    names = parameter_names(model, len(types))
+    inputs = [Value(t, name=n) for t, n in zip(types, names, strict=True)]
+    with tracing(state), drawing_from(rng):
         outputs = values_of(model(*map(Tensor, inputs)))
     graph = Graph("forward", inputs, outputs, ((state.name(e), v) for e, v in state.updates.items()))
     return Program(name or model_name(model), [graph], store_of(model, state))
 
 
 def store_of(model: object, state: Tracing) -> Store:
-    """The entries of the module, then others that the trace met."""
-    return Store({**{n: e for e, n in named_entries(model).items()}, **state.entries})
+    """All entries of a module, then others that the trace met."""
+    own = {}
+    if isinstance(_unwrapped(model), Module):
+        own = {name: entry for entry, name in named_entries(model).items()}
+    return Store({**own, **state.entries})
 
 
 def input_types(specs: Sequence[Spec]) -> list[TensorType]:
-    """The types of specs, with symbols shared by name."""
+    """The types of specs, with symbols shared by name.
+
+    Raises:
+        ParseError: a text is no type, or gives a symbol a second range
+        TraceError: something is neither text, nor a type, nor an array
+    """
     symbols: dict[str, Dim] = {}
     found: list[TensorType] = []
     for spec in specs:
-        if isinstance(spec, TensorType):
-            found.append(spec)
-        elif isinstance(spec, str):
+        if isinstance(spec, str):
             found.append(parse_type(spec, symbols))
+        elif isinstance(spec, TensorType):
+            found.append(spec)
         elif hasattr(spec, "dtype") and hasattr(spec, "shape"):
             found.append(TensorType(dtype_of(spec), tuple(int(d) for d in spec.shape)))
         else:
-            raise TraceError(f"{type(spec).__name__} is no type", hint='write "f32[B,784]", or give an example array')
+            raise TraceError(
+                f"{type(spec).__name__} is no type",
+                where=user_lines(),
+                hint='write "f32[B,784]", or give an example array',
+            )
+        symbols |= common_symbols(tuple(found))
     return found
 
 
 def named_entries(model: object) -> dict[Entry, str]:
-    """The store entries of a module by their dotted paths; none for a function."""
-    return {entry: name for name, entry in model.named_entries()} if isinstance(model, Module) else {}
+    """The names of store entries: a module's dotted paths; a function's by the modules that it closes over."""
+    bare = _unwrapped(model)
+    if isinstance(bare, Module):
+        return {entry: name for name, entry in bare.named_entries()}
+    modules = _modules_of(bare)
+    names: dict[Entry, str] = {}
+    for variable, module in modules.items():
+        for name, entry in module.named_entries():
+            names.setdefault(entry, name if len(modules) == 1 else f"{variable}.{name}")
+    return names
+
+
+def _unwrapped(model: object) -> object:
+    """What a wrapper such as `nv.grad` stands for."""
+    return inspect.unwrap(model) if callable(model) else model
+
+
+def _modules_of(function: object) -> dict[str, Module]:
+    """Modules that a Python function uses as free or global variables, by the variable's name."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, Module):
+        return {"self": owner}
+    if not inspect.isfunction(function):
+        return {}
+    used = inspect.getclosurevars(function)
+    variables = {**used.globals, **used.nonlocals}
+    return {name: value for name, value in variables.items() if isinstance(value, Module)}
 
 
 def values_of(result: Any) -> list[Value]:
-    """What a traced function returned, as values."""
-    items = list(result) if isinstance(result, (tuple, list)) else [result]
+    """What a traced function returned, as values.
+
+    Raises:
+        TraceError: it is neither a tensor nor a tuple of tensors
+    """
+    items = list(result) if isinstance(result, tuple | list) else [result]
     for item in items:
-        if not isinstance(item, (Operand, int, float, bool)) and not hasattr(item, "dtype"):
+        if not isinstance(item, Operand | Entry | np.ndarray | np.generic):
             raise TraceError(
-                f"the traced function returned {type(item).__name__}", hint="return a tensor or a tuple of tensors"
+                f"the traced function returned {type(item).__name__}, expected a tensor or a tuple of tensors"
             )
     return [as_tensor(item).value for item in items]
 
 
-def parameter_names(model: Any, count: int) -> list[str]:
-    """Names for the inputs: those of the Python parameters."""
-    function = type(model).__call__ if isinstance(model, Module) else model
+def _parameters(model: Any) -> list[inspect.Parameter]:
+    """The Python parameters that inputs go to."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        found = list(inspect.signature(model).parameters.values())
     except (TypeError, ValueError):
-        parameters = []
-    if isinstance(model, Module):
-        parameters = parameters[1:]
-    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return [inspect.Parameter("x", inspect.Parameter.VAR_POSITIONAL)]
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    return [p for p in found if p.kind in kinds]
+
+
+def required_inputs(model: Any) -> int:
+    """How many inputs the model cannot do without."""
+    return sum(p.default is p.empty and p.kind is not p.VAR_POSITIONAL for p in _parameters(model))
+
+
+def parameter_names(model: Any, count: int) -> list[str]:
+    """Names for the inputs: those of the Python parameters.
+
+    Raises:
+        TraceError: the model takes fewer or more inputs than there are types
+    """
+    parameters = _parameters(model)
+    plain = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
     rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
-    if rest is None and parameters and len(plain) < count:
-        raise TraceError(f"{model_name(model)} takes {len(plain)} inputs, {count} types are given")
-    required = sum(p.default is p.empty for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-    if count < required:
-        raise TraceError(f"{model_name(model)} takes {required} inputs, {count} types are given")
+    required = required_inputs(model)
+    if count < required or (rest is None and count > len(plain)):
+        takes = f"{required}" if required == len(plain) else f"{required} to {len(plain)}"
+        more = "or more " if rest is not None else ""
+        plural = "" if takes == "1" and not more else "s"
+        raise TraceError(
+            f"{model_name(model)} takes {takes} {more}input{plural} ({', '.join(plain)}), got {count} types",
+            where=user_lines(),
+        )
     names = plain[:count]
-    return names + [f"{rest or 'x'}{k}" for k in range(len(names), count)]
+    return names + [f"{rest}{k}" for k in range(count - len(names))]
 
 
 def model_name(model: Any) -> str:
     """A word for the program: the class of a module or the function's name, in lower case."""
     given = type(model).__name__ if isinstance(model, Module) else getattr(model, "__name__", "program")
-    word = "".join(c if c.isalnum() or c == "_" else "_" for c in given).lower()
-    return word if word[:1].isalpha() or word[:1] == "_" else f"p{word}"
+    word = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in given).strip("_").lower()
+    return word if word[:1].isalpha() else f"program{word and '_'}{word}"

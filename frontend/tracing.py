@@ -1,28 +1,19 @@
-"""What is known while a Python function is traced: the graph under construction and where the user's code stands."""
+"""What is known while a Python function is traced: the graph under construction and the store entries it uses."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from types import CodeType
 
 from ..ir.errors import TraceError
 from ..ir.graph import Value
-from ..ir.origin import Origin, Origins, origin_source
+from ..ir.origin import origin_source
 from ..ir.store import Entry
+from .origins import user_lines, user_origins
 
-__all__ = ["Frame", "Tracing", "current", "is_tracing", "tracing", "user_origins"]
-
-PACKAGE = Path(__file__).resolve().parent.parent
-OWN = tuple(str(PACKAGE / room) for room in ("ir", "frontend", "passes", "runtime", "backends", "nervure")) + tuple(
-    str(PACKAGE / "nervure" / room) for room in ("ir", "frontend", "passes", "runtime", "backends")
-)
-ROOT_MARKS = ("pyproject.toml", ".git", "setup.py")
+__all__ = ["Frame", "Tracing", "current", "is_tracing", "tracing", "user_lines", "user_origins"]
 
 
 @dataclass(eq=False)
@@ -74,17 +65,29 @@ class Tracing:
         return self.names[entry]
 
     def read(self, entry: Entry) -> Value:
-        """The entry's content: what was written to it while tracing, else what it holds at entry."""
+        """The entry's content as the current frame sees it: what was written while tracing, else what it holds at entry."""
         if entry in self.updates:
-            return self.updates[entry]
+            return self.enter(self.updates[entry], self.root)
         if entry not in self.reads:
             name = self.name(entry)
             self.reads[entry] = Value(entry.type, entry=name, name=name)
-        return self.reads[entry]
+        return self.enter(self.reads[entry], self.root)
 
     def update(self, entry: Entry, value: Value) -> None:
-        """Give the entry a new content when the program has run."""
-        self.name(entry)
+        """Give the entry a new content when the program has run.
+
+        Raises:
+            TraceError: inside a region, which cannot write to the store, or with a value of another type
+        """
+        name = self.name(entry)
+        if self.frame is not self.root:
+            raise TraceError(
+                f"@{name} cannot be updated inside the body of a scan",
+                where=user_lines(),
+                hint="carry it through the scan and update it after, or put the layer into eval()",
+            )
+        if value.type != entry.type:
+            raise TraceError(f"@{name} is {entry.type}, its update is {value.type}", where=user_lines())
         self.updates[entry] = value
 
     def enter(self, value: Value, owner: Frame) -> Value:
@@ -95,7 +98,7 @@ class Tracing:
             chain.append(frame)
             frame = frame.parent
         if frame is None:
-            raise TraceError("a traced value is used outside the function it was made in", where=[str(o) for o in user_origins()])
+            raise TraceError("a traced value is used outside the function it was made in", where=user_lines())
         for inner in reversed(chain):
             if value not in inner.captured:
                 inner.captured[value] = Value(value.type, name=value.name)
@@ -124,7 +127,11 @@ def current() -> Tracing:
     """
     found = _current.get()
     if found is None:
-        raise TraceError("this works on traced values only", hint="call it in a function given to nv.trace or nv.compile")
+        raise TraceError(
+            "tensors exist only while a function is traced",
+            where=user_lines(),
+            hint="give the module or function to nv.trace or nv.compile and call what that returns",
+        )
     return found
 
 
@@ -142,30 +149,3 @@ def tracing(state: Tracing) -> Generator[Tracing]:
             yield state
     finally:
         _current.reset(token)
-
-
-def user_origins() -> Origins:
-    """The innermost line on the Python stack that is not nervure's own."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        if not _is_own(code):
-            return (Origin(_relative(code.co_filename), frame.f_lineno, code.co_name),)
-        frame = frame.f_back
-    return ()
-
-
-@cache
-def _is_own(code: CodeType) -> bool:
-    name = code.co_filename
-    return name.startswith("<frozen") or any(name.startswith(own) for own in OWN) or name == contextmanager.__code__.co_filename
-
-
-@cache
-def _relative(file: str) -> str:
-    """The path below the nearest folder that looks like a project's root, else the file's name."""
-    path = Path(file)
-    for folder in path.parents:
-        if any((folder / mark).exists() for mark in ROOT_MARKS):
-            return path.relative_to(folder).as_posix()
-    return path.name

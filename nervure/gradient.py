@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, overload
 
 from .frontend.tensor import Tensor, as_tensor
+from .frontend.tracing import user_lines
 from .ir import build as b
 from .ir.errors import TraceError
-from .ir.graph import Graph
+from .ir.graph import Graph, Value, make_one
+from .ir.ops.move import Reshape
 from .ir.program import Program
+from .ir.types import TensorType
 from .passes.autodiff import gradients
 
 __all__ = ["grad", "value_and_grad"]
 
 Function = Callable[..., Any]
+Argnums = int | Sequence[int]
 
 
 @overload
-def grad(f: Program, argnums: int | Sequence[int] = 0) -> Program: ...
+def grad(f: Program, argnums: Argnums = 0) -> Program: ...
 @overload
-def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function: ...
-def grad(f: Any, argnums: int | Sequence[int] = 0) -> Any:
+def grad(f: Function, argnums: Argnums = 0) -> Function: ...
+def grad(f: Any, argnums: Argnums = 0) -> Any:
     """The gradient of a scalar function by some of its arguments.
 
     Args:
@@ -30,41 +35,84 @@ def grad(f: Any, argnums: int | Sequence[int] = 0) -> Any:
 
     Returns:
         a function (to be traced, or differentiated again), or a program; a tuple where argnums is a sequence
+
+    Raises:
+        TraceError: f returns no float scalar, or there is no such argument
     """
     if isinstance(f, Program):
         return _program(f, argnums, with_value=False)
-    return lambda *args: value_and_grad(f, argnums)(*args)[1]
+    both = value_and_grad(f, argnums)
+
+    @wraps(f)
+    def slope(*args: Any) -> Any:
+        return both(*args)[1]
+
+    return slope
 
 
 @overload
-def value_and_grad(f: Program, argnums: int | Sequence[int] = 0) -> Program: ...
+def value_and_grad(f: Program, argnums: Argnums = 0) -> Program: ...
 @overload
-def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function: ...
-def value_and_grad(f: Any, argnums: int | Sequence[int] = 0) -> Any:
+def value_and_grad(f: Function, argnums: Argnums = 0) -> Function: ...
+def value_and_grad(f: Any, argnums: Argnums = 0) -> Any:
     """The value and the gradient; see `grad`."""
     if isinstance(f, Program):
         return _program(f, argnums, with_value=True)
 
+    @wraps(f)
     def both(*args: Any) -> Any:
-        tensors = [as_tensor(a) for a in args]
+        tensors = [Tensor(_own(as_tensor(a).value)) for a in args]
+        wanted = _wanted(argnums, len(tensors))
         value = as_tensor(f(*tensors))
-        if value.shape != () or not value.dtype.is_float:
-            raise TraceError(f"grad: the function returns {value.type}, expected a float scalar", hint="use .mean() or .sum()")
-        wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        by = [tensors[k].value for k in wanted]
-        found = [Tensor(b.full_like(v, 0) if g is None else g) for g, v in zip(gradients(value.value, by), by, strict=True)]
-        return value, found[0] if isinstance(argnums, int) else tuple(found)
+        _check_scalar(value.type)
+        found = tuple(map(Tensor, _slopes(value.value, [tensors[k].value for k in wanted])))
+        return value, found[0] if isinstance(argnums, int) else found
 
     return both
 
 
-def _program(program: Program, argnums: int | Sequence[int], *, with_value: bool) -> Program:
+def _own(value: Value) -> Value:
+    """The value under an identity of its own, so that f(x, x) has a gradient by each argument."""
+    return make_one(Reshape(value.type.shape), value)
+
+
+def _slopes(output: Value, by: Sequence[Value]) -> list[Value]:
+    """Gradients, 0 where the output does not depend on a value."""
+    for value in by:
+        if not value.type.dtype.is_float:
+            raise TraceError(f"grad: an argument is {value.type}, expected float", where=user_lines())
+    found = gradients(output, by)
+    return [b.full_like(v, 0) if g is None else g for g, v in zip(found, by, strict=True)]
+
+
+def _wanted(argnums: Argnums, count: int) -> list[int]:
+    given = [argnums] if isinstance(argnums, int) else list(argnums)
+    for k in given:
+        if not -count <= k < count:
+            raise TraceError(
+                f"grad: argnums has {k}, the function takes {count} arguments", where=user_lines()
+            )
+    return [k % count for k in given]
+
+
+def _check_scalar(type: TensorType) -> None:
+    if type.shape != () or not type.dtype.is_float:
+        raise TraceError(
+            f"grad: the function returns {type}, expected a float scalar",
+            where=user_lines(),
+            hint="use .mean() or .sum()",
+        )
+
+
+def _program(program: Program, argnums: Argnums, *, with_value: bool) -> Program:
     graph = program.main
-    if len(graph.outputs) != 1 or graph.outputs[0].type.shape != () or not graph.outputs[0].type.dtype.is_float:
-        raise TraceError(f"grad: graph {graph.name} does not return one float scalar")
-    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    by = [graph.inputs[k] for k in wanted]
-    found = [b.full_like(v, 0) if g is None else g for g, v in zip(gradients(graph.outputs[0], by), by, strict=True)]
-    outputs = [*graph.outputs, *found] if with_value else found
-    name = f"{program.name}_grad"
-    return Program(name, [Graph(graph.name, graph.inputs, outputs, graph.updates)], program.store)
+    if len(graph.outputs) != 1:
+        raise TraceError(
+            f"grad: graph {graph.name} returns {len(graph.outputs)} values, expected one float scalar"
+        )
+    (output,) = graph.outputs
+    _check_scalar(output.type)
+    slopes = _slopes(output, [graph.inputs[k] for k in _wanted(argnums, len(graph.inputs))])
+    outputs = [output, *slopes] if with_value else slopes
+    grown = Graph(graph.name, graph.inputs, outputs, graph.updates)
+    return Program(f"{program.name}_grad", [grown], program.store)

@@ -9,12 +9,19 @@ from typing import Any
 from .frontend.nn.module import Module
 from .frontend.optim import Optimizer
 from .frontend.tensor import Tensor, as_tensor
-from .frontend.trace import input_types, model_name, named_entries, parameter_names, store_of
-from .frontend.tracing import Tracing, tracing
-from .ir import build as b
+from .frontend.trace import (
+    input_types,
+    model_name,
+    named_entries,
+    parameter_names,
+    required_inputs,
+    store_of,
+)
+from .frontend.tracing import Tracing, tracing, user_lines
 from .ir.errors import TraceError
 from .ir.graph import Graph, Value
 from .ir.program import Program
+from .ir.store import Entry
 from .passes.autodiff import gradients
 
 __all__ = ["training_step"]
@@ -27,7 +34,7 @@ def training_step(model: Module, loss: Callable[..., Any], optimizer: Optimizer,
         model:     a module; its trainable parameters are what learns
         loss:      a function of the model's output and of what follows the model's inputs, giving a scalar
         optimizer: makes new weights from gradients
-        specs:     types of the model's inputs, then of the loss's targets
+        specs:     types of the model's inputs, those without a default, then of the loss's targets
 
     Returns:
         a program with the graph ``step``, whose store is the model's with the optimiser's state added
@@ -36,37 +43,48 @@ def training_step(model: Module, loss: Callable[..., Any], optimizer: Optimizer,
         TraceError: the loss is no scalar, or nothing is trainable
     """
     types = input_types(specs)
-    names = named_entries(model)
-    own = len(parameter_names(model, _arity(model, len(types))))
-    labels = [*parameter_names(model, own), *_target_names(loss, len(types) - own)]
-    state = Tracing(names=dict(names), training=True)
+    own = min(required_inputs(model), len(types))
+    labels = _distinct([*parameter_names(model, own), *_target_names(loss, len(types) - own)])
+    state = Tracing(names=named_entries(model), training=True)
     inputs = [Value(t, name=n) for t, n in zip(types, labels, strict=True)]
     with tracing(state):
         tensors = list(map(Tensor, inputs))
-        output = model(*tensors[:own])
-        cost = as_tensor(loss(output, *tensors[own:]))
+        cost = as_tensor(loss(model(*tensors[:own]), *tensors[own:]))
         if cost.shape != () or not cost.dtype.is_float:
-            raise TraceError(f"the loss is {cost.type}, expected a float scalar", hint="use .mean() or .sum()")
-        trained = [(e, n) for e, n in names.items() if e.kind == "param" and e.trainable]
-        if not trained:
-            raise TraceError("nothing to train: the model has no trainable parameter", hint="unfreeze some of it")
-        reads = [state.read(e) for e, _ in trained]
-        found = gradients(cost.value, reads)
-        full = [b.full_like(r, 0) if g is None else g for g, r in zip(found, reads, strict=True)]
-        optimizer.update(state, [n for _, n in trained], [e for e, _ in trained], full)
+            raise TraceError(
+                f"training_step: the loss is {cost.type}, expected a float scalar",
+                where=user_lines(),
+                hint="use .mean() or .sum()",
+            )
+        _update(state, cost, optimizer)
         result = cost.value
     result.name = result.name or "loss"
     graph = Graph("step", inputs, [result], [(state.name(e), v) for e, v in state.updates.items()])
     return Program(f"{model_name(model)}_step", [graph], store_of(model, state))
 
 
-def _arity(model: Module, given: int) -> int:
-    """How many of the inputs are the model's: its parameters without a default."""
-    parameters = list(inspect.signature(type(model).__call__).parameters.values())[1:]
-    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
-    if len(plain) > given:
-        raise TraceError(f"{type(model).__name__} takes {len(plain)} inputs, {given} types are given")
-    return len(plain)
+def _update(state: Tracing, cost: Tensor, optimizer: Optimizer) -> None:
+    """Enter the new contents of all parameters that the loss depends on, and of the optimiser's state."""
+    learning = {
+        n: e for e, n in state.names.items() if e.kind == "param" and e.trainable and e in state.reads
+    }
+    if not learning:
+        raise TraceError(
+            "training_step: nothing to train, the loss depends on no trainable parameter",
+            where=user_lines(),
+            hint="unfreeze() some of the model",
+        )
+    reads = {name: state.reads[entry] for name, entry in learning.items()}
+    found = dict(zip(reads, gradients(cost.value, list(reads.values())), strict=True))
+    slopes = {name: Tensor(g) for name, g in found.items() if g is not None}
+    params = {name: learning[name] for name in slopes}
+    entries: dict[str, Entry] = dict(optimizer.init_state(params))
+    kept = {name: Tensor(state.read(entry)) for name, entry in entries.items()}
+    weights, moved = optimizer.update({name: Tensor(reads[name]) for name in slopes}, slopes, kept)
+    for name, weight in weights.items():
+        state.update(params[name], weight.value)
+    for name, content in moved.items():
+        state.update(entries[name], content.value)
 
 
 def _target_names(loss: Callable[..., Any], count: int) -> list[str]:
@@ -75,3 +93,8 @@ def _target_names(loss: Callable[..., Any], count: int) -> list[str]:
     except (TypeError, ValueError):
         names = []
     return [names[k] if k < len(names) else f"target{k}" for k in range(count)]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names made different by a number where the model and the loss chose the same."""
+    return [f"{name}_{names[:k].count(name)}" if name in names[:k] else name for k, name in enumerate(names)]

@@ -3,91 +3,157 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from textwrap import indent
+from typing import Any, Self
 
 import numpy as np
 
-from ...ir.errors import InputError
+from ...ir.errors import InputError, NervureError
 from ...ir.store import Entry
-from ...ir.types import Array
-from ..tensor import Parameter
+from ...ir.types import Array, DType, dtype_of, f32
+from ..parameter import Buffer, Parameter
+from ..random import generator
 
-__all__ = ["Module"]
+__all__ = ["Module", "uniform"]
+
+
+def uniform(
+    bound: float, shape: tuple[int, ...], rng: np.random.Generator | None, dtype: Any = f32
+) -> Parameter:
+    """A parameter uniform between -bound and bound, drawn from rng or from the generator of `nv.seed`."""
+    kind: DType = dtype_of(dtype)
+    return Parameter((rng or generator()).uniform(-bound, bound, shape).astype(kind.numpy))
 
 
 class Module:
     """The base of layers and models: subclass it, set attributes in ``__init__``, define ``__call__``.
 
-    Attributes that are parameters, state, modules, or lists of modules are found by their names; ``fc.weight`` is
-    the weight of the attribute ``fc``. The module owns its parameters' arrays; programs made from it share them.
+    Attributes that are parameters, state, modules, or lists of these are found by their names; ``fc.weight`` is the
+    weight of the attribute ``fc``. The module owns its parameters' arrays; programs made from it share them.
+
+    Attributes:
+        training: whether the module trains in a training step; False keeps its statistics and drops nothing there
     """
 
+    training: bool = True
+
     def __call__(self, *inputs: Any) -> Any:
-        raise TypeError(f"{type(self).__name__} defines no __call__")
+        raise NervureError(
+            f"{type(self).__name__} defines no __call__", hint="define def __call__(self, x): ..."
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get(name)
+        if isinstance(held, Entry) and not isinstance(value, Entry | None):
+            raise NervureError(
+                f"{type(self).__name__}.{name} is a parameter, got {type(value).__name__}",
+                hint=f"write to it with .{name}.assign(array)",
+            )
+        if isinstance(value, Entry) and not value.name:
+            value.name = name
+        object.__setattr__(self, name, value)
+
+    def register_parameter(self, name: str, data: Any) -> None:
+        """Set an attribute to a parameter with this content; None sets it to None."""
+        setattr(self, name, data if data is None or isinstance(data, Parameter) else Parameter(data))
+
+    def register_buffer(self, name: str, data: Any) -> None:
+        """Set an attribute to state with this content."""
+        setattr(self, name, data if isinstance(data, Buffer) else Buffer(data))
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        """Attributes by name, elements of lists and tuples as ``name.0``."""
+        for name, value in vars(self).items():
+            if isinstance(value, list | tuple):
+                yield from ((f"{name}.{k}", item) for k, item in enumerate(value))
+            else:
+                yield name, value
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Modules directly below this one, with their names."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{k}", m) for k, m in enumerate(value) if isinstance(m, Module))
+        return ((name, value) for name, value in self._members() if isinstance(value, Module))
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below, each before its children; one that is shared comes once for each path."""
+        stack: list[tuple[str, Module, tuple[Module, ...]]] = [("", self, ())]
+        while stack:
+            prefix, module, above = stack.pop()
+            if module in above:
+                raise NervureError(f"module {prefix} contains itself")
+            yield prefix, module
+            below = [(_join(prefix, n), m, (*above, module)) for n, m in module.children()]
+            stack += reversed(below)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below."""
+        return (module for _, module in self.named_modules())
+
+    def _all_entries(self) -> Iterator[tuple[str, Entry]]:
+        for prefix, module in self.named_modules():
+            for name, value in module._members():
+                if isinstance(value, Entry):
+                    yield _join(prefix, name), value
 
     def named_entries(self) -> Iterator[tuple[str, Entry]]:
         """Every parameter and piece of state with its dotted path; one that is shared comes once."""
         seen: set[Entry] = set()
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Entry) and value not in seen:
-                    seen.add(value)
-                    yield (f"{prefix}.{name}" if prefix else name), value
-
-    def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module and all below, each before its children."""
-        stack: list[tuple[str, Module]] = [("", self)]
-        while stack:
-            prefix, module = stack.pop()
-            yield prefix, module
-            below = [(f"{prefix}.{n}" if prefix else n, m) for n, m in module.children()]
-            stack += reversed(below)
+        for name, entry in self._all_entries():
+            if entry not in seen:
+                seen.add(entry)
+                yield name, entry
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """The entries that are weights."""
+        """The weights with their dotted paths."""
         return ((n, e) for n, e in self.named_entries() if isinstance(e, Parameter) and e.kind == "param")
 
     def parameters(self) -> Iterator[Parameter]:
         """The weights without their names."""
         return (e for _, e in self.named_parameters())
 
-    def freeze(self) -> Module:
+    def named_buffers(self) -> Iterator[tuple[str, Entry]]:
+        """State with its dotted paths."""
+        return ((n, e) for n, e in self.named_entries() if e.kind == "state")
+
+    def freeze(self) -> Self:
         """Take the weights out of training; a training step made afterwards leaves them alone."""
         for parameter in self.parameters():
             parameter.trainable = False
         return self
 
-    def unfreeze(self) -> Module:
+    def unfreeze(self) -> Self:
         """Let the weights be trained."""
         for parameter in self.parameters():
             parameter.trainable = True
         return self
 
+    def train(self, mode: bool = True) -> Self:
+        """Behave as in training where a training step is traced: update statistics, drop elements."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Behave as at inference, in a training step too."""
+        return self.train(False)
+
     def state_dict(self) -> dict[str, Array]:
         """A copy of every parameter and piece of state by name, as PyTorch names them."""
-        return {name: entry.data.copy() for name, entry in self.named_entries()}
+        return {name: entry.data.copy() for name, entry in self._all_entries()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Write entries back; where something does not fit, nothing is written.
 
         Args:
-            strict: whether missing and unknown names are errors
+            strict: whether missing and unknown names are errors; random keys, which PyTorch has not, may be missing
 
         Raises:
             InputError: listing names that are missing or unknown, and arrays of another shape or element type
         """
-        entries = dict(self.named_entries())
+        entries = dict(self._all_entries())
         problems: list[str] = []
         if strict:
-            problems += [f"missing: {name}" for name in entries if name not in state]
+            needed = [n for n, e in entries.items() if not (isinstance(e, Parameter) and e.optional)]
+            problems += [f"missing: {name}" for name in needed if name not in state]
             problems += [f"unknown: {name}" for name in state if name not in entries]
         arrays = {name: np.asarray(value) for name, value in state.items() if name in entries}
         for name, array in arrays.items():
@@ -99,12 +165,15 @@ class Module:
         for name, array in arrays.items():
             entries[name].assign(array)
 
-    def __repr__(self) -> str:
-        lines = [f"{type(self).__name__}({self.extra_repr()})"]
-        for name, module in self.children():
-            lines += [f"  {line}" for line in f"{name}: {module!r}".splitlines()]
-        return "\n".join(lines)
-
     def extra_repr(self) -> str:
         """What a layer says of itself between the parentheses."""
-        return ", ".join(f"{n}: {e.type}" for n, e in vars(self).items() if isinstance(e, Entry))
+        return ""
+
+    def __repr__(self) -> str:
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        below = [indent(f"({name}): {module!r}", "  ") for name, module in self.children()]
+        return "\n".join([head, *below, ")"]) if below else f"{head})"
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

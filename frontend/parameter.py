@@ -1,0 +1,63 @@
+"""Parameters and buffers: store entries that read as tensors while tracing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir.graph import Value
+from ..ir.store import Entry, EntryKind
+from ..ir.types import Array, TensorType, dtype_of
+from .tensor import Operand
+from .tracing import current, is_tracing
+
+__all__ = ["Buffer", "Parameter"]
+
+
+class Parameter(Operand, Entry):
+    """A store entry that reads as a tensor while tracing: a weight.
+
+    Args:
+        data:      the initial content, an array
+        kind:      "param"; "state" for what a `Buffer` holds
+        name:      for messages; a module gives it the attribute's
+        trainable: whether a training step changes it
+        optional:  whether a state_dict may leave it out
+    """
+
+    __slots__ = ("optional",)
+
+    def __init__(
+        self,
+        data: Any,
+        kind: EntryKind = "param",
+        name: str = "",
+        trainable: bool | None = None,
+        optional: bool = False,
+    ) -> None:
+        array = np.asarray(data)
+        type = TensorType(dtype_of(array), tuple(array.shape))
+        Entry.__init__(self, name, type, kind, kind == "param" if trainable is None else trainable, array)
+        self.optional = optional
+
+    @property
+    def value(self) -> Value:
+        return current().read(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if is_tracing():
+            return super().__array__()
+        return np.array(self.data, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.type})"
+
+
+class Buffer(Parameter):
+    """A store entry that is state: running statistics, counters, random keys."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, name: str = "", optional: bool = False) -> None:
+        super().__init__(data, "state", name, optional=optional)
