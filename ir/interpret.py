@@ -18,9 +18,11 @@ __all__ = ["bind_symbols", "evaluate_graph", "evaluate_program", "run_prepare"]
 Observer = Callable[[Node, tuple[Array, ...]], None]
 
 
-def bind_symbols(types: Sequence[TensorType], arrays: Sequence[Array]) -> dict[str, int]:
-    """The value of each symbol that is a dim of its own in one of the types."""
-    env: dict[str, int] = {}
+def bind_symbols(
+    types: Sequence[TensorType], arrays: Sequence[Array], known: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """The known symbols, and the value of each that is a dim of its own in one of the types."""
+    env: dict[str, int] = dict(known or {})
     for t, array in zip(types, arrays, strict=True):
         for dim, size in zip(t.shape, array.shape, strict=True):
             if not isinstance(dim, int) and len(dim.terms) == 1 and dim.terms[0][1] == 1:
@@ -50,8 +52,7 @@ def evaluate_graph(
         env:     values of symbols, where the inputs do not bind them
         observe: called with each node and its results, in order
     """
-    symbols = dict(env or {})
-    symbols.update(bind_symbols([v.type for v in graph.inputs], inputs))
+    symbols = bind_symbols([v.type for v in graph.inputs], inputs, env)
     values: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
     remaining = _use_counts(graph)
 

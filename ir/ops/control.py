@@ -118,7 +118,7 @@ class Scan(Op):
         xs, consts = operands[self.carries : self.carries + self.xs], operands[self.carries + self.xs :]
         ys = [np.zeros(t.static_shape(), dtype=t.dtype.numpy) for t in types[self.carries :]]
         for t in reversed(range(length)) if self.reverse else range(length):
-            outs = run(regions[0], (*carry, *(np.ascontiguousarray(x[t]) for x in xs), *consts))
+            outs = run(regions[0], (*carry, *(np.asarray(x[t], order="C") for x in xs), *consts))
             carry = list(outs[: self.carries])
             for y, step in zip(ys, outs[self.carries :], strict=True):
                 y[t] = step

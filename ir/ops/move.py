@@ -76,7 +76,7 @@ class Permute(Movement):
         return x.with_shape(tuple(x.shape[a] for a in self.axes))
 
     def evaluate(self, x: Array, **_: Any) -> Array:
-        return np.ascontiguousarray(np.transpose(x, self.axes))
+        return np.asarray(np.transpose(x, self.axes), order="C")
 
     def fold(self, x: Any) -> Any:
         return x if self.axes == tuple(range(len(self.axes))) else None
@@ -113,7 +113,7 @@ class BroadcastInDim(Movement):
         side = [1] * len(shape)
         for size, axis in zip(x.shape, self.axes, strict=True):
             side[axis] = size
-        return np.ascontiguousarray(np.broadcast_to(x.reshape(side), shape))
+        return np.asarray(np.broadcast_to(x.reshape(side), shape), order="C")
 
     def fold(self, x: Any) -> Any:
         return x if x.type.shape == self.shape else None
@@ -155,7 +155,7 @@ class Slice(Movement):
         starts = TensorType(types[0].dtype, self.starts).concrete(env)
         limits = TensorType(types[0].dtype, self.limits).concrete(env)
         picks = tuple(slice(a, b, s) for a, b, s in zip(starts, limits, self.strides, strict=True))
-        return np.ascontiguousarray(x[picks])
+        return np.asarray(x[picks], order="C")
 
     def fold(self, x: Any) -> Any:
         whole = all(s == 0 for s in self.starts) and self.limits == x.type.shape and set(self.strides) <= {1}
@@ -267,7 +267,7 @@ class Reverse(Movement):
         return x
 
     def evaluate(self, x: Array, **_: Any) -> Array:
-        return np.ascontiguousarray(np.flip(x, self.axes))
+        return np.asarray(np.flip(x, self.axes), order="C")
 
     def fold(self, x: Any) -> Any:
         return x if not self.axes else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim, bounds, dim_text, floordiv, product
+from ..dims import Dim, bounds, dim_text, floordiv, mod, product
 from ..op import Accuracy, Cost, Op, register, traffic
 from ..types import Array, TensorType, dtype_of, i64
 from .common import accumulator, narrow, need, need_kind
@@ -125,7 +125,7 @@ class Conv(Op):
             )
         need(
             self,
-            isinstance(out, int) and out % self.groups == 0,
+            mod(out, self.groups) == 0,
             f"{self.groups} groups do not divide {dim_text(out)} output channels",
             x,
             w,
@@ -219,7 +219,7 @@ class MaxPool(Op):
         )
         best, where = np.zeros(shape, dtype=x.dtype), np.full(shape, -1, dtype=np.int64)
         for value, index in zip(values, indices, strict=True):
-            larger = (value > best) | ((value != value) & (best == best))  # noqa: PLR0124  NaN differs from itself
+            larger = (value > best) | ((value != value) & (best == best))  # NaN differs from itself
             wins = (index >= 0) & ((where < 0) | larger)
             best, where = np.where(wins, value, best), np.where(wins, index, where)
         return best, where
