@@ -1,8 +1,8 @@
-"""Derivatives: graph to graph, repeatable."""
+"""Reverse mode differentiation, graph to graph: the engine, and one table of rules."""
 
 from __future__ import annotations
 
-from .engine import gradients
-from .table import NOT_DIFFERENTIABLE, RULES
+from .engine import gradients, value_and_gradients
+from .rules import NOT_DIFFERENTIABLE, RULES
 
-__all__ = ["NOT_DIFFERENTIABLE", "RULES", "gradients"]
+__all__ = ["NOT_DIFFERENTIABLE", "RULES", "gradients", "value_and_gradients"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...ir import build as b
-from ...ir.dims import Dim
+from ...ir.dims import Dim, dim_text, floordiv
+from ...ir.errors import UnsupportedError
 from ...ir.graph import Node, Value
 from ...ir.ops.contract import DotGeneral
 from ...ir.ops.window import Conv, MaxPool, WindowSum
@@ -70,7 +71,7 @@ def _conv(node: Node, g: Value) -> Cotangents:
     op, (x, w) = attributes_of(node, Conv), node.operands
     if any(d == 0 for d in (*x.type.shape[2:], *w.type.shape[2:])):
         return zeros_like(x), zeros_like(w)
-    window = [_static(d) for d in w.type.shape[2:]]
+    window = [_constant(d, node) for d in w.type.shape[2:]]
     sizes = zip(
         x.type.shape[2:],
         g.type.shape[2:],
@@ -95,8 +96,7 @@ def _conv(node: Node, g: Value) -> Cotangents:
     forth = [_weight_padding(*a) for a in axes]
     spatial = range(2, x.type.rank)
     # batch and channel change places: channels of one group are the batch, the groups' batches the channels
-    n, channels = x.type.shape[0], x.type.shape[1]
-    per_group = _static(w.type.shape[1])
+    n, per_group = x.type.shape[0], w.type.shape[1]
     split = b.reshape(x, (n, op.groups, per_group, *x.type.shape[2:]))
     turned = b.permute(split, (2, 1, 0, *(k + 1 for k in spatial)))
     images = b.reshape(turned, (per_group, op.groups * n, *x.type.shape[2:]))
@@ -110,13 +110,16 @@ def _conv(node: Node, g: Value) -> Cotangents:
         op.strides,
         op.groups,
     )
-    assert channels == per_group * op.groups, node
     dw = b.permute(dw, (1, 0, *spatial))
     return _fitted(dx, x, all(e for _, e in back)), _fitted(dw, w, all(e for _, e in forth))
 
 
-def _static(dim: Dim) -> int:
-    assert isinstance(dim, int), dim
+def _constant(dim: Dim, node: Node) -> int:
+    if not isinstance(dim, int):
+        raise UnsupportedError(
+            f"conv: the derivative needs a window of constant size, found {dim_text(dim)}",
+            where=[str(o) for o in node.origins],
+        )
     return dim
 
 
@@ -125,7 +128,7 @@ def _swapped(w: Value, groups: int) -> Value:
     out, channels, *window = w.type.shape
     spatial = range(2, w.type.rank)
     flipped = b.reverse(w, tuple(spatial))
-    per_group = _static(out) // groups
+    per_group = floordiv(out, groups)
     split = b.reshape(flipped, (groups, per_group, channels, *window))
     turned = b.permute(split, (0, 2, 1, *(k + 1 for k in spatial)))
     return b.reshape(turned, (groups * channels, per_group, *window))

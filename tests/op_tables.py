@@ -1,0 +1,292 @@
+"""The table of op instances behind `strategies.instances`: every op, its dtypes, and its corner shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from strategies import Domain, Instance
+
+import nervure.ir.ops  # noqa: F401  fills OPS
+from nervure.ir import build as b
+from nervure.ir.dims import Dim, symbol
+from nervure.ir.graph import Graph, Value
+from nervure.ir.op import OPS
+from nervure.ir.ops.constant import Constant, Iota, Literal
+from nervure.ir.ops.contract import DotGeneral
+from nervure.ir.ops.control import Fuse, Scan
+from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
+from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
+from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
+from nervure.ir.ops.nn import (
+    AvgPool,
+    BatchNorm,
+    BatchNormTrain,
+    CrossEntropy,
+    Dropout,
+    Linear,
+    LogSoftmax,
+    Relu,
+    Softmax,
+)
+from nervure.ir.ops.reduce import (
+    ArgMax,
+    ArgMin,
+    ReduceAll,
+    ReduceAny,
+    ReduceMax,
+    ReduceMin,
+    ReduceProd,
+    ReduceSum,
+)
+from nervure.ir.ops.rng import KEY, RngBits, RngNormal, RngSplit, RngUniform
+from nervure.ir.ops.window import Conv, MaxPool, WindowSum
+from nervure.ir.types import DTYPES, DType, TensorType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8, u32, u64
+
+FLOATS = (f64, f32, f16, bf16)
+NUMBERS = tuple(d for d in DTYPES.values() if d != bool_)
+ALL = tuple(DTYPES.values())
+SOME = (f64, f32, bf16, i64, i32, u8, bool_)
+SHAPES: tuple[tuple[int, ...], ...] = ((3, 4), (), (0, 2))
+B = symbol("B", 1, 64)
+ENV = {"B": 3}
+
+UNARY_DOMAINS: dict[str, Domain] = dict.fromkeys(("sqrt", "rsqrt", "log"), "positive") | {"log1p": "unit"}
+BINARY_DOMAINS: dict[str, tuple[Domain, Domain]] = {
+    "pow": ("positive", "any"),
+    "shl": ("any", "shift"),
+    "shr": ("any", "shift"),
+    "div": ("any", "nonzero"),
+}
+
+
+def of_kind(kinds: Iterable[str]) -> list[DType]:
+    return [d for d in ALL if d.kind in set(kinds)]
+
+
+def t(dtype: DType, *shape: Dim) -> TensorType:
+    return TensorType(dtype, shape)
+
+
+def elementwise() -> Iterable[Instance]:
+    for op in OPS.values():
+        name = op.mnemonic
+        if issubclass(op, (Unary, Predicate)):
+            domain = UNARY_DOMAINS.get(name, "any")
+            for dtype in of_kind(getattr(op, "kinds", ("float",))):
+                for shape in SHAPES[: 3 if dtype in (f64, i32) else 1]:
+                    yield Instance(op(), (TensorType(dtype, shape),), (domain,))
+        elif issubclass(op, (Binary, Compare)):
+            domains = BINARY_DOMAINS.get(name, ("any", "any"))
+            for dtype in of_kind(getattr(op, "kinds", ("float", "int", "uint", "bool"))):
+                for shape in SHAPES[: 3 if dtype in (f64, i32) else 1]:
+                    yield Instance(op(), (TensorType(dtype, shape),) * 2, domains)
+    for dtype in SOME:
+        x = t(dtype, 3, 4)
+        yield Instance(Select(), (t(bool_, 3, 4), x, x))
+        if dtype != bool_:
+            yield Instance(Clamp(), (x, x, x), ("below", "any", "above"))
+    yield Instance(Select(), (t(bool_, B), t(f64, B), t(f64, B)), env=ENV)
+    for source in ALL:
+        for target in ALL:
+            yield Instance(Cast(target), (t(source, 3, 4),))
+
+
+def moves() -> Iterable[Instance]:
+    for d in SOME:
+        yield Instance(Reshape((4, 3)), (t(d, 2, 6),))
+        yield Instance(Permute((2, 0, 1)), (t(d, 2, 3, 4),))
+        yield Instance(BroadcastInDim((2, 3, 4), (1, 2)), (t(d, 3, 1),))
+        yield Instance(Slice((1, 0), (6, 3), (2, 1)), (t(d, 7, 3),))
+        yield Instance(Pad((1, 0), (2, 1), (1, 0)), (t(d, 3, 2), t(d)))
+        yield Instance(Concat(1), (t(d, 2, 3), t(d, 2, 1), t(d, 2, 0)))
+        yield Instance(Reverse((0, 2)), (t(d, 2, 3, 4),))
+    yield Instance(Reshape((6, B)), (t(f64, B, 2, 3),), env=ENV)
+    yield Instance(Reshape(()), (t(f64, 1, 1),))
+    yield Instance(Permute(()), (t(f64),))
+    yield Instance(BroadcastInDim((B, 3), ()), (t(f64),), env=ENV)
+    yield Instance(BroadcastInDim((B, 3), (0, 1)), (t(f64, 1, 3),), env=ENV)
+    yield Instance(Slice((0, 2), (B, 3), (1, 1)), (t(f64, B, 3),), env=ENV)
+    yield Instance(Slice((0, 1), (1, 3), (1, 1)), (t(f64, B, 3),), env=ENV)
+    yield Instance(Slice((0,), (B,), (2,)), (t(f64, B),), env=ENV)
+    yield Instance(Slice((B,), (2 * B,), (3,)), (t(f64, 2 * B + 1),), env=ENV)
+    yield Instance(Slice((2, 1), (2, 2), (3, 1)), (t(f64, 4, 3),))
+    yield Instance(Pad((-1, 2), (1, -2), (0, 2)), (t(f64, 4, 3), t(f64)))
+    yield Instance(Pad((-2,), (-1,), (1,)), (t(f64, 4), t(f64)))
+    yield Instance(Pad((5,), (-4,), (0,)), (t(f64, 3), t(f64)))
+    yield Instance(Pad((1, 0), (0, 2), (2, 0)), (t(f64, B, 2), t(f64)), env=ENV)
+    yield Instance(Concat(0), (t(f64, B, 2), t(f64, 3, 2)), env=ENV)
+    yield Instance(Reverse((0,)), (t(f64, B),), env=ENV)
+
+
+def reductions() -> Iterable[Instance]:
+    for d in NUMBERS:
+        for op in (ReduceSum, ReduceProd, ReduceMax, ReduceMin):
+            yield Instance(op((1,)), (t(d, 3, 4),), ("unit",))
+        for arg in (ArgMax, ArgMin):
+            yield Instance(arg(1), (t(d, 3, 4),))
+    for op in (ReduceSum, ReduceProd, ReduceMax, ReduceMin):
+        yield Instance(op((0, 2)), (t(f64, 2, 3, 2),))
+        yield Instance(op((0,)), (t(f64, B, 2),), env=ENV)
+        yield Instance(op((0, 1)), (t(f64, 1, 1),))
+        yield Instance(op((1,)), (t(f64, 0, 3),))
+    for op in (ReduceSum, ReduceProd):
+        yield Instance(op((0,)), (t(f64, 0, 3),))
+        yield Instance(op((1,), f64), (t(f32, 3, 4),))
+    for op in (ReduceAny, ReduceAll):
+        yield Instance(op((0,)), (t(bool_, 3, 4),))
+        yield Instance(op((0, 1)), (t(bool_, B, 2),), env=ENV)
+    for arg in (ArgMax, ArgMin):
+        yield Instance(arg(0), (t(f64, 3, B),), env=ENV)
+
+
+def contractions() -> Iterable[Instance]:
+    for d in (f64, f32, f16, bf16, i64, i32, u8):
+        yield Instance(DotGeneral((1,), (0,)), (t(d, 3, 4), t(d, 4, 2)))
+        yield Instance(DotGeneral((2,), (1,), (0,), (0,)), (t(d, 2, 3, 4), t(d, 2, 4, 5)))
+    yield Instance(DotGeneral((2, 0), (1, 3), (1,), (2,)), (t(f64, 2, 3, 4, 2), t(f64, 5, 4, 3, 2)))
+    yield Instance(DotGeneral((), ()), (t(f64, 2), t(f64, 3)))
+    yield Instance(DotGeneral((0,), (0,)), (t(f64, 4), t(f64, 4)))
+    yield Instance(DotGeneral((0,), (0,)), (t(f64, 0, 2), t(f64, 0, 3)))
+    yield Instance(DotGeneral((1,), (1,)), (t(f64, B, 4), t(f64, 2, 4)), env=ENV)
+    yield Instance(DotGeneral((0,), (0,)), (t(f64, B, 4), t(f64, B, 2)), env=ENV)
+    for d in FLOATS:
+        yield Instance(conv((1, 1), ((1, 1), (1, 1))), (t(d, 2, 3, 5, 5), t(d, 4, 3, 3, 3)))
+    yield Instance(conv((2, 3), ((0, 1), (2, 0)), rhs=(2, 1)), (t(f64, 2, 2, 8, 7), t(f64, 3, 2, 3, 2)))
+    yield Instance(conv((2,), ((1, 0),), lhs=(3,), groups=2), (t(f64, 2, 4, 4), t(f64, 6, 2, 3)))
+    yield Instance(conv((2,), ((-1, 2),), rhs=(2,), groups=3), (t(f64, 2, 3, 9), t(f64, 3, 1, 2)))
+    yield Instance(conv((1, 2, 1), ((0, 0), (1, 0), (0, 1))), (t(f64, 1, 2, 3, 4, 3), t(f64, 2, 2, 2, 2, 2)))
+    yield Instance(conv((2,), ((1, 1),)), (t(f64, B, 2, 6), t(f64, 3, 2, 3)), env=ENV)
+    height = symbol("H", 5, 9)
+    yield Instance(conv((2,), ((1, 1),)), (t(f64, B, 2, height), t(f64, 3, 2, 3)), env={"B": 2, "H": 8})
+
+
+def conv(
+    strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    lhs: tuple[int, ...] | None = None,
+    rhs: tuple[int, ...] | None = None,
+    groups: int = 1,
+) -> Conv:
+    ones = (1,) * len(strides)
+    return Conv(strides, padding, lhs or ones, rhs or ones, groups)
+
+
+def windows() -> Iterable[Instance]:
+    for d in (f64, f32, f16, bf16, i32, u8):
+        yield Instance(MaxPool((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)), (t(d, 2, 2, 4, 6),))
+        yield Instance(WindowSum((2, 2), (1, 2), ((0, 1), (1, 0)), (1, 1), (1, 1)), (t(d, 2, 2, 4, 5),))
+    yield Instance(MaxPool((3, 2), (2, 1), ((1, 1), (1, 0)), (1, 2)), (t(f64, 2, 2, 6, 5),))
+    yield Instance(MaxPool((3,), (2,), ((1, 1),), (1,)), (t(f64, B, 2, 7),), env=ENV)
+    yield Instance(MaxPool((2,), (1,), ((2, 2),), (3,)), (t(f64, 1, 1, 2),))
+    yield Instance(WindowSum((3,), (2,), ((-1, 2),), (2,), (3,)), (t(f64, 2, 1, 5),))
+    yield Instance(WindowSum((2,), (3,), ((1, 0),), (1,), (2,)), (t(f64, B, 2, 6),), env=ENV)
+    for d in FLOATS:
+        yield Instance(AvgPool((2, 2), (2, 2), ((0, 0), (0, 0))), (t(d, 2, 2, 4, 6),))
+    yield Instance(AvgPool((3, 2), (2, 1), ((1, 1), (1, 0))), (t(f64, 2, 2, 6, 5),))
+    yield Instance(AvgPool((3, 2), (2, 1), ((1, 1), (1, 0)), True), (t(f64, 2, 2, 6, 5),))
+    yield Instance(AvgPool((3,), (2,), ((1, 1),)), (t(f64, B, 2, 7),), env=ENV)
+
+
+def indexing() -> Iterable[Instance]:
+    for d in SOME:
+        yield Instance(Gather(0), (t(d, 5, 3), t(i64, 4)), ("any", "index:5"))
+        yield Instance(GatherElements(1), (t(d, 2, 5), t(i64, 2, 3)), ("any", "index:5"))
+        for mode in ("add", "set"):
+            if mode == "set" or d != bool_:
+                yield Instance(
+                    ScatterElements(1, mode),
+                    (t(d, 2, 5), t(i64, 2, 4), t(d, 2, 4)),
+                    ("any", "index:5", "any"),
+                )
+    for i in (i32, i8, u8, u32, u64):
+        yield Instance(Gather(1), (t(f64, 2, 5, 3), t(i, 2, 2)), ("any", "index:5"))
+    yield Instance(Gather(0), (t(f64, 5, 3), t(i64)), ("any", "index:5"))
+    yield Instance(Gather(0), (t(f64, 5, 3), t(i64, B)), ("any", "index:5"), env=ENV)
+    yield Instance(Gather(0), (t(f64, 0, 3), t(i64, 0)), ("any", "index:0"))
+    yield Instance(GatherElements(1), (t(f64, B, 5), t(i64, B, 1)), ("any", "index:5"), env=ENV)
+    yield Instance(
+        ScatterElements(0), (t(f64, 5, B), t(i64, 3, B), t(f64, 3, B)), ("any", "index:5", "any"), env=ENV
+    )
+
+
+def composites() -> Iterable[Instance]:
+    for d in FLOATS:
+        yield Instance(Linear(), (t(d, 3, 4), t(d, 2, 4), t(d, 2)))
+        for op in (Softmax, LogSoftmax):
+            yield Instance(op(1), (t(d, 3, 4),))
+        yield Instance(CrossEntropy(), (t(d, 4, 5), t(i64, 4)), ("any", "index:5"))
+        x, c = t(d, 4, 3, 2), t(d, 3)
+        yield Instance(BatchNorm(), (x, c, c, c, c), ("any", "any", "any", "any", "positive"))
+        yield Instance(BatchNormTrain(), (x, c, c))
+        yield Instance(Dropout(0.4), (t(d, 4, 5), KEY), ("any", "key"))
+    for d in (*FLOATS, i64, i8):
+        yield Instance(Relu(), (t(d, 3, 4),))
+    yield Instance(Linear(), (t(f64, B, 3, 4), t(f64, 2, 4)), env=ENV)
+    yield Instance(Linear(), (t(f64, 4), t(f64, 2, 4), t(f64, 2)))
+    for op in (Softmax, LogSoftmax):
+        yield Instance(op(0), (t(f64, 4, B, 2),), env=ENV)
+    for reduction in ("mean", "sum", "none"):
+        types = (t(f64, B, 5), t(i64, B))
+        yield Instance(CrossEntropy(reduction), types, ("any", "index:5"), env=ENV)
+    yield Instance(BatchNormTrain(1e-3), (t(f64, B, 2, 3, 2), t(f64, 2), t(f64, 2)), env=ENV)
+    yield Instance(BatchNorm(1e-3), (t(f64, 5, 2), *[t(f64, 2)] * 4), ("any",) * 4 + ("positive",))
+    yield Instance(Dropout(0.0), (t(f64, B, 2), KEY), ("any", "key"), env=ENV)
+
+
+def leaves() -> Iterable[Instance]:
+    for d in ALL:
+        yield Instance(Constant(Literal(np.arange(6).reshape(2, 3), d)))
+    for special in (math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1):
+        yield Instance(Constant(Literal(special, f64)))
+    yield Instance(Constant(Literal(np.arange(40), f32)))
+    yield Instance(Constant(Literal(np.zeros((0, 3)), f32)))
+    for d in (f64, f32, f16, bf16, i64, i32, u8, u32):
+        yield Instance(Iota(d, (3, 4), 1))
+    yield Instance(Iota(i64, (2, B), 1), env=ENV)
+    yield Instance(RngSplit(3), (KEY,), ("key",))
+    for shape in ((5,), (2, 3), (), (0, 2)):
+        for op in (RngBits, RngUniform, RngNormal):
+            yield Instance(op(shape), (KEY,), ("key",))
+    yield Instance(RngUniform((B, 2)), (KEY,), ("key",), env=ENV)
+
+
+def body(name: str, types: Sequence[TensorType], returns: str) -> Graph:
+    """A small region: a carry and a row for "scan", two results that share a node for "fuse"."""
+    inputs = [Value(x, name=f"a{k}") for k, x in enumerate(types)]
+    if returns == "scan":
+        state, x, weight = inputs
+        new = b.tanh(b.add(b.mul(state, weight), x))
+        return Graph(name, inputs, [new, b.mul(new, x)])
+    shared = b.mul(inputs[0], inputs[1])
+    return Graph(name, inputs, [b.sin(shared), b.add(shared, inputs[0])])
+
+
+def control() -> Iterable[Instance]:
+    for d in (f64, f32):
+        row = t(d, 3)
+        yield Instance(Fuse("mul+sin"), (row, row), regions=(body("", (row, row), "fuse"),))
+        for reverse in (False, True):
+            yield Instance(
+                Scan(4, 1, 1, reverse), (row, t(d, 4, 3), row), regions=(body("", (row,) * 3, "scan"),)
+            )
+    row = t(f64, 3)
+    yield Instance(Scan(0, 1, 1), (row, t(f64, 0, 3), row), regions=(body("", (row,) * 3, "scan"),))
+    yield Instance(Scan(B, 1, 1), (row, t(f64, B, 3), row), regions=(body("", (row,) * 3, "scan"),), env=ENV)
+
+
+TABLE: dict[str, list[Instance]] = {name: [] for name in sorted(OPS)}
+for family in (
+    elementwise,
+    moves,
+    reductions,
+    contractions,
+    windows,
+    indexing,
+    composites,
+    leaves,
+    control,
+):
+    for found in family():
+        TABLE[found.op.mnemonic].append(found)
