@@ -142,7 +142,8 @@ class Parser:
         self.symbols[name.text] = symbol(name.text, lo, hi)
 
     def entry(self) -> None:
-        kind = next(k for k in ENTRY_KINDS if k == self.next().text)
+        word = self.next().text
+        kind = next(k for k in ENTRY_KINDS if k == word)
         token = self.take("entry", "an entry such as @weight")
         self.expect(":")
         type_ = self.type()

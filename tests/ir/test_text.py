@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +205,11 @@ def test_deeply_nested_text_is_refused_not_a_recursion_error():
             parse_program(
                 f"nervure 1\nprogram p {{ graph f() -> f32[] {{ %x = reshape{{shape={piece}}} : f32[] return %x }} }}"
             )
+
+
+@pytest.mark.parametrize("kind", ["param", "state", "derived"])
+def test_entries_of_every_kind_read_back(kind: Any):
+    program = Program("p", [], Store([Entry("e", TensorType(f32, (2,)), kind)]))
+    again = parse_program(print_program(program))
+    assert again.store["e"].kind == kind
+    assert print_program(again) == print_program(program)
