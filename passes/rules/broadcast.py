@@ -32,16 +32,6 @@ def merge_broadcasts(node: Node, operands: tuple[Value, ...]) -> Value | None:
     return b.broadcast_in_dim(x, node.op.shape, tuple(node.op.axes[a] for a in inner.axes))
 
 
-def broadcast_to_reshape(node: Node, operands: tuple[Value, ...]) -> Value | None:
-    assert isinstance(node.op, BroadcastInDim)
-    x, op = operands[0], node.op
-    if x.type.rank == 0 and op.shape:
-        return None  # a scalar broadcast to one element stays one: the form of constants
-    kept = all(op.shape[a] == d for a, d in zip(op.axes, x.type.shape, strict=True))
-    added = all(d == 1 for a, d in enumerate(op.shape) if a not in op.axes)
-    return b.reshape(x, op.shape) if kept and added else None
-
-
 def broadcast_of_reshape(node: Node, operands: tuple[Value, ...]) -> Value | None:
     inner = producer(operands[0], Reshape)
     if inner is None or not isinstance(node.op, BroadcastInDim):
@@ -119,8 +109,6 @@ def _below(op: type[Op]) -> Rule:
 RULES = (
     # broadcast(broadcast(x, p), q) = broadcast(x, p then q)
     Rule("merge-broadcasts", BroadcastInDim, merge_broadcasts),
-    # broadcast(x) = reshape(x)                                where nothing is repeated
-    Rule("broadcast-to-reshape", BroadcastInDim, broadcast_to_reshape),
     # broadcast(reshape(x)) = broadcast(x)                     where the reshape adds axes of size 1
     Rule("broadcast-of-reshape", BroadcastInDim, broadcast_of_reshape),
     # reshape(broadcast(x)) = broadcast(x)                     where the reshape moves axes of size 1, or x is a scalar
