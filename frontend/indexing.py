@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -35,9 +35,12 @@ def index(x: Value, key: Sequence[Any]) -> Value:
         if k is None:
             continue
         if isinstance(k, (Value, np.ndarray)):
-            tensors[axis] = k if isinstance(k, Value) else _known(x, k, axis)
-            k = slice(None)
-        low, high, step = _slice(x, k, axis) if isinstance(k, slice) else _place(x, k, axis)
+            tensors[axis] = k if isinstance(k, Value) else _known(x, cast("Array", k), axis)
+            low, high, step = 0, x.type.shape[axis], 1
+        elif isinstance(k, slice):
+            low, high, step = _slice(x, cast("slice[Any, Any, Any]", k), axis)
+        else:
+            low, high, step = _place(x, k, axis)
         starts.append(low)
         limits.append(high)
         strides.append(abs(step))
@@ -58,18 +61,18 @@ def index(x: Value, key: Sequence[Any]) -> Value:
 
 def _complete(x: Value, key: Sequence[Any]) -> list[Any]:
     """One entry for each axis, beside the new axes; lists and arrays as arrays."""
-    keys = [np.asarray(k) if isinstance(k, list) else k for k in key]
+    keys = [np.asarray(cast("list[Any]", k)) if isinstance(k, list) else k for k in key]
     for k in keys:
-        dtype = k.type.dtype.kind if isinstance(k, Value) else "bool" if isinstance(k, bool) else ""
-        if dtype == "bool":
+        index_type = k.type if isinstance(k, Value) else None
+        if isinstance(k, bool) or (index_type is not None and index_type.dtype.kind == "bool"):
             raise TraceError(
                 "a condition as index gives a shape that is not known before the program runs",
                 details=[f"x: {x.type}"],
                 where=user_lines(),
                 hint="use np.where(condition, x, other)",
             )
-        if dtype == "float":
-            raise mismatch("index", f"the index is {k.type}, expected integers", x)
+        if index_type is not None and index_type.dtype.is_float:
+            raise mismatch("index", f"the index is {index_type}, expected integers", x)
     named = sum(1 for k in keys if k is not None and k is not Ellipsis)
     if named > x.type.rank:
         raise mismatch("index", f"{named} indices for {x.type.rank} axes", x)

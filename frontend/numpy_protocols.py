@@ -132,6 +132,53 @@ def _method(name: str) -> Callable[..., Any]:
     return call
 
 
+def _attribute(name: str) -> Callable[[Any], Any]:
+    """What the tensor says of itself."""
+    return lambda a: getattr(as_tensor(a), name)
+
+
+def _broadcast_to(array: Any, shape: Any) -> Tensor:
+    return Tensor(
+        e.broadcast_to(as_tensor(array).value, (shape,) if isinstance(shape, int) else tuple(shape))
+    )
+
+
+def _concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
+    return Tensor(s.concatenate(_values(arrays), axis))
+
+
+def _dot(a: Any, b: Any) -> Tensor:
+    return Tensor(s.matmul(*_values([a, b])))
+
+
+def _ravel(a: Any) -> Tensor:
+    return as_tensor(a).flatten()
+
+
+def _reshape(a: Any, shape: Any) -> Tensor:
+    return as_tensor(a).reshape(shape)
+
+
+def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
+    return [Tensor(v) for v in s.split(as_tensor(ary).value, indices_or_sections, axis)]
+
+
+def _stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    return Tensor(s.stack(_values(arrays), axis))
+
+
+def _transpose(a: Any, axes: Sequence[int] | None = None) -> Tensor:
+    return Tensor(s.transpose(as_tensor(a).value, axes))
+
+
+def _ones_like(a: Any, dtype: Any = None) -> Tensor:
+    return _full_like(a, 1, dtype)
+
+
+def _zeros_like(a: Any, dtype: Any = None) -> Tensor:
+    return _full_like(a, 0, dtype)
+
+
 def _where(condition: Any, x: Any, y: Any) -> Tensor:
     left, right = _values([x, y])
     return Tensor(e.select(as_tensor(condition).value, left, right))
@@ -159,10 +206,15 @@ def _tensordot(a: Any, b_: Any, axes: Any = 2) -> Tensor:
     if isinstance(axes, int):
         pairs = (tuple(range(x.type.rank - axes, x.type.rank)), tuple(range(axes)))
     else:
-        pairs = tuple((p,) if isinstance(p, int) else tuple(p) for p in axes)
+        pairs = tuple(as_axes(p) for p in axes)
     left = [r.axis_of("tensordot", k, x) for k in pairs[0]]
     right = [r.axis_of("tensordot", k, y) for k in pairs[1]]
     return Tensor(b.dot_general(x, y, left, right))
+
+
+def as_axes(axes: int | Sequence[int]) -> tuple[int, ...]:
+    """One axis as a tuple of it."""
+    return (axes,) if isinstance(axes, int) else tuple(axes)
 
 
 def _take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
@@ -208,44 +260,41 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "any": _method("any"),
     "argmax": _method("argmax"),
     "argmin": _method("argmin"),
-    "around": lambda a: round(as_tensor(a)),
+    "around": _method("__round__"),
     "astype": _method("astype"),
-    "broadcast_to": lambda array, shape: Tensor(e.broadcast_to(as_tensor(array).value, tuple(shape))),
+    "broadcast_to": _broadcast_to,
     "clip": _clip,
-    "concatenate": lambda arrays, axis=0: Tensor(s.concatenate(_values(arrays), axis)),
-    "dot": lambda a, b: Tensor(s.matmul(*_values([a, b]))),
+    "concatenate": _concatenate,
+    "dot": _dot,
     "expand_dims": _shape_op(s.expand_dims),
-    "flip": lambda m, axis=None: Tensor(s.flip(as_tensor(m).value, axis)),
+    "flip": _shape_op(s.flip),
     "full_like": _full_like,
     "max": _method("max"),
     "mean": _method("mean"),
     "min": _method("min"),
     "moveaxis": _shape_op(s.moveaxis),
-    "ndim": lambda a: as_tensor(a).ndim,
-    "ones_like": lambda a, dtype=None: _full_like(a, 1, dtype),
+    "ndim": _attribute("ndim"),
+    "ones_like": _ones_like,
     "outer": _outer,
     "pad": _pad,
-    "permute_dims": _method("transpose"),
     "prod": _method("prod"),
-    "ravel": lambda a: as_tensor(a).flatten(),
-    "reshape": lambda a, shape: as_tensor(a).reshape(shape),
-    "round": lambda a: round(as_tensor(a)),
-    "shape": lambda a: as_tensor(a).shape,
-    "size": lambda a: as_tensor(a).size,
-    "split": lambda ary, indices_or_sections, axis=0: [
-        Tensor(v) for v in s.split(as_tensor(ary).value, indices_or_sections, axis)
-    ],
+    "ravel": _ravel,
+    "reshape": _reshape,
+    "round": _method("__round__"),
+    "shape": _attribute("shape"),
+    "size": _attribute("size"),
+    "split": _split,
     "squeeze": _shape_op(s.squeeze),
-    "stack": lambda arrays, axis=0: Tensor(s.stack(_values(arrays), axis)),
+    "stack": _stack,
     "std": _method("std"),
     "sum": _method("sum"),
     "swapaxes": _swapaxes,
     "take": _take,
     "take_along_axis": _take_along_axis,
     "tensordot": _tensordot,
-    "transpose": lambda a, axes=None: as_tensor(a).transpose(*(axes or ())),
+    "transpose": _transpose,
     "var": _method("var"),
     "where": _where,
-    "zeros_like": lambda a, dtype=None: _full_like(a, 0, dtype),
+    "zeros_like": _zeros_like,
 }
 """numpy's functions by name, with numpy's parameters; those that make no sense in a graph (out=, where=) are errors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from ..ir.errors import TraceError
+from ..ir.types import Array
 from .tracing import user_lines
 
 __all__ = ["Refusals", "refusal"]
@@ -47,7 +48,7 @@ class Refusals:
     def __setitem__(self, key: Any, item: Any) -> NoReturn:
         raise refusal("a tensor cannot be written to", "make a new one with np.where or np.concatenate")
 
-    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+    def __array__(self, *_: Any, **__: Any) -> Array:
         raise refusal(
             "a tensor is no numpy array before the program runs", "numpy's functions take tensors as they are"
         )

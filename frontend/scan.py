@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..ir import build as b
 from ..ir.dims import Dim, dim_text
@@ -45,10 +45,9 @@ def scan(
     with state.region() as frame:
         carries = [Value(v.type, name=v.name or "carry") for v in inits]
         slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
-        result = body(_build(init, list(map(Tensor, carries))), _build(xs, list(map(Tensor, slices))))
-        if not isinstance(result, tuple) or len(result) != 2:
-            found = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
-            raise _error(f"the body returns {found}, expected a pair (carry, y)")
+        result: Any = body(_build(init, list(map(Tensor, carries))), _build(xs, list(map(Tensor, slices))))
+        if not _is_pair(result):
+            raise _error(f"the body returns {type(result).__name__}, expected a pair (carry, y)")
         after, ys = _leaves(result[0]), _leaves(result[1])
     _check_carry(inits, after)
     graph = Graph("body", [*carries, *slices, *frame.captured.values()], [*after, *ys])
@@ -56,6 +55,10 @@ def scan(
     found = b.scan(graph, inits, rows, consts, steps, reverse=reverse, unroll=unroll)
     tensors = list(map(Tensor, found))
     return _build(init, tensors[: len(inits)]), _build(result[1], tensors[len(inits) :])
+
+
+def _is_pair(result: Any) -> bool:
+    return isinstance(result, tuple) and len(result) == 2  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _length(rows: Sequence[Value], length: Dim | None) -> Dim:
@@ -97,7 +100,8 @@ def _leaves(tree: Any) -> list[Value]:
     if tree is None:
         return []
     if isinstance(tree, tuple | list):
-        return [leaf for part in tree for leaf in _leaves(part)]
+        branches = cast("Sequence[Any]", tree)
+        return [leaf for part in branches for leaf in _leaves(part)]
     return [as_tensor(tree).value]
 
 
@@ -106,7 +110,8 @@ def _build(tree: Any, leaves: list[Tensor]) -> Any:
     if tree is None:
         return None
     if isinstance(tree, tuple | list):
-        parts = [_build(part, leaves) for part in tree]
+        branches = cast("Sequence[Any]", tree)
+        parts = [_build(part, leaves) for part in branches]
         return tuple(parts) if isinstance(tree, tuple) else parts
     return leaves.pop(0)
 

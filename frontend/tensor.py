@@ -7,7 +7,7 @@ not mix.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -175,7 +175,7 @@ class Operand(Refusals):
 
     # elements
     def __getitem__(self, key: Any) -> Tensor:
-        keys = key if isinstance(key, tuple) else (key,)
+        keys = cast("tuple[Any, ...]", key if isinstance(key, tuple) else (key,))
         return Tensor(
             index(self.value, [as_tensor(k).value if isinstance(k, Entry | Operand) else k for k in keys])
         )
@@ -298,9 +298,8 @@ class Tensor(Operand):
 
 def _unpack(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """(2, 3) and ((2, 3),) both as (2, 3)."""
-    if len(arguments) == 1 and isinstance(arguments[0], Sequence):
-        return tuple(arguments[0])
-    return arguments
+    first: Any = arguments[0] if len(arguments) == 1 else None
+    return tuple(cast("Sequence[Any]", first)) if isinstance(first, tuple | list) else arguments
 
 
 def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:

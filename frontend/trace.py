@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -139,7 +139,7 @@ def values_of(result: Any) -> list[Value]:
     Raises:
         TraceError: it is neither a tensor nor a tuple of tensors
     """
-    items = list(result) if isinstance(result, tuple | list) else [result]
+    items = cast("Sequence[Any]", result if isinstance(result, tuple | list) else [result])
     for item in items:
         if not isinstance(item, Operand | Entry | np.ndarray | np.generic):
             raise TraceError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from .frontend.tensor import Tensor, as_tensor
 from .frontend.tracing import user_lines
@@ -41,7 +41,7 @@ def grad(f: Any, argnums: Argnums = 0) -> Any:
     """
     if isinstance(f, Program):
         return _program(f, argnums, with_value=False)
-    both = value_and_grad(f, argnums)
+    both: Function = value_and_grad(cast("Function", f), argnums)
 
     @wraps(f)
     def slope(*args: Any) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import indent
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Module:
 
     training: bool = True
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         raise NervureError(
             f"{type(self).__name__} defines no __call__", hint="define def __call__(self, x): ..."
         )
@@ -65,7 +65,8 @@ class Module:
         """Attributes by name, elements of lists and tuples as ``name.0``."""
         for name, value in vars(self).items():
             if isinstance(value, list | tuple):
-                yield from ((f"{name}.{k}", item) for k, item in enumerate(value))
+                items = cast("Sequence[Any]", value)
+                yield from ((f"{name}.{k}", item) for k, item in enumerate(items))
             else:
                 yield name, value
 
