@@ -119,11 +119,13 @@ def dtype_of(what: Any) -> DType:
         return what
     if isinstance(what, str) and what in DTYPES:
         return DTYPES[what]
+    given = what if isinstance(what, type) else getattr(what, "dtype", what)
     try:
-        return _BY_NUMPY[np.dtype(getattr(what, "dtype", what))]
+        return _BY_NUMPY[np.dtype(given)]
     except (KeyError, TypeError):
-        name = getattr(what, "dtype", what)
-        raise NervureError(f"no element type for {name!s}", hint=f"nervure has {', '.join(DTYPES)}") from None
+        raise NervureError(
+            f"no element type for {given!s}", hint=f"nervure has {', '.join(DTYPES)}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
