@@ -119,7 +119,7 @@ def dtype_of(what: Any) -> DType:
         return what
     if isinstance(what, str) and what in DTYPES:
         return DTYPES[what]
-    given = what if isinstance(what, type) else getattr(what, "dtype", what)
+    given: Any = what if isinstance(what, type) else getattr(what, "dtype", what)
     try:
         return _BY_NUMPY[np.dtype(given)]
     except (KeyError, TypeError):
