@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -61,9 +60,8 @@ class Optimizer:
             NervureError: another parameter of the same name was here before
         """
         wide = max((p.type.dtype for p in params.values()), key=lambda d: d.bits, default=f32)
-        found = {"optimizer.lr": self._entry("lr", TensorType(_scalar_type(wide)), self._lr)}
-        if self.moments:
-            found |= self._shared()
+        kind = _scalar_type(wide)
+        found = {"optimizer.lr": self._entry("lr", TensorType(kind), self._lr), **self._shared(kind)}
         for name, param in params.items():
             if self._of.setdefault(name, param) is not param:
                 raise NervureError(
@@ -74,8 +72,8 @@ class Optimizer:
                 found[f"optimizer.{moment}.{name}"] = self._entry(f"{moment}.{name}", param.type, 0)
         return found
 
-    def _shared(self) -> dict[str, Buffer]:
-        """State that all parameters share, beside the learning rate."""
+    def _shared(self, dtype: DType) -> dict[str, Buffer]:
+        """State that all parameters share, beside the learning rate; dtype is that of scalars."""
         return {}
 
     def _entry(self, name: str, type: TensorType, value: float) -> Buffer:
@@ -160,7 +158,7 @@ class Adam(Optimizer):
     Equation: m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
               w = w - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
     Args:     weight_decay: added to the gradient as weight_decay * w
-    Numerics: 1 - b^t is -expm1(t log b), which keeps its digits in f32
+    Numerics: c = 1 - b^t is kept as state, c = b c + (1 - b), which keeps its digits in f32 where b^t would not
     Source:   D. Kingma, J. Ba, Adam, 2015; PyTorch torch.optim.Adam
     """
 
@@ -178,15 +176,19 @@ class Adam(Optimizer):
             raise NervureError(f"{type(self).__name__}: betas are {betas}, expected 0 <= beta < 1")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def _shared(self) -> dict[str, Buffer]:
-        return {"optimizer.step": self._entry("step", TensorType(i64), 0)}
+    def _shared(self, dtype: DType) -> dict[str, Buffer]:
+        kinds = {"step": i64, "correction1": dtype, "correction2": dtype}
+        return {f"optimizer.{name}": self._entry(name, TensorType(kind), 0) for name, kind in kinds.items()}
 
     def begin(self, state: Tensors) -> dict[str, Tensor]:
-        return {"optimizer.step": state["optimizer.step"] + 1}
+        found = {"optimizer.step": state["optimizer.step"] + 1}
+        for k, beta in enumerate(self.betas, start=1):
+            name = f"optimizer.correction{k}"
+            found[name] = state[name] * beta + (1 - beta)
+        return found
 
     def rates(self, lr: Tensor, state: Tensors) -> Tensors:
-        count = state["optimizer.step"].astype(lr.dtype)
-        first, second = (_correction(beta, count) for beta in self.betas)
+        first, second = (state[f"optimizer.correction{k}"].astype(lr.dtype) for k in (1, 2))
         return {"lr": lr, "rate": lr / first, "root": _root(second)}
 
     def step(
@@ -221,13 +223,6 @@ class AdamW(Adam):
 
     def decayed(self, weight: Tensor, gradient: Tensor, lr: Tensor) -> tuple[Tensor, Tensor]:
         return weight - lr * self.weight_decay * weight, gradient
-
-
-def _correction(beta: float, count: Tensor) -> Tensor:
-    """1 - beta^count."""
-    if beta == 0:
-        return count * 0 + 1
-    return -Tensor(b.expm1((count * math.log(beta)).value))
 
 
 def _root(x: Tensor) -> Tensor:

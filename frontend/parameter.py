@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -49,6 +49,12 @@ class Parameter(Operand, Entry):
         if is_tracing():
             return super().__array__()
         return np.array(self.data, dtype=dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A parameter of the same content under a ledger of its own."""
+        copy = object.__new__(type(self))
+        Parameter.__init__(copy, self.data, self.kind, self.name, self.trainable, self.optional)
+        return copy
 
     def __repr__(self) -> str:
         return f"Parameter({self.type})"

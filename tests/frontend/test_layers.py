@@ -62,9 +62,7 @@ def test_other_errors_name_the_function_that_was_called() -> None:
         ("input: f32[B,4]   target: f32[B]   reduction=mean",),
         None,
     )
-    assert message_of(nn.mse_loss, "f32[B,1]", "f32[B]")[0] == (
-        "mse_loss: input and target differ in shape"
-    )
+    assert message_of(nn.mse_loss, "f32[B,1]", "f32[B]")[0] == ("mse_loss: input and target differ in shape")
     assert message_of(nn.BatchNorm2d(3), "f32[B,4,2,2]")[0] == "BatchNorm2d: x has 4 channels, expected 3"
     assert message_of(nn.BatchNorm1d(3), "f32[B,3,2,2]")[0] == "BatchNorm1d: x has rank 4, expected 2 or 3"
     assert message_of(nn.RNN(3, 2), "f32[5,B,4]")[0] == "RNN: expected x [T, N, in] with 3 features"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,16 @@ def test_a_shared_parameter_is_one_entry_with_two_names_in_the_state_dict() -> N
     assert [n for n, _ in net.named_parameters()] == ["a.weight"]
     assert list(net.state_dict()) == ["a.weight", "b.weight"]
     assert list(nv.trace(net, "f32[B,2]").store) == ["a.weight"]
+
+
+def test_a_deep_copy_has_weights_of_its_own_and_keeps_what_is_shared() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Dropout())
+    net[1].weight = net[0].weight
+    twin = copy.deepcopy(net)
+    assert twin[1].weight is twin[0].weight
+    twin[0].weight.assign(np.zeros((2, 2), np.float32))
+    assert net[0].weight.data.all()
+    np.testing.assert_array_equal(twin[2].key.data, net[2].key.data)
 
 
 def test_freezing_takes_weights_out_of_training_and_back() -> None:
