@@ -51,6 +51,7 @@ class Legalize(Pass):
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         supports = self.supports if self.supports is not None else _found(self.backend)
         problems: list[tuple[Node, str]] = []
+        apart: dict[str, None] = {}
 
         def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
             reason = supports(node.op, dtypes_of(node))
@@ -58,7 +59,7 @@ class Legalize(Pass):
                 return None
             simpler = _simpler(node, operands)
             if simpler is not None:
-                remarks.note(f"legalize: {node.op.mnemonic} is taken apart: {reason}")
+                apart.setdefault(f"legalize: {node.op.mnemonic} is taken apart: {reason}")
             return simpler
 
         def legal(g: Graph) -> Graph:
@@ -70,6 +71,8 @@ class Legalize(Pass):
             return g
 
         result = map_regions(graph, legal)
+        for text in apart:
+            remarks.note(text)
         if problems:
             raise _refusal(self.backend, problems)
         return result

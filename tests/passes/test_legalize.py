@@ -55,6 +55,14 @@ def test_composites_that_the_backend_has_stay_and_others_are_taken_apart():
     assert legalized(graph, lambda op, dtypes: None) is graph
 
 
+def test_what_is_taken_apart_is_noted_once_with_the_reason():
+    x = arg("x", B, 3)
+    remarks = Remarks()
+    graph = Graph("f", [x], [make_one(Relu(), b.neg(make_one(Relu(), x)))])
+    Legalize("toy", core_only).run(graph, remarks)
+    assert remarks.notes == ["legalize: relu is taken apart: it is no core op"]
+
+
 def test_composites_within_composites_and_regions_are_taken_apart():
     logits, labels = arg("x", B, 3), arg("y", B, dtype=i64)
     v = arg("v", B, 3)
