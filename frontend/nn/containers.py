@@ -19,7 +19,8 @@ class ModuleList(Module):
         self._layers = list(modules)
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        return ((str(k), layer) for k, layer in enumerate(self._layers))
+        yield from ((str(k), layer) for k, layer in enumerate(self._layers))
+        yield from (m for m in super()._members() if not m[0].startswith("_layers."))
 
     def append(self, module: Layer) -> None:
         """Add a module at the end."""

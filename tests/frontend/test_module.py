@@ -200,6 +200,21 @@ def test_sequential_has_indices_slices_length_and_order() -> None:
     np.testing.assert_allclose(found, 2 * (x @ layers[0].weight.data.T + layers[0].bias.data), rtol=1e-6)
 
 
+def test_a_container_finds_attributes_of_its_own_beside_its_layers() -> None:
+    class Scaled(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.Linear(2, 2))
+            self.scale = nn.Parameter(np.ones(2, np.float32))
+
+        def __call__(self, x: Any) -> Any:
+            return super().__call__(x) * self.scale
+
+    assert [n for n, _ in Scaled().named_parameters()] == ["scale", "0.weight", "0.bias"]
+    layers = nn.ModuleList([nn.Linear(1, 1)])
+    layers.append(nn.ReLU())
+    assert [n for n, _ in layers.named_modules()] == ["", "0", "1"]
+
+
 def test_eval_keeps_a_part_in_inference_mode_inside_a_training_trace() -> None:
     net = Net()
     entries = {name for name, _ in nv.trace(net, "f32[B,2]", training=True).main.updates}

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
+import pytest
 
 import nervure as nv
 from nervure.ir.interpret import evaluate_program
 from nervure.ir.verify import verify_program
+
+pytest.importorskip("hypothesis", reason="the job that tests the wheel installs pytest alone")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 

@@ -180,3 +180,48 @@ def test_training_steps_follow_pytorch(name: str, options: dict[str, Any]) -> No
         close(loss, wanted)
     for key, tensor in theirs.state_dict().items():
         close(ours.state_dict()[key], tensor)
+
+
+def lenet(n: Any, **more: Any) -> Any:
+    return n.Sequential(
+        n.Conv2d(1, 6, 5, padding=2, **more), n.ReLU(), n.MaxPool2d(2),
+        n.Conv2d(6, 16, 5, **more), n.ReLU(), n.MaxPool2d(2), n.Flatten(),
+        n.Linear(400, 120, **more), n.ReLU(), n.Linear(120, 84, **more), n.ReLU(), n.Linear(84, 10, **more),
+    )  # fmt: skip
+
+
+def classic_lenet(n: Any, **more: Any) -> Any:
+    return n.Sequential(
+        n.Conv2d(1, 6, 5, padding=2, **more), n.Tanh(), n.AvgPool2d(2),
+        n.Conv2d(6, 16, 5, **more), n.Tanh(), n.AvgPool2d(2), n.Flatten(), n.Linear(400, 10, **more),
+    )  # fmt: skip
+
+
+def vgg(n: Any, **more: Any) -> Any:
+    layers: list[Any] = []
+    for before, after in ((1, 4), (4, 8)):
+        layers += [n.Conv2d(before, after, 3, padding=1, **more), n.BatchNorm2d(after, **more), n.ReLU()]
+        layers += [
+            n.Conv2d(after, after, 3, padding=1, groups=2, bias=False, **more),
+            n.ReLU(),
+            n.MaxPool2d(3, 2, 1),
+        ]
+    return n.Sequential(*layers, n.Flatten(), n.Linear(8 * 49, 10, **more))
+
+
+@pytest.mark.parametrize("build", [lenet, classic_lenet, vgg])
+def test_whole_networks_train_as_in_pytorch(build: Any) -> None:
+    ours, theirs = build(nn, dtype="f64"), build(torch.nn).double()
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    step = nv.training_step(ours, nn.cross_entropy, optim.SGD(0.05, momentum=0.9), "f64[B,1,28,28]", "i64[B]")
+    optimiser = torch.optim.SGD(theirs.parameters(), 0.05, momentum=0.9)
+    for _ in range(3):
+        x, labels = RNG.normal(size=(4, 1, 28, 28)), RNG.integers(0, 10, 4)
+        (loss,) = evaluate_program(step, [x, labels], write=True)
+        optimiser.zero_grad()
+        wanted = torch.nn.functional.cross_entropy(theirs(torch.from_numpy(x)), torch.from_numpy(labels))
+        wanted.backward()
+        optimiser.step()
+        close(loss, wanted)
+    for key, tensor in theirs.state_dict().items():
+        close(ours.state_dict()[key], tensor)
