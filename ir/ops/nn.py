@@ -366,9 +366,10 @@ class BatchNormTrain(Composite):
         axes = tuple(k for k in range(x.ndim) if k != 1)
         wide = widen(x)
         with np.errstate(all="ignore"):
-            mean = wide.mean(axis=axes)
+            count = wide.dtype.type(x.size // max(x.shape[1], 1))
+            mean = np.sum(wide, axis=axes) / count
             side = (1, -1) + (1,) * (x.ndim - 2)
-            var = np.mean((wide - mean.reshape(side)) ** 2, axis=axes)
+            var = np.sum((wide - mean.reshape(side)) ** 2, axis=axes) / count
         y = BatchNorm(self.eps).evaluate(wide, widen(weight), widen(bias), mean, var)
         return tuple(narrow(t, dtype_of(x)) for t in (y, mean, var))
 

@@ -1,0 +1,398 @@
+"""How a random program gains a node of each op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from op_tables import body
+from random_programs import Growth, Rejected
+
+from nervure.ir import build as b
+from nervure.ir.dims import Dim
+from nervure.ir.graph import Graph, Value
+from nervure.ir.op import OPS
+from nervure.ir.ops.constant import Constant, Iota, Literal
+from nervure.ir.ops.contract import DotGeneral
+from nervure.ir.ops.control import Fuse, Scan
+from nervure.ir.ops.elementwise import Add, Binary, Cast, Clamp, Compare, Mul, Predicate, Select, Unary
+from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
+from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
+from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
+from nervure.ir.ops.rng import KEY, RngSplit
+from nervure.ir.ops.window import Conv, MaxPool, WindowSum
+from nervure.ir.types import TensorType, bool_, i32, i64, u32
+
+__all__ = ["BUILDERS"]
+
+FLOAT = ("float",)
+NUMBERS = ("float", "float", "int", "uint")
+ANY = ("float", "float", "float", "int", "uint", "bool")
+POSITIVE = ("sqrt", "rsqrt", "log", "log1p", "pow")
+
+
+def kinds_of(op: Any) -> Sequence[str]:
+    return getattr(op, "kinds", ANY)
+
+
+def positive(g: Growth, x: Value) -> Value:
+    """x^2 + 1/2."""
+    (square,) = g.add(Mul(), x, x)
+    half = b.full_like(x, 0.5)
+    g.content[half] = g.content[square] * 0 + g.content[square].dtype.type(0.5)
+    return g.add(Add(), square, half)[0]
+
+
+def unary(g: Growth, name: str) -> None:
+    op: Any = OPS[name]
+    x = g.operand(kinds_of(op) if not issubclass(op, Predicate) else FLOAT)
+    g.add(op(), positive(g, x) if name in POSITIVE else x)
+
+
+def binary(g: Growth, name: str) -> None:
+    op: Any = OPS[name]
+    x = g.operand(kinds_of(op))
+    if name == "pow" and x.type.dtype.is_float:
+        x = positive(g, x)
+    domain = {"shl": "shift", "shr": "shift", "div": "nonzero", "rem": "nonzero"}.get(name, "any")
+    y = g.like(x.type, domain)
+    g.add(op(), *((x, y) if name in ("shl", "shr", "pow", "div", "rem") or g.chance(0.5) else (y, x)))
+
+
+def select(g: Growth, name: str) -> None:
+    x = g.operand(ANY)
+    g.add(Select(), g.like(x.type.with_dtype(bool_)), x, g.like(x.type))
+
+
+def clamp(g: Growth, name: str) -> None:
+    x = g.operand(NUMBERS)
+    g.add(Clamp(), g.leaf(x.type, "below"), x, g.leaf(x.type, "above"))
+
+
+def cast(g: Growth, name: str) -> None:
+    g.add(Cast(g.dtype(ANY)), g.operand(ANY))
+
+
+def reshape(g: Growth, name: str) -> None:
+    x = g.operand(ANY)
+    shape, at = x.type.shape, g.integer(0, x.type.rank)
+    if x.type.rank >= 2 and g.chance(0.6):
+        at = g.integer(0, x.type.rank - 2)
+        new: tuple[Dim, ...] = (*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])
+    elif x.type.rank <= 3:
+        new = (*shape[:at], 1, *shape[at:])
+    else:
+        new = (x.type.size,)
+    g.add(Reshape(new), x)
+
+
+def permute(g: Growth, name: str) -> None:
+    x = g.operand(ANY, (1, 4))
+    g.add(Permute(g.order(x.type.rank)), x)
+
+
+def broadcast(g: Growth, name: str) -> None:
+    x = g.operand(ANY, (0, 3))
+    at = g.integer(0, x.type.rank)
+    size: Dim = g.batch if g.batch is not None and g.chance(0.3) else g.integer(1, 3)
+    shape = [*x.type.shape[:at], size, *x.type.shape[at:]]
+    axes = [k for k in range(len(shape)) if k != at]
+    for k in axes:
+        if shape[k] == 1 and g.chance(0.5):
+            shape[k] = g.integer(1, 3)
+    g.add(BroadcastInDim(tuple(shape), tuple(axes)), x)
+
+
+def slice_(g: Growth, name: str) -> None:
+    x = g.operand(ANY, (1, 4))
+    starts: list[Dim] = []
+    limits: list[Dim] = []
+    for d in x.type.shape:
+        start = g.integer(0, d) if isinstance(d, int) else 0
+        starts.append(start if not isinstance(d, int) or start < d else 0)
+        limits.append(g.integer(start, d) if isinstance(d, int) and g.chance(0.4) and start < d else d)
+    g.add(Slice(tuple(starts), tuple(limits), g.integers(1, 2, x.type.rank)), x)
+
+
+def pad(g: Growth, name: str) -> None:
+    x = g.operand(ANY, (1, 3))
+    rank = x.type.rank
+    interior = tuple(g.integer(0, 1) if isinstance(d, int) and d else 0 for d in x.type.shape)
+    value = g.like(TensorType(x.type.dtype))
+    g.add(Pad(g.integers(-1, 2, rank), g.integers(-1, 2, rank), interior), x, value)
+
+
+def concat(g: Growth, name: str) -> None:
+    x = g.operand(ANY, (1, 4))
+    axis = g.integer(0, x.type.rank - 1)
+    shape = list(x.type.shape)
+    shape[axis] = g.integer(1, 3)
+    parts = [x, g.like(x.type.with_shape(tuple(shape)))]
+    g.add(Concat(axis), *(parts if g.chance(0.5) else parts[::-1]))
+
+
+def reverse(g: Growth, name: str) -> None:
+    x = g.operand(ANY, (1, 4))
+    g.add(Reverse(some_axes(g, x)), x)
+
+
+def some_axes(g: Growth, x: Value) -> tuple[int, ...]:
+    """At least one axis, increasing."""
+    axes = g.order(x.type.rank)[: g.integer(1, x.type.rank)]
+    return tuple(sorted(axes))
+
+
+def reduction(g: Growth, name: str) -> None:
+    op: Any = OPS[name]
+    x = g.operand(op.kinds, (1, 4))
+    g.add(op(some_axes(g, x)), x)
+
+
+def arg_reduction(g: Growth, name: str) -> None:
+    op: Any = OPS[name]
+    x = g.operand(NUMBERS, (1, 4))
+    g.add(op(g.integer(0, x.type.rank - 1)), x)
+
+
+def along_axis(g: Growth, name: str) -> None:
+    op: Any = OPS[name]
+    x = g.operand(FLOAT, (1, 4))
+    g.add(op(g.integer(0, x.type.rank - 1)), x)
+
+
+def dot_general(g: Growth, name: str) -> None:
+    x = g.operand(("float", "float", "float", "int"), (1, 4))
+    axes = list(g.order(x.type.rank))
+    batch = tuple(axes.pop() for _ in range(g.integer(0, 1)) if len(axes) > 1)
+    contract = tuple(axes.pop() for _ in range(g.integer(1, 2)) if axes)
+    dims = [x.type.shape[k] for k in batch + contract] + list(g.integers(1, 4, g.integer(0, 2)))
+    order = g.order(len(dims))
+    y = g.like(x.type.with_shape(tuple(dims[k] for k in order)))
+    rhs = tuple(order.index(k) for k in range(len(batch) + len(contract)))
+    g.add(DotGeneral(contract, rhs[len(batch) :], batch, rhs[: len(batch)]), x, y)
+
+
+def image(g: Growth, kinds: Sequence[str], spatial: int) -> Value:
+    """[N, C, spatial...] with static channels and pixels."""
+    found = g.pick(
+        lambda t: (
+            t.rank == spatial + 2
+            and t.dtype.kind in kinds
+            and all(isinstance(d, int) and d >= 1 for d in t.shape[1:])
+        )
+    )
+    if found is not None and g.chance(0.6):
+        return found
+    batch: Dim = g.batch if g.batch is not None else g.integer(1, 3)
+    shape = (batch, g.choice((1, 2, 3, 4)), *g.integers(3, 6, spatial))
+    return g.leaf(TensorType(g.dtype(kinds), shape))
+
+
+def padding(g: Growth, low: int, high: int, count: int) -> tuple[tuple[int, int], ...]:
+    return tuple((g.integer(low, high), g.integer(low, high)) for _ in range(count))
+
+
+def conv(g: Growth, name: str) -> None:
+    spatial = g.choice((1, 2, 2, 2, 3))
+    x = image(g, FLOAT, spatial)
+    channels = x.type.shape[1]
+    assert isinstance(channels, int)
+    groups = g.choice([k for k in (1, 2, 3, 4) if channels % k == 0])
+    w = TensorType(x.type.dtype, (groups * g.integer(1, 3), channels // groups, *g.integers(1, 3, spatial)))
+    lhs = g.integers(1, 2, spatial) if g.chance(0.2) else (1,) * spatial
+    op = Conv(g.integers(1, 2, spatial), padding(g, -1, 2, spatial), lhs, g.integers(1, 2, spatial), groups)
+    g.add(op, x, g.like(w))
+
+
+def max_pool(g: Growth, name: str) -> None:
+    spatial = g.choice((1, 2, 2))
+    x, window = image(g, NUMBERS, spatial), g.integers(2, 3, spatial)
+    dilation = g.integers(1, 2, spatial) if g.chance(0.3) else (1,) * spatial
+    pads = padding(g, 0, 1, spatial) if set(dilation) == {1} else ((0, 0),) * spatial
+    g.add(MaxPool(window, g.integers(1, 2, spatial), pads, dilation), x)
+
+
+def avg_pool(g: Growth, name: str) -> None:
+    spatial = g.choice((1, 2, 2))
+    x = image(g, FLOAT, spatial)
+    counted = g.chance(0.5)
+    g.add(
+        AvgPool(g.integers(2, 3, spatial), g.integers(1, 2, spatial), padding(g, 0, 1, spatial), counted), x
+    )
+
+
+def window_sum(g: Growth, name: str) -> None:
+    spatial = g.choice((1, 2, 2))
+    x = image(g, ("float", "float", "int"), spatial)
+    op = WindowSum(
+        g.integers(1, 3, spatial),
+        g.integers(1, 2, spatial),
+        padding(g, -1, 2, spatial),
+        g.integers(1, 2, spatial),
+        g.integers(1, 2, spatial),
+    )
+    g.add(op, x)
+
+
+def indexed(g: Growth) -> tuple[Value, int, int]:
+    """An operand, an axis of static size, and the size."""
+    x = g.operand(ANY, (1, 3))
+    axis = g.choice([k for k, d in enumerate(x.type.shape) if isinstance(d, int) and d])
+    size = x.type.shape[axis]
+    assert isinstance(size, int)
+    return x, axis, size
+
+
+def gather(g: Growth, name: str) -> None:
+    x, axis, size = indexed(g)
+    indices = TensorType(g.choice((i64, i64, i32)), g.shape(g.integer(0, 2)))
+    g.add(Gather(axis), x, g.leaf(indices, f"index:{size}"))
+
+
+def elements(g: Growth, name: str) -> None:
+    x, axis, size = indexed(g)
+    shape = list(x.type.shape)
+    shape[axis] = g.integer(1, 4)
+    where = g.leaf(TensorType(g.choice((i64, i64, i32)), tuple(shape)), f"index:{size}")
+    if name == "gather_elements":
+        g.add(GatherElements(axis), x, where)
+        return
+    mode = g.choice(("add", "set")) if x.type.dtype != bool_ else "set"
+    g.add(ScatterElements(axis, mode), x, where, g.like(x.type.with_shape(tuple(shape))))
+
+
+def linear(g: Growth, name: str) -> None:
+    x = g.operand(FLOAT, (1, 3))
+    if not isinstance(x.type.shape[-1], int):
+        raise Rejected
+    out = g.integer(1, 4)
+    given = [g.like(x.type.with_shape((out, x.type.shape[-1])))]
+    if g.chance(0.7):
+        given.append(g.like(x.type.with_shape((out,))))
+    g.add(Linear(), x, *given)
+
+
+def relu(g: Growth, name: str) -> None:
+    g.add(Relu(), g.operand(("float", "float", "int")))
+
+
+def cross_entropy(g: Growth, name: str) -> None:
+    x = g.pick(lambda t: t.rank == 2 and t.dtype.is_float and isinstance(t.shape[1], int))
+    if x is None:
+        x = g.leaf(TensorType(g.dtype(FLOAT), (*g.shape(1), g.integer(2, 5))))
+    classes = x.type.shape[1]
+    labels = g.leaf(TensorType(i64, x.type.shape[:1]), f"index:{classes}")
+    g.add(CrossEntropy(g.choice(("mean", "sum", "none"))), x, labels)
+
+
+def batch_norm(g: Growth, name: str) -> None:
+    x = image(g, FLOAT, g.integer(0, 2))
+    channel = x.type.with_shape(x.type.shape[1:2])
+    if name == "batch_norm_train":
+        g.add(BatchNormTrain(1e-3), x, g.like(channel), g.like(channel))
+    else:
+        middle = [g.like(channel) for _ in range(3)]
+        g.add(BatchNorm(1e-3), x, *middle, g.leaf(channel, "positive"))
+
+
+def dropout(g: Growth, name: str) -> None:
+    g.add(Dropout(g.choice((0.0, 0.25, 0.5))), g.operand(FLOAT), key(g))
+
+
+def key(g: Growth) -> Value:
+    found = g.pick(lambda t: t == TensorType(u32, (2,)))
+    return found if found is not None and g.chance(0.5) else g.leaf(KEY, "key")
+
+
+def rng(g: Growth, name: str) -> None:
+    op: Any = OPS[name]
+    g.add(op(g.shape(g.integer(0, 2))), key(g))
+
+
+def rng_split(g: Growth, name: str) -> None:
+    g.add(RngSplit(g.integer(1, 3)), key(g))
+
+
+def constant(g: Growth, name: str) -> None:
+    dtype = g.dtype(ANY)
+    from strategies import domain_array
+
+    array = domain_array(g.rng, "any", g.integers(1, 5, g.integer(0, 2)), dtype)
+    g.add(Constant(Literal(array)))
+
+
+def iota(g: Growth, name: str) -> None:
+    shape = g.shape(g.integer(1, 3))
+    g.add(Iota(g.dtype(("float", "int", "uint")), shape, g.integer(0, len(shape) - 1)))
+
+
+CHAIN = (b.add, b.mul, b.sub, b.max, b.min)
+POINT = (b.tanh, b.sin, b.sigmoid, b.neg, b.abs)
+
+
+def fuse(g: Growth, name: str) -> None:
+    x = g.operand(FLOAT)
+    y = g.like(x.type)
+    inputs = [Value(x.type, name="a0"), Value(x.type, name="a1")]
+    made = g.choice(CHAIN)(*inputs)
+    for _ in range(g.integer(1, 3)):
+        made = g.choice(CHAIN)(made, g.choice(inputs)) if g.chance(0.5) else g.choice(POINT)(made)
+    g.add(Fuse("chain"), x, y, regions=(Graph("", inputs, [made]),))
+
+
+def scan(g: Growth, name: str) -> None:
+    x = g.pick(lambda t: t.dtype.is_float and t.rank >= 1 and isinstance(t.shape[0], int) and t.shape[0] <= 4)
+    if x is None or g.chance(0.2):
+        x = g.leaf(TensorType(g.dtype(FLOAT), (g.integer(1, 4), *g.shape(g.integer(0, 2)))))
+    length, row = x.type.shape[0], x.type.with_shape(x.type.shape[1:])
+    region = body("", (row,) * 3, "scan")
+    op = Scan(length, 1, 1, g.chance(0.4), g.integer(1, 2))
+    g.add(op, g.like(row), x, g.like(row), regions=(region,))
+
+
+def builder_of(name: str) -> Callable[[Growth, str], None]:
+    op = OPS[name]
+    if issubclass(op, (Unary, Predicate)):
+        return unary
+    if issubclass(op, (Binary, Compare)):
+        return binary
+    return OWN[name]
+
+
+OWN: dict[str, Callable[[Growth, str], None]] = {
+    "select": select,
+    "clamp": clamp,
+    "cast": cast,
+    "reshape": reshape,
+    "permute": permute,
+    "broadcast_in_dim": broadcast,
+    "slice": slice_,
+    "pad": pad,
+    "concat": concat,
+    "reverse": reverse,
+    **dict.fromkeys(
+        ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_any", "reduce_all"), reduction
+    ),
+    **dict.fromkeys(("argmax", "argmin"), arg_reduction),
+    **dict.fromkeys(("softmax", "log_softmax"), along_axis),
+    "dot_general": dot_general,
+    "conv": conv,
+    "max_pool": max_pool,
+    "avg_pool": avg_pool,
+    "window_sum": window_sum,
+    "gather": gather,
+    **dict.fromkeys(("gather_elements", "scatter_elements"), elements),
+    "linear": linear,
+    "relu": relu,
+    "cross_entropy": cross_entropy,
+    **dict.fromkeys(("batch_norm", "batch_norm_train"), batch_norm),
+    "dropout": dropout,
+    **dict.fromkeys(("rng_bits", "rng_uniform", "rng_normal"), rng),
+    "rng_split": rng_split,
+    "constant": constant,
+    "iota": iota,
+    "fuse": fuse,
+    "scan": scan,
+}
+
+BUILDERS: dict[str, Callable[[Growth, str], None]] = {name: builder_of(name) for name in sorted(OPS)}
