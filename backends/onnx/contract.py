@@ -1,0 +1,201 @@
+"""Reductions, contractions and windows in ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...ir.dims import Dim, product
+from ...ir.graph import Node
+from ...ir.ops.common import accumulator
+from ...ir.ops.contract import DotGeneral
+from ...ir.ops.reduce import Accumulation, ArgReduce, Reduction
+from ...ir.ops.window import Conv, MaxPool, WindowSum
+from ...ir.types import DType, bool_, f32, f64, i32, i64
+from .elementwise import Emitter
+from .move import pad_tensor
+from .writer import Writer, result
+
+__all__ = ["EMITTERS"]
+
+REDUCE = {
+    "reduce_sum": "ReduceSum",
+    "reduce_prod": "ReduceProd",
+    "reduce_max": "ReduceMax",
+    "reduce_min": "ReduceMin",
+}
+ORDERED = {"i16": i32, "u32": i64, "f16": f32, "bf16": f32}
+WRAPPING = {"i8": i64, "i16": i64, "u8": i64, "u32": i64, "u64": i64}
+
+
+def reduce_with(w: Writer, op: str, x: str, axes: Sequence[int]) -> str:
+    """A Reduce node without the axes; they are an attribute before opset 18, except in ReduceSum."""
+    if op == "ReduceSum" or w.opset >= 18:
+        return w.node(op, [x, w.vector(axes)], keepdims=0)
+    return w.node(op, [x], axes=list(axes), keepdims=0)
+
+
+def reduction(w: Writer, node: Node) -> None:
+    op, dtype = node.op, node.operands[0].type.dtype
+    assert isinstance(op, Reduction)
+    if isinstance(op, Accumulation):
+        inner = op.accumulator(dtype)
+        inner = WRAPPING.get(inner.name, inner)
+    else:
+        inner = ORDERED.get(dtype.name, dtype)
+    x = w.cast(w.tensor(node.operands[0]), dtype, inner)
+    result(w, node, w.cast(reduce_with(w, REDUCE[op.mnemonic], x, op.axes), inner, dtype))
+
+
+def reduce_any(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Reduction)
+    count = reduce_with(w, "ReduceSum", w.cast(w.tensor(node.operands[0]), bool_, i32), node.op.axes)
+    result(w, node, w.node("Greater", [count, w.scalar(0, i32)]))
+
+
+def reduce_all(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Reduction)
+    wrong = w.node("Not", [w.tensor(node.operands[0])])
+    count = reduce_with(w, "ReduceSum", w.cast(wrong, bool_, i32), node.op.axes)
+    result(w, node, w.node("Equal", [count, w.scalar(0, i32)]))
+
+
+def arg_reduction(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, ArgReduce)
+    dtype = node.operands[0].type.dtype
+    x = w.cast(w.tensor(node.operands[0]), dtype, ORDERED.get(dtype.name, dtype))
+    kind = "ArgMax" if node.op.mnemonic == "argmax" else "ArgMin"
+    result(w, node, w.node(kind, [x], axis=node.op.axis, keepdims=0))
+
+
+def dot_general(w: Writer, node: Node) -> None:
+    """Gemm where both operands are matrices of floats, else MatMul of stacks brought into order."""
+    op = node.op
+    assert isinstance(op, DotGeneral)
+    x, y = node.operands
+    dtype = x.type.dtype
+    acc = accumulator(dtype, op.acc)
+    acc = {"i8": i64, "i16": i64, "u8": i64}.get(acc.name, acc)
+    names = w.widened([w.tensor(x), w.tensor(y)], dtype, acc)
+    if (
+        x.type.rank == y.type.rank == 2
+        and not op.lhs_batch
+        and len(op.lhs_contract) == 1
+        and acc in (f32, f64)
+    ):
+        flags = {"transA": int(op.lhs_contract == (0,)), "transB": int(op.rhs_contract == (1,))}
+        found = w.node("Gemm", names, **flags)
+    else:
+        free_x, free_y = op.free_axes(x.type.rank, y.type.rank)
+        batch = [x.type.shape[a] for a in op.lhs_batch]
+        rows, columns = [x.type.shape[a] for a in free_x], [y.type.shape[a] for a in free_y]
+        depth = [x.type.shape[a] for a in op.lhs_contract]
+        left = _ordered(w, names[0], (*op.lhs_batch, *free_x, *op.lhs_contract))
+        right = _ordered(w, names[1], (*op.rhs_batch, *op.rhs_contract, *free_y))
+        left = w.reshape(left, (*batch, product(tuple(rows)), product(tuple(depth))))
+        right = w.reshape(right, (*batch, product(tuple(depth)), product(tuple(columns))))
+        found = w.reshape(w.node("MatMul", [left, right]), (*batch, *rows, *columns))
+    result(w, node, w.cast(found, acc, dtype))
+
+
+def _ordered(w: Writer, x: str, axes: Sequence[int]) -> str:
+    return x if list(axes) == sorted(axes) else w.node("Transpose", [x], perm=list(axes))
+
+
+def conv(w: Writer, node: Node) -> None:
+    """Conv; what its padding cannot say (negative amounts, elements apart) is done to x before."""
+    op = node.op
+    assert isinstance(op, Conv)
+    x, kernel = node.operands
+    dtype = x.type.dtype
+    acc = accumulator(dtype, None)
+    names = w.widened([w.tensor(x), w.tensor(kernel)], dtype, acc)
+    image, padding = _prepared(w, names[0], x.type.shape, op.padding, op.lhs_dilation, acc)
+    found = w.node(
+        "Conv", [image, names[1]], kernel_shape=_window(kernel.type.shape[2:]), strides=list(op.strides), dilations=list(op.rhs_dilation),
+        group=op.groups, pads=[p[0] for p in padding] + [p[1] for p in padding],
+    )  # fmt: skip
+    result(w, node, w.cast(found, acc, dtype))
+
+
+def _window(shape: Sequence[Dim]) -> list[int] | None:
+    return [d for d in shape if isinstance(d, int)] if all(isinstance(d, int) for d in shape) else None
+
+
+def _prepared(
+    w: Writer,
+    x: str,
+    shape: Sequence[Dim],
+    padding: Sequence[tuple[int, int]],
+    base: Sequence[int],
+    dtype: DType,
+) -> tuple[str, list[tuple[int, int]]]:
+    """x with its elements apart and negative padding cut; and the padding that is left."""
+    odd = any(b > 1 for b in base) or any(min(p) < 0 for p in padding)
+    if not odd:
+        return x, list(padding)
+    low = [0, 0, *(p[0] for p in padding)]
+    high = [0, 0, *(p[1] for p in padding)]
+    interior = [0, 0, *(b - 1 for b in base)]
+    return pad_tensor(w, x, w.scalar(0, dtype), shape, low, high, interior), [(0, 0)] * len(padding)
+
+
+def max_pool(w: Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, MaxPool)
+    dtype = node.operands[0].type.dtype
+    inner = {"f16": f32, "bf16": f32, "i16": f32, "i32": f64, "u32": f64}.get(dtype.name, dtype)
+    x = w.cast(w.tensor(node.operands[0]), dtype, inner)
+    values, indices = w.multi(
+        "MaxPool", [x], ["", ""], kernel_shape=list(op.window), strides=list(op.strides), dilations=list(op.dilation),
+        pads=[p[0] for p in op.padding] + [p[1] for p in op.padding],
+    )  # fmt: skip
+    result(w, node, w.cast(values, inner, dtype), 0)
+    result(w, node, indices, 1)
+
+
+def window_sum(w: Writer, node: Node) -> None:
+    """f32: a convolution with ones, each channel an image of its own; else the sum of shifted slices."""
+    op, x = node.op, node.operands[0]
+    assert isinstance(op, WindowSum)
+    dtype, shape = x.type.dtype, x.type.shape
+    acc = accumulator(dtype, None)
+    name = w.cast(w.tensor(x), dtype, acc)
+    out = node.results[0].type.shape
+    if acc == f32:
+        flat: tuple[Dim, ...] = (shape[0] * shape[1], 1, *shape[2:])
+        image, padding = _prepared(w, w.reshape(name, flat), flat, op.padding, op.base_dilation, acc)
+        ones = w.constant(np.ones((1, 1, *op.window), np.float32))
+        found = w.node(
+            "Conv", [image, ones], kernel_shape=list(op.window), strides=list(op.strides), dilations=list(op.dilation),
+            pads=[p[0] for p in padding] + [p[1] for p in padding],
+        )  # fmt: skip
+        result(w, node, w.cast(w.reshape(found, out), acc, dtype))
+        return
+    wide = {"i8": i32, "i16": i32, "u8": i32}.get(acc.name, acc)
+    low, high = [0, 0, *(p[0] for p in op.padding)], [0, 0, *(p[1] for p in op.padding)]
+    interior = [0, 0, *(b - 1 for b in op.base_dilation)]
+    padded = pad_tensor(w, w.cast(name, acc, wide), w.scalar(0, wide), shape, low, high, interior)
+    axes = w.vector(range(2, len(shape)))
+    total: str | None = None
+    for offset in np.ndindex(*op.window):
+        start = [o * d for o, d in zip(offset, op.dilation, strict=True)]
+        ends = w.shape([s + (n - 1) * t + 1 for s, n, t in zip(start, out[2:], op.strides, strict=True)])
+        part = w.node("Slice", [padded, w.vector(start), ends, axes, w.vector(op.strides)])
+        total = part if total is None else w.node("Add", [total, part])
+    assert total is not None
+    result(w, node, w.cast(total, wide, dtype))
+
+
+EMITTERS: dict[str, Emitter] = {
+    **dict.fromkeys(REDUCE, reduction),
+    "reduce_any": reduce_any,
+    "reduce_all": reduce_all,
+    "argmax": arg_reduction,
+    "argmin": arg_reduction,
+    "dot_general": dot_general,
+    "conv": conv,
+    "max_pool": max_pool,
+    "window_sum": window_sum,
+}

@@ -1,0 +1,192 @@
+"""Data movement and indexing in ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...ir.dims import Dim
+from ...ir.graph import Node, Value
+from ...ir.ops.constant import Constant, Iota
+from ...ir.ops.index import Gather, GatherElements, ScatterElements
+from ...ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
+from ...ir.types import DType, f32, i32, i64
+from .elementwise import Emitter, convert
+from .writer import Writer, result
+
+__all__ = ["EMITTERS", "pad_tensor"]
+
+BACKWARDS_END = -(2**63)
+IN_RANGE = ("max_pool", "argmax", "argmin")
+
+
+def constant(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Constant)
+    result(w, node, w.constant(node.op.value.array))
+
+
+def iota(w: Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Iota)
+    size = w.reshape(w.dim(op.shape[op.axis]), ())
+    line = w.node("Range", [w.scalar(0, i64), size, w.scalar(1, i64)])
+    line = convert(w, line, i64, op.dtype)
+    rank = len(op.shape)
+    others = [a for a in range(rank) if a != op.axis]
+    if others:
+        line = w.node("Unsqueeze", [line, w.vector(others)])
+        line = expand(w, line, op.shape, op.dtype)
+    result(w, node, line)
+
+
+def expand(w: Writer, name: str, shape: Sequence[Dim], dtype: DType) -> str:
+    inner = f32 if dtype.name == "bf16" else dtype
+    wide = w.cast(name, dtype, inner)
+    return w.cast(w.node("Expand", [wide, w.shape(shape)]), inner, dtype)
+
+
+def broadcast_in_dim(w: Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, BroadcastInDim)
+    missing = [a for a in range(len(op.shape)) if a not in op.axes]
+    name = w.tensor(node.operands[0])
+    if missing:
+        name = w.node("Unsqueeze", [name, w.vector(missing)])
+    result(w, node, expand(w, name, op.shape, node.results[0].type.dtype))
+
+
+def reshape(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Reshape)
+    result(w, node, w.reshape(w.tensor(node.operands[0]), node.op.shape))
+
+
+def permute(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Permute)
+    result(w, node, w.node("Transpose", [w.tensor(node.operands[0])], perm=list(node.op.axes)))
+
+
+def slice_(w: Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Slice)
+    axes = w.vector(range(len(op.starts)))
+    bounds = [w.shape(op.starts), w.shape(op.limits)]
+    result(w, node, w.node("Slice", [w.tensor(node.operands[0]), *bounds, axes, w.vector(op.strides)]))
+
+
+def reverse(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Reverse)
+    axes = node.op.axes
+    ends = [w.vector([n] * len(axes)) for n in (-1, BACKWARDS_END)]
+    steps = w.vector([-1] * len(axes))
+    result(w, node, w.node("Slice", [w.tensor(node.operands[0]), *ends, w.vector(axes), steps]))
+
+
+def concat(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Concat)
+    result(w, node, w.node("Concat", [w.tensor(o) for o in node.operands], axis=node.op.axis))
+
+
+def pad(w: Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Pad)
+    x, value = node.operands
+    dtype = x.type.dtype
+    inner = {"i16": i32, "bf16": f32}.get(dtype.name, dtype)
+    names = w.widened([w.tensor(x), w.tensor(value)], dtype, inner)
+    found = pad_tensor(w, names[0], names[1], x.type.shape, op.low, op.high, op.interior)
+    result(w, node, w.cast(found, inner, dtype))
+
+
+def pad_tensor(
+    w: Writer,
+    x: str,
+    value: str,
+    shape: Sequence[Dim],
+    low: Sequence[int],
+    high: Sequence[int],
+    interior: Sequence[int],
+) -> str:
+    """Elements apart by a new axis that is padded and merged; then the edges, negative ones by a slice."""
+    sizes = list(shape)
+    rank = len(sizes)
+    for axis, gap in enumerate(interior):
+        if not gap:
+            continue
+        x = w.node("Unsqueeze", [x, w.vector([axis + 1])])
+        x = _edges(w, x, value, rank + 1, [axis + 1], [0], [gap])
+        merged: list[Dim] = list(sizes)
+        merged[axis] = sizes[axis] * (gap + 1)
+        x = w.reshape(x, merged)
+        x = w.node("Slice", [x, w.vector([0]), w.vector([-gap]), w.vector([axis])])
+        sizes[axis] = (sizes[axis] - 1) * (gap + 1) + 1
+    cut = [a for a in range(rank) if low[a] < 0 or high[a] < 0]
+    if cut:
+        starts = w.vector([max(-low[a], 0) for a in cut])
+        ends = w.shape([sizes[a] - max(-high[a], 0) for a in cut])
+        x = w.node("Slice", [x, starts, ends, w.vector(cut)])
+    more = [a for a in range(rank) if low[a] > 0 or high[a] > 0]
+    if more:
+        x = _edges(w, x, value, rank, more, [max(low[a], 0) for a in more], [max(high[a], 0) for a in more])
+    return x
+
+
+def _edges(
+    w: Writer, x: str, value: str, rank: int, axes: Sequence[int], low: Sequence[int], high: Sequence[int]
+) -> str:
+    amounts = [0] * (2 * rank)
+    for axis, lo, hi in zip(axes, low, high, strict=True):
+        amounts[axis], amounts[rank + axis] = lo, hi
+    return w.node("Pad", [x, w.vector(amounts), value])
+
+
+def indices_of(w: Writer, value: Value, size: Dim) -> str:
+    """Indices as i64 within an axis; the clamp is left out where they cannot lie outside."""
+    name = w.cast(w.tensor(value), value.type.dtype, i64)
+    source = value
+    while source.node is not None and source.node.op.mnemonic == "reshape":
+        source = source.node.operands[0]
+    if source.node is not None and source.node.op.mnemonic in IN_RANGE:
+        return name
+    last = w.node("Sub", [w.dim(size), w.vector([1])])
+    return w.node("Max", [w.node("Min", [name, last]), w.vector([0])])
+
+
+def gather(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, Gather)
+    x, indices = node.operands
+    at = indices_of(w, indices, x.type.shape[node.op.axis])
+    if indices.type.rank == 0:
+        at = w.reshape(at, ())
+    result(w, node, w.node("Gather", [w.tensor(x), at], axis=node.op.axis))
+
+
+def gather_elements(w: Writer, node: Node) -> None:
+    assert isinstance(node.op, GatherElements)
+    x, indices = node.operands
+    at = indices_of(w, indices, x.type.shape[node.op.axis])
+    result(w, node, w.node("GatherElements", [w.tensor(x), at], axis=node.op.axis))
+
+
+def scatter_elements(w: Writer, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, ScatterElements)
+    x, indices, updates = node.operands
+    at = indices_of(w, indices, x.type.shape[op.axis])
+    extra = {"reduction": "add"} if op.mode == "add" else {}
+    names = [w.tensor(x), at, w.tensor(updates)]
+    result(w, node, w.node("ScatterElements", names, axis=op.axis, **extra))
+
+
+EMITTERS: dict[str, Emitter] = {
+    "constant": constant,
+    "iota": iota,
+    "broadcast_in_dim": broadcast_in_dim,
+    "reshape": reshape,
+    "permute": permute,
+    "slice": slice_,
+    "reverse": reverse,
+    "concat": concat,
+    "pad": pad,
+    "gather": gather,
+    "gather_elements": gather_elements,
+    "scatter_elements": scatter_elements,
+}

@@ -1,0 +1,44 @@
+"""The one table of the ONNX backend: how each op is written, and what stock onnxruntime cannot run."""
+
+from __future__ import annotations
+
+from ...ir.op import Level, Op
+from ...ir.types import DType
+from . import composites, contract, elementwise, move
+from .elementwise import Emitter
+
+__all__ = ["EMITTERS", "reason_against"]
+
+EMITTERS: dict[str, Emitter] = {
+    **elementwise.EMITTERS,
+    **move.EMITTERS,
+    **contract.EMITTERS,
+    **composites.EMITTERS,
+}
+"""How each op becomes ONNX nodes."""
+
+LACKS: dict[str, tuple[str, ...]] = {
+    "erf": ("f64",),
+    "conv": ("f64",),
+    "avg_pool": ("f64",),
+    "max_pool": ("i64", "u64"),
+    "reduce_max": ("u64",),
+    "reduce_min": ("u64",),
+    "argmax": ("u64",),
+    "argmin": ("u64",),
+}
+"""Element types for which onnxruntime's CPU provider has no kernel and no wider type serves."""
+
+
+def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
+    """Why stock onnxruntime cannot run the op on these element types, or None."""
+    if op.mnemonic not in EMITTERS:
+        if op.level is Level.NN:
+            return "ONNX has no such node"
+        return "ONNX has no such op"
+    if any(d.name == "bf16" for d in dtypes):
+        return "onnxruntime's Python API passes no bf16 arrays"
+    lacking = [d for d in dtypes[:1] if d.name in LACKS.get(op.mnemonic, ())]
+    if lacking:
+        return f"onnxruntime's CPU provider has no kernel for {lacking[0]}"
+    return None
