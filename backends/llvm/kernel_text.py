@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from ...ir.dims import dim_text, shape_text
@@ -35,8 +35,12 @@ from .kernel_ir import (
     Unary,
     Var,
 )
+from .walk import expr_children, stmt_roots
 
 __all__ = ["kernel_text"]
+
+LARGE = 200
+"""Nodes, counted as a tree, from which on shared expressions get names."""
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "rem": "rem", "floordiv": "//", "mod": "%", "and": "&", "or": "|",
           "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}  # fmt: skip
@@ -47,6 +51,7 @@ class _Printer:
         self.names: dict[int, str] = {}
         self.used: set[str] = set()
         self.keep: list[Var] = []
+        self.shared: dict[Expr, str] = {}
 
     def name(self, var: Var) -> str:
         if id(var) not in self.names:
@@ -64,7 +69,34 @@ class _Printer:
     def load(self, buffer: Buffer, index: tuple[Expr, ...]) -> str:
         return f"{buffer.name}[{', '.join(map(self.expr, index))}]"
 
+    def bindings(self, roots: Sequence[Expr], indent: str) -> Iterator[str]:
+        """Lines that name what large expressions share: written out as trees they can be exponentially long."""
+        sizes: dict[Expr, int] = {}
+        parents: dict[Expr, int] = {}
+        order: list[Expr] = []
+        stack = [(e, False) for e in reversed(roots)]
+        while stack:
+            e, done = stack.pop()
+            if done and e not in sizes:
+                sizes[e] = 1 + sum(sizes[c] for c in expr_children(e))
+                order.append(e)
+            elif not done and e not in sizes:
+                stack.append((e, True))
+                stack += [(c, False) for c in expr_children(e) if c not in sizes]
+        if sum(sizes[e] for e in roots) <= LARGE:
+            return
+        for e in order:
+            for child in expr_children(e):
+                parents[child] = parents.get(child, 0) + 1
+        for e in order:
+            if parents.get(e, 0) > 1 and expr_children(e) and e not in self.shared:
+                text = self.expr(e)
+                self.shared[e] = self.name(Var("s", e.dtype))
+                yield f"{indent}{self.shared[e]} = {text}"
+
     def expr(self, e: Expr, inner: bool = False) -> str:
+        if e in self.shared:
+            return self.shared[e]
         match e:
             case Const():
                 return _const(e)
@@ -106,7 +138,15 @@ class _Printer:
             yield from self.stmt(stmt, indent)
 
     def stmt(self, s: Stmt, indent: str) -> Iterator[str]:
+        """The lines of a statement, after those of what its expressions share."""
         deeper = indent + "  "
+        before = dict(self.shared)
+        if isinstance(s, (Let, Store)):
+            yield from self.bindings(stmt_roots(s), indent)
+        yield from self._stmt(s, indent, deeper)
+        self.shared = before
+
+    def _stmt(self, s: Stmt, indent: str, deeper: str) -> Iterator[str]:
         match s:
             case Let():
                 value = self.expr(s.value)
@@ -127,7 +167,7 @@ class _Printer:
                 yield f"{indent}}}"
             case Reduce():
                 dims = self.dims(s.dims)
-                body = list(self.block(s.body, deeper))
+                body = [*self.block(s.body, deeper), *self.bindings(s.values, deeper)]
                 values = ", ".join(map(self.expr, s.values))
                 names = ", ".join(map(self.name, s.results))
                 if body:
@@ -161,6 +201,7 @@ class _Printer:
             case Contract():
                 batch = f" batch {self.dims(s.batch)}" if s.batch else ""
                 yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))} {{"
+                yield from self.bindings([s.a, *(() if isinstance(s.b, Packed) else (s.b,))], deeper)
                 b = (
                     f"packed {self.load(s.b.buffer, s.b.prefix)}"
                     if isinstance(s.b, Packed)
