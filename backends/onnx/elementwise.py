@@ -205,7 +205,7 @@ def convert(w: Writer, x: str, source: DType, target: DType) -> str:
 
 
 def relu(w: Writer, xs: list[str], d: DType) -> str:
-    return w.node("Relu", xs)
+    return w.node("Relu", xs) if d.is_float else w.node("Max", [xs[0], w.scalar(0, d)])
 
 
 def compare(op: str) -> Emitter:

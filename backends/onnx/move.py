@@ -61,7 +61,11 @@ def reshape(w: Writer, node: Node) -> None:
 
 def permute(w: Writer, node: Node) -> None:
     assert isinstance(node.op, Permute)
-    result(w, node, w.node("Transpose", [w.tensor(node.operands[0])], perm=list(node.op.axes)))
+    name = w.tensor(node.operands[0])
+    moved = (
+        w.node("Transpose", [name], perm=list(node.op.axes)) if node.op.axes else w.node("Identity", [name])
+    )
+    result(w, node, moved)
 
 
 def slice_(w: Writer, node: Node) -> None:
@@ -105,7 +109,7 @@ def pad_tensor(
     high: Sequence[int],
     interior: Sequence[int],
 ) -> str:
-    """Elements apart by a new axis that is padded and merged; then the edges, negative ones by a slice."""
+    """Elements apart by a new axis that is padded and merged; then the edges; then what negative amounts cut."""
     sizes = list(shape)
     rank = len(sizes)
     for axis, gap in enumerate(interior):
@@ -118,14 +122,14 @@ def pad_tensor(
         x = w.reshape(x, merged)
         x = w.node("Slice", [x, w.vector([0]), w.vector([-gap]), w.vector([axis])])
         sizes[axis] = (sizes[axis] - 1) * (gap + 1) + 1
-    cut = [a for a in range(rank) if low[a] < 0 or high[a] < 0]
-    if cut:
-        starts = w.vector([max(-low[a], 0) for a in cut])
-        ends = w.shape([sizes[a] - max(-high[a], 0) for a in cut])
-        x = w.node("Slice", [x, starts, ends, w.vector(cut)])
     more = [a for a in range(rank) if low[a] > 0 or high[a] > 0]
     if more:
         x = _edges(w, x, value, rank, more, [max(low[a], 0) for a in more], [max(high[a], 0) for a in more])
+    cut = [a for a in range(rank) if low[a] < 0 or high[a] < 0]
+    if cut:
+        starts = w.vector([max(-low[a], 0) for a in cut])
+        ends = w.shape([max(low[a], 0) + sizes[a] + high[a] for a in cut])
+        x = w.node("Slice", [x, starts, ends, w.vector(cut)])
     return x
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ...ir.dims import bounds
 from ...ir.op import Level, Op
+from ...ir.ops.control import Scan
+from ...ir.ops.window import MaxPool
 from ...ir.types import DType
 from . import composites, contract, elementwise, move
 from .elementwise import Emitter
@@ -21,13 +24,15 @@ LACKS: dict[str, tuple[str, ...]] = {
     "erf": ("f64",),
     "conv": ("f64",),
     "avg_pool": ("f64",),
+    "batch_norm": ("f64",),
     "max_pool": ("i64", "u64"),
     "reduce_max": ("u64",),
     "reduce_min": ("u64",),
     "argmax": ("u64",),
     "argmin": ("u64",),
 }
-"""Element types for which onnxruntime's CPU provider has no kernel and no wider type serves."""
+"""Element types for which onnxruntime's CPU provider has no kernel, or one that keeps eps in f32 (batch_norm), and for
+which no wider type serves."""
 
 
 def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
@@ -38,6 +43,10 @@ def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
         return "ONNX has no such op"
     if any(d.name == "bf16" for d in dtypes):
         return "onnxruntime's Python API passes no bf16 arrays"
+    if isinstance(op, Scan) and bounds(op.length)[0] == 0:
+        return "onnxruntime's Scan takes no empty sequence"
+    if isinstance(op, MaxPool) and any(max(p) >= k for p, k in zip(op.padding, op.window, strict=True)):
+        return "onnxruntime takes no padding as wide as the window without its dilation"
     lacking = [d for d in dtypes[:1] if d.name in LACKS.get(op.mnemonic, ())]
     if lacking:
         return f"onnxruntime's CPU provider has no kernel for {lacking[0]}"

@@ -37,14 +37,40 @@ def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     index = tuple(d.var for d in (*batch, *left, *right))
     acc = accumulator(x.type.dtype, op.acc)
     a, b = pull.read(x, at_x).cast(acc), pull.read(y, at_y).cast(acc)
+    if not depth and (left or right):
+        depth = [k.LoopDim(k.Var("k"), 1)]
     if right:
         rows, column, around = left, right[-1], right[:-1]
     elif left:
         rows, column, around = right, left[-1], left[:-1]
         a, b = b, a
     else:
-        rows, column, around = [], k.LoopDim(k.Var("n"), 1), []
+        _inner_product(lowering, scope, pull, node, tails, batch, depth, a * b)
+        return
     _contract(lowering, scope, pull, node, tails, index, (*batch, *around), rows, column, depth, a, b)
+
+
+def _inner_product(
+    lowering: Lowering,
+    scope: KernelScope,
+    pull: Pull,
+    node: Node,
+    tails: Sequence[Tail],
+    batch: Sequence[k.LoopDim],
+    depth: Sequence[k.LoopDim],
+    product_: k.Expr,
+) -> None:
+    """Nothing is free: a sum of products for each index of the batch."""
+    (tail,) = tails
+    index = tuple(d.var for d in batch)
+    total = k.Var("acc", product_.dtype)
+    reduce = k.reduction("add", total, depth, product_) if depth else k.Let(total, product_)
+    pull.give(node.results[0], index, total.cast(node.results[0].type.dtype))
+    store = scope.output(tail.memory, tail.value.type.shape).store(index, pull.read(tail.value, index))
+    statements: list[k.Stmt] = [reduce, store]
+    for dim in reversed(batch):
+        statements = [k.For(dim.var, dim.extent, tuple(statements))]
+    lowering.launch(scope, node.op.mnemonic, statements, node.origins)
 
 
 def _place(rank: int, *groups: tuple[Sequence[int], Sequence[k.LoopDim]]) -> Index:

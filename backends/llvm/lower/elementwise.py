@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ....ir.op import Op
 from ....ir.ops.elementwise import Cast
-from ....ir.types import bool_
+from ....ir.types import bool_, f32
 from .. import kernel_ir as k
 
 __all__ = ["ELEMENTWISE", "elementwise"]
@@ -73,6 +73,27 @@ def _power(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
     return k.select(exponent < nought, below, result)
 
 
+def _remainder(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    """x rem 0 = x; the half types are computed in f32."""
+    x, y = xs
+    dtype = x.dtype
+    if dtype.is_float:
+        wide = f32 if dtype.bits == 16 else dtype
+        return k.Binary("rem", x.cast(wide), y.cast(wide)).cast(dtype)
+    return k.select(y.eq(k.zero(dtype)), x, k.Binary("rem", x, y))
+
+
+def _shift_right(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    """An amount that is no bit position leaves the sign."""
+    x, y = xs
+    dtype = x.dtype
+    shifted = k.Binary("shr", x, y)
+    if dtype.kind == "uint":
+        return shifted
+    fits = (y >= k.zero(dtype)) & (y < k.const(dtype.bits, dtype))
+    return k.select(fits, shifted, k.select(x < k.zero(dtype), k.const(-1, dtype), k.zero(dtype)))
+
+
 def _cast(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
     assert isinstance(op, Cast)
     return xs[0].cast(op.dtype)
@@ -118,14 +139,14 @@ ELEMENTWISE: dict[str, Lowering] = {
     "sub": _binary("sub"),
     "mul": _binary("mul"),
     "div": _binary("div"),
-    "rem": _binary("rem"),
+    "rem": _remainder,
     "min": _binary("min"),
     "max": _binary("max"),
     "and": _binary("and"),
     "or": _binary("or"),
     "xor": _binary("xor"),
     "shl": _binary("shl"),
-    "shr": _binary("shr"),
+    "shr": _shift_right,
     "pow": _power,
     "eq": _compare("eq"),
     "ne": _compare("ne"),

@@ -58,7 +58,11 @@ def lower_program(program: Program, target: Target) -> Lowered:
 
 
 def _lower(
-    graph: Graph, entries: dict[str, Memory], inputs: tuple[Memory, ...], outputs: tuple[Memory, ...], prefix: str
+    graph: Graph,
+    entries: dict[str, Memory],
+    inputs: tuple[Memory, ...],
+    outputs: tuple[Memory, ...],
+    prefix: str,
 ) -> Lowering:
     """Kernels of the nodes, then copies: to outputs that could not be computed in place, and to updated entries."""
     lowering = Lowering(BARRIERS, TAILED, prefix, entries)
