@@ -211,12 +211,12 @@ def sane(array: Array) -> bool:
 
 
 def random_program(seed: int) -> tuple[Program, list[Array]]:
-    """A program of 5 to 25 nodes and arrays for its inputs; the same for the same seed."""
+    """A program of 5 to 25 nodes, about 10 as a rule, and arrays for its inputs; the same for the same seed."""
     from random_nodes import BUILDERS
 
     assert set(BUILDERS) == set(OPS)
     growth = Growth(seed)
-    wanted = growth.integer(5, 17)
+    wanted = growth.integer(5, 10)
     if growth.batch is not None:
         rest = growth.integers(1, 4, growth.integer(0, 2))
         start = Value(TensorType(f32, (growth.batch, *rest)), name="x0")
