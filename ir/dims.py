@@ -8,8 +8,7 @@ function (floordiv, ceildiv, mod, min, max) of two dims. Equal polynomials are e
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -99,8 +98,6 @@ class Expr:
         return _combine(0, self, -1)
 
     def __mul__(self, other: Dim) -> Dim:
-        if not isinstance(other, (int, Expr)):
-            return NotImplemented
         return _multiply(self, other)
 
     __radd__ = __add__
@@ -156,8 +153,6 @@ def _normal(terms: dict[Monomial, int]) -> Dim:
 
 
 def _combine(a: Dim, b: Dim, sign: int) -> Dim:
-    if not isinstance(a, (int, Expr)) or not isinstance(b, (int, Expr)):
-        return NotImplemented
     terms = _terms(a)
     for monomial, coefficient in _terms(b).items():
         terms[monomial] = terms.get(monomial, 0) + sign * coefficient
@@ -181,14 +176,15 @@ def _divide_exactly(a: Dim, b: Dim) -> Dim | None:
     divisor = tuple(_terms(b).items())
     if len(divisor) != 1:
         return None
-    (m2, c2), quotient = divisor[0], {}
+    m2, c2 = divisor[0]
+    quotient: dict[Monomial, int] = {}
     for m1, c1 in _terms(a).items():
         powers = dict(m1)
         for atom, power in m2:
             powers[atom] = powers.get(atom, 0) - power
         if c1 % c2 or any(p < 0 for p in powers.values()):
             return None
-        quotient[tuple((a, p) for a, p in m1 if powers[a] for p in (powers[a],))] = c1 // c2
+        quotient[tuple((atom, powers[atom]) for atom, _ in m1 if powers[atom])] = c1 // c2
     return _normal(quotient)
 
 
@@ -252,10 +248,10 @@ def maximum(a: Dim, b: Dim) -> Dim:
     return _from_atom(Func("max", *sorted((a, b), key=dim_text)))
 
 
-_FUNCTIONS = {
-    "floordiv": operator.floordiv,
+_FUNCTIONS: dict[str, Callable[[int, int], int]] = {
+    "floordiv": lambda a, b: a // b,
     "ceildiv": lambda a, b: -(-a // b),
-    "mod": operator.mod,
+    "mod": lambda a, b: a % b,
     "min": min,
     "max": max,
 }

@@ -8,7 +8,7 @@ a new graph from the outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .errors import TypeInferenceError
 from .op import Op
@@ -213,7 +213,7 @@ def make(
             f"{op.mnemonic}: takes another number of operands than {len(operands)}",
             where=[str(o) for o in where],
         ) from error
-    result_types = inferred if isinstance(inferred, tuple) else (inferred,)
+    result_types = cast(tuple[TensorType, ...], inferred if isinstance(inferred, tuple) else (inferred,))
     return Node(op, tuple(operands), result_types, regions=tuple(regions), origins=where, names=names).results
 
 

@@ -74,11 +74,11 @@ class Op:
         """The meaning, in numpy. Takes ``types=`` (the concrete result types); with regions, ``regions=`` and ``run=``."""
         raise NotImplementedError(self.mnemonic)
 
-    def fold(self, *operands: Any) -> Value | None:
+    def fold(self, *operands: Any, **_: Any) -> Value | None:
         """An existing value equal to the result, or None; creates nothing."""
         return None
 
-    def decompose(self, *operands: Any) -> Value | tuple[Value, ...]:
+    def decompose(self, *operands: Any, **_: Any) -> Value | tuple[Value, ...]:
         """The same in simpler ops; every `NN` op has this."""
         raise NotImplementedError(self.mnemonic)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -112,8 +112,11 @@ class Store(Mapping[str, Entry]):
 
     def __init__(self, entries: Mapping[str, Entry] | Iterable[Entry] = ()) -> None:
         self._entries: dict[str, Entry] = {}
-        named = entries.items() if isinstance(entries, Mapping) else [(e.name, e) for e in entries]
-        for name, entry in named:
+        if isinstance(entries, Mapping):
+            listed = list(cast(Mapping[str, Entry], entries).items())
+        else:
+            listed = [(e.name, e) for e in entries]
+        for name, entry in listed:
             if name in self._entries:
                 raise NervureError(f"two store entries are named @{name}")
             self._entries[name] = entry

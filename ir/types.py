@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import ml_dtypes
 import numpy as np
@@ -67,7 +67,8 @@ class DType:
     @property
     def eps(self) -> float:
         """The distance from 1 to the next float; 0 for exact types."""
-        return float(ml_dtypes.finfo(self.numpy).eps) if self.is_float else 0.0
+        info = cast(Any, ml_dtypes.finfo)  # pyright: ignore[reportUnknownMemberType]  # it has no types
+        return float(info(self.numpy).eps) if self.is_float else 0.0
 
     def __str__(self) -> str:
         return self.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -88,16 +88,11 @@ class Executable:
         wanted = [(name, t, t.concrete(env)) for name, t in self.signature.outputs]
         if out is None:
             return [np.empty(shape, dtype=t.dtype.numpy) for _, t, shape in wanted]
-        given = list(out) if isinstance(out, (tuple, list)) else [out]
+        given = list(cast(Sequence[Any], out)) if isinstance(out, (tuple, list)) else [out]
         if len(given) != len(wanted):
             raise InputError(f"out has {len(given)} arrays, expected {len(wanted)}")
         for (name, t, shape), array in zip(wanted, given, strict=True):
-            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != t.dtype.numpy:
-                raise InputError(f"out for {name} does not fit {t} = {list(shape)}")
-            if not array.flags.c_contiguous or not array.flags.writeable:
-                raise InputError(f"out for {name} is not a writable C-contiguous array")
-            if any(np.may_share_memory(array, x) for x in inputs):
-                raise InputError(f"out for {name} overlaps an input")
+            _check_output(name, t, shape, array, inputs)
         return given
 
     def state_dict(self) -> dict[str, Array]:
@@ -137,3 +132,15 @@ def check_device(device: str, known: Sequence[str], backend: str) -> None:
     """Refuse a device that the backend does not know."""
     if device not in known:
         raise NervureError(f"backend {backend} has no device {device}", hint=f"it has {', '.join(known)}")
+
+
+def _check_output(
+    name: str, t: TensorType, shape: tuple[int, ...], array: Any, inputs: Sequence[Array]
+) -> None:
+    """Refuse an output array that is not writable, dense, of the result's type, and apart from the inputs."""
+    if type(array) is not np.ndarray or array.shape != shape or array.dtype != t.dtype.numpy:
+        raise InputError(f"out for {name} does not fit {t} = {list(shape)}")
+    if not array.flags.c_contiguous or not array.flags.writeable:
+        raise InputError(f"out for {name} is not a writable C-contiguous array")
+    if any(np.may_share_memory(array, x) for x in inputs):
+        raise InputError(f"out for {name} overlaps an input")

@@ -84,8 +84,9 @@ def dot_general(w: Writer, node: Node) -> None:
         and len(op.lhs_contract) == 1
         and acc in (f32, f64)
     ):
-        flags = {"transA": int(op.lhs_contract == (0,)), "transB": int(op.rhs_contract == (1,))}
-        found = w.node("Gemm", names, **flags)
+        found = w.node(
+            "Gemm", names, transA=int(op.lhs_contract == (0,)), transB=int(op.rhs_contract == (1,))
+        )
     else:
         free_x, free_y = op.free_axes(x.type.rank, y.type.rank)
         batch = [x.type.shape[a] for a in op.lhs_batch]

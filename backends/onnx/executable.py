@@ -57,8 +57,9 @@ def open_session(model: bytes, device: str, threads: int) -> Any:
     Raises:
         BackendError: onnxruntime lacks the provider here, or refuses the model
     """
-    import onnxruntime
+    import onnxruntime as untyped
 
+    onnxruntime: Any = untyped
     wanted = PROVIDERS[device]
     if wanted not in onnxruntime.get_available_providers():
         raise _missing(device, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ...ir.errors import BackendError, InputError
 from ...ir.graph import Graph, Value
@@ -71,7 +71,8 @@ def onnx_model(program: Program, *, opset: int | None = None, weights: Weights |
     size = model.ByteSize()
     if size > MAX_BYTES:
         raise BackendError(f"onnx: the model takes {size} bytes, more than one file may have")
-    onnx.checker.check_model(model, full_check=True)
+    check = cast(Any, onnx.checker.check_model)  # pyright: ignore[reportUnknownMemberType]  # its types name a missing module
+    check(model, full_check=True)
     return model
 
 

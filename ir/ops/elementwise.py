@@ -151,10 +151,18 @@ def _shift_right(x: Array, y: Array) -> Any:
     return np.where(fits, np.right_shift(x, np.where(fits, y, 0)), beyond).astype(x.dtype)
 
 
+def _rsqrt(x: Array) -> Any:
+    return 1 / np.sqrt(x)
+
+
+def _reciprocal(x: Array) -> Any:
+    return 1 / x
+
+
 ROUNDED, APPROXIMATE = Accuracy.ROUNDED, Accuracy.APPROXIMATE
-SIGNED = {"kinds": ("float", "int")}
-BITS = {"kinds": ("int", "uint", "bool")}
-INTEGERS = {"kinds": ("int", "uint")}
+SIGNED: dict[str, Any] = {"kinds": ("float", "int")}
+BITS: dict[str, Any] = {"kinds": ("int", "uint", "bool")}
+INTEGERS: dict[str, Any] = {"kinds": ("int", "uint")}
 
 Neg = _declare(Unary, "neg", "y = -x.", np.negative, **SIGNED)
 Abs = _declare(Unary, "abs", "y = |x|; the derivative at 0 is 0.", np.abs, **SIGNED)
@@ -165,8 +173,8 @@ RoundEven = _declare(
     Unary, "round_even", "y = x rounded to the nearest whole number, halves to even.", np.rint
 )
 Sqrt = _declare(Unary, "sqrt", "y = square root of x; NaN below 0.", np.sqrt, ROUNDED)
-Rsqrt = _declare(Unary, "rsqrt", "y = 1 / sqrt(x).", lambda x: 1 / np.sqrt(x), APPROXIMATE)
-Reciprocal = _declare(Unary, "reciprocal", "y = 1 / x.", lambda x: 1 / x, ROUNDED)
+Rsqrt = _declare(Unary, "rsqrt", "y = 1 / sqrt(x).", _rsqrt, APPROXIMATE)
+Reciprocal = _declare(Unary, "reciprocal", "y = 1 / x.", _reciprocal, ROUNDED)
 Exp = _declare(Unary, "exp", "y = e^x.", np.exp, APPROXIMATE)
 Expm1 = _declare(Unary, "expm1", "y = e^x - 1, exact near 0.", np.expm1, APPROXIMATE)
 Log = _declare(Unary, "log", "y = natural logarithm of x.", np.log, APPROXIMATE)

@@ -128,7 +128,7 @@ class ScatterElements(Indexing):
 
     def evaluate(self, x: Array, indices: Array, updates: Array, **_: Any) -> Array:
         out = x.copy()
-        places = list(np.indices(indices.shape))
+        places: list[Any] = list(np.indices(indices.shape))
         places[self.axis] = _clamped(indices, x.shape[self.axis])
         if self.mode == "set":
             out[tuple(places)] = updates

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -100,8 +101,9 @@ def read_side_file(path: Path) -> dict[str, Array]:
 
 
 def _tensors(content: bytes) -> dict[str, Array]:
-    from safetensors import deserialize
+    import safetensors
 
+    deserialize = cast(Any, safetensors.deserialize)  # pyright: ignore[reportUnknownMemberType]  # no types
     found: dict[str, Array] = {}
     for name, tensor in deserialize(content):
         dtype = DTYPES.get(_FROM_SAFETENSORS.get(str(tensor["dtype"]), ""))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -143,7 +143,7 @@ class Parser:
 
     def entry(self) -> None:
         word = self.next().text
-        kind = next(k for k in ENTRY_KINDS if k == word)
+        kind = ENTRY_KINDS[[str(k) for k in ENTRY_KINDS].index(word)]
         token = self.take("entry", "an entry such as @weight")
         self.expect(":")
         type_ = self.type()
@@ -528,17 +528,22 @@ def fits(value: Any, annotation: str) -> bool:
         case "Dim":
             return _is_dim(value)
         case "Shape":
-            return isinstance(value, tuple) and all(map(_is_dim, value))
+            return all(map(_is_dim, _items(value)))
         case "Pads":
-            return isinstance(value, tuple) and all(fits(v, "tuple[int, ...]") and len(v) == 2 for v in value)
+            return all(fits(v, "tuple[int, ...]") and len(v) == 2 for v in _items(value))
         case "tuple[int, ...]":
-            return isinstance(value, tuple) and all(fits(v, "int") for v in value)
+            return all(fits(v, "int") for v in _items(value))
         case "DType":
             return value in DTYPES.values()
         case "Literal":
             return isinstance(value, Literal)
         case _:
             raise AssertionError(f"attribute annotation {annotation}")
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    """The items of a list of attributes; for anything else one item that fits nothing."""
+    return cast(tuple[Any, ...], value) if isinstance(value, tuple) else (None,)
 
 
 def _is_dim(value: Any) -> bool:

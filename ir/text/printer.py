@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def _element_text(dtype: DType) -> Callable[[Any], str]:
     if dtype.is_float:
         if dtype.name == "f64":
             return lambda v: float_text(float(v))
-        return lambda v: _short_float(v)
+        return _short_float
     return lambda v: str(int(v))
 
 
@@ -113,7 +113,8 @@ def attribute_text(value: Any, digits: int | None = PREFIX) -> str:
         case Literal():
             return literal_text(value, digits)
         case tuple():
-            return "[" + ",".join(attribute_text(v, digits) for v in value) + "]"
+            items = cast(tuple[Any, ...], value)
+            return "[" + ",".join(attribute_text(v, digits) for v in items) + "]"
         case None:
             return "none"
         case _:

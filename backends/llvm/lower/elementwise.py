@@ -8,6 +8,7 @@ from ....ir.op import Op
 from ....ir.ops.elementwise import Cast
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
+from ..kernel_expr import BinaryOp, CompareOp, Function, UnaryOp
 
 __all__ = ["ELEMENTWISE", "elementwise"]
 
@@ -19,19 +20,19 @@ def elementwise(op: Op, arguments: Sequence[k.Expr]) -> k.Expr:
     return ELEMENTWISE[op.mnemonic](op, arguments)
 
 
-def _unary(name: k.UnaryOp) -> Lowering:
+def _unary(name: UnaryOp) -> Lowering:
     return lambda op, xs: k.Unary(name, xs[0])
 
 
-def _binary(name: k.BinaryOp) -> Lowering:
+def _binary(name: BinaryOp) -> Lowering:
     return lambda op, xs: k.Binary(name, xs[0], xs[1])
 
 
-def _compare(name: k.CompareOp) -> Lowering:
+def _compare(name: CompareOp) -> Lowering:
     return lambda op, xs: k.Compare(name, xs[0], xs[1])
 
 
-def _call(name: k.Function) -> Lowering:
+def _call(name: Function) -> Lowering:
     return lambda op, xs: k.call(name, *xs)
 
 

@@ -266,12 +266,14 @@ class Lowering:
         target = self.new_memory(value) if memory is None else memory
         read = value if source is None else source
         shape = value.type.shape
-        for kept in range(len(shape) + 1):
+        kept = 0
+        while True:
             scope = KernelScope()
             pull = self.pull(scope)
             loops = Loops(pull, shape, kept)
             element = pull.read(read, loops.index)
-            if kept >= len(shape) - 1 or not uses_any(element, loops.parts):
+            kept += 1
+            if kept >= len(shape) or not uses_any(element, loops.parts):
                 break
         store = loops.store(scope, target, element)
         origins = value.node.origins if value.node is not None else ()
@@ -320,7 +322,7 @@ class Loops:
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         """The body inside the loops, the innermost a vector loop."""
-        statements = list(body)
+        statements: list[k.Stmt] = list(body)
         for depth, (var, extent) in enumerate(reversed(list(zip(self.vars, self.extents, strict=True)))):
             statements = [k.For(var, extent, tuple(statements), "vector" if depth == 0 else "serial")]
         return statements

@@ -21,6 +21,7 @@ from .elementwise import ELEMENTWISE, elementwise
 __all__ = ["MAPS", "Pull", "is_map"]
 
 Index = tuple[k.Expr, ...]
+Request = tuple[Value, Index, "k.Expr | None"]
 
 MOVEMENT = (
     "broadcast_in_dim", "permute", "reshape", "slice", "reverse", "pad", "concat", "gather", "gather_elements", "iota",
@@ -62,15 +63,15 @@ class Pull:
 
     def read(self, value: Value, index: Index, inside: k.Expr | None = None) -> k.Expr:
         """One element; no memory is touched where `inside` is false. Iterative: chains are deep."""
-        stack: list[tuple[Value, Index, k.Expr | None]] = [(value, index, inside)]
+        stack: list[Request] = [(value, index, inside)]
         while stack:
             key = stack[-1]
             if key in self._memo:
                 stack.pop()
                 continue
-            needed: list[tuple[Value, Index, k.Expr | None]] = []
+            needed: list[Request] = []
 
-            def element(v: Value, i: Index, p: k.Expr | None) -> k.Expr:
+            def element(v: Value, i: Index, p: k.Expr | None, needed: list[Request] = needed) -> k.Expr:
                 found = self._memo.get((v, i, p))
                 if found is None:
                     needed.append((v, i, p))

@@ -97,7 +97,7 @@ class Space:
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         """The body inside loops over the kept axes; the last is a vector loop where x's last axis is kept."""
-        statements = list(body)
+        statements: list[k.Stmt] = list(body)
         kept = [a for a in range(len(self.shape)) if a not in self.axes]
         for axis in reversed(kept):
             kind = "vector" if self.vectorise and axis == kept[-1] else "serial"

@@ -46,7 +46,7 @@ class Window:
         return list(places(*(range(size) for size in self.op.window)))
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
-        statements = list(body)
+        statements: list[k.Stmt] = list(body)
         for axis in reversed(range(len(self.vars))):
             kind = "vector" if axis == len(self.vars) - 1 else "serial"
             statements = [k.For(self.vars[axis], self.shape[axis], tuple(statements), kind)]
