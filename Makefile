@@ -1,36 +1,37 @@
 # make demo, make test and the rest; everything happens in .venv, which `make clean` removes.
 
-PYTHON ?= python3
+# empty: scripts/venv.sh looks for one that is new enough
+PYTHON ?=
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: ## LeNet-5 on 5,000 real digits; leaves its results in out/
-	@sh scripts/venv.sh "$(PYTHON)" demo
+	@sh scripts/venv.sh demo "$(PYTHON)"
 	@.venv/bin/python examples/digits.py --out out --seed 0
 
 test: ## install what tests need and run them
-	@sh scripts/venv.sh "$(PYTHON)" test,demo
+	@sh scripts/venv.sh test,demo "$(PYTHON)"
 	@.venv/bin/python -m pytest -n 2 --dist worksteal
 
 test-long: ## the tests that take minutes
-	@sh scripts/venv.sh "$(PYTHON)" test,demo
+	@sh scripts/venv.sh test,demo "$(PYTHON)"
 	@.venv/bin/python -m pytest -m long
 
-test-torch: ## comparisons with PyTorch, which is installed for it
-	@sh scripts/venv.sh "$(PYTHON)" test,demo,torch
-	@.venv/bin/python -m pytest -n 2 -m torch
+test-torch: ## comparisons with PyTorch, which is installed for it; a skip fails
+	@sh scripts/venv.sh test,demo,torch "$(PYTHON)"
+	@PYTHONPATH=scripts .venv/bin/python -m pytest -p no_skips -n 2 -m torch tests/
 
 lint: ## format, lint and types
-	@sh scripts/venv.sh "$(PYTHON)" test,demo,dev
-	@.venv/bin/ruff format --check .
-	@.venv/bin/ruff check .
-	@.venv/bin/pyright
+	@sh scripts/venv.sh test,demo,dev "$(PYTHON)"
+	@.venv/bin/python -m ruff format --check .
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m pyright --pythonpath .venv/bin/python
 
 wheel: ## build sdist and wheel, and test the wheel in an empty environment
-	@sh scripts/venv.sh "$(PYTHON)" test,demo,dev
-	@sh scripts/wheel.sh "$(PYTHON)"
+	@sh scripts/venv.sh test,demo,dev "$(PYTHON)"
+	@sh scripts/wheel.sh
 
 clean: ## remove everything that the others made
 	rm -rf .venv out build dist nervure.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -22,11 +22,22 @@ def cli() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--passes", "text", help="The pipeline to run, such as 'canonicalize,cse,dce'.")
 @click.option("-O", "level", type=click.IntRange(0, 3), help="A standard pipeline instead.")
-@click.option("-o", "output", type=click.Path(path_type=Path), help="Write the program here instead of printing it.")
-@click.option("--dump-dir", type=click.Path(path_type=Path), help="One numbered file for each pass that changed something.")
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path), help="Write the program here instead of printing it."
+)
+@click.option(
+    "--dump-dir",
+    type=click.Path(path_type=Path),
+    help="One numbered file for each pass that changed something.",
+)
 @click.option("--stop-after", type=click.IntRange(0), help="Stop after so many rewrites.")
 def opt(
-    file: Path, text: str | None, level: int | None, output: Path | None, dump_dir: Path | None, stop_after: int | None
+    file: Path,
+    text: str | None,
+    level: int | None,
+    output: Path | None,
+    dump_dir: Path | None,
+    stop_after: int | None,
 ) -> None:
     """Run passes over the program in FILE (.nv) and print the result."""
     from .ir.text import load, print_program, save
