@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...ir.dims import Dim, product
+from ...ir.errors import UnsupportedError
 from ...ir.graph import Node
 from ...ir.ops.common import accumulator
 from ...ir.ops.contract import DotGeneral
@@ -45,7 +46,40 @@ def reduction(w: Writer, node: Node) -> None:
     else:
         inner = ORDERED.get(dtype.name, dtype)
     x = w.cast(w.tensor(node.operands[0]), dtype, inner)
-    result(w, node, w.cast(reduce_with(w, REDUCE[op.mnemonic], x, op.axes), inner, dtype))
+    if isinstance(op, Accumulation) and inner.is_integer:
+        found = _whole_numbers(w, node, op, x, inner)
+    else:
+        found = reduce_with(w, REDUCE[op.mnemonic], x, op.axes)
+    result(w, node, w.cast(found, inner, dtype))
+
+
+def _whole_numbers(w: Writer, node: Node, op: Accumulation, x: str, dtype: DType) -> str:
+    """Sums as a product with ones, products by halving: onnxruntime's own reductions of integers go through doubles."""
+    shape = node.operands[0].type.shape
+    kept = [a for a in range(len(shape)) if a not in op.axes]
+    rest = product(tuple(shape[a] for a in kept))
+    count = product(tuple(shape[a] for a in op.axes))
+    rows = w.reshape(_ordered(w, x, (*kept, *op.axes)), (rest, count))
+    if op.mnemonic == "reduce_sum":
+        ones = w.node("Expand", [w.scalar(1, dtype), w.shape((count, 1))])
+        return w.reshape(w.node("MatMul", [rows, ones]), node.results[0].type.shape)
+    if not isinstance(count, int):
+        raise UnsupportedError(
+            "onnx: reduce_prod of integers over a symbolic axis: onnxruntime multiplies them in floating point",
+            where=[str(o) for o in node.origins],
+        )
+    axis = w.vector([1])
+    while count > 1:
+        half = count // 2
+        parts = [w.node("Slice", [rows, w.vector([s]), w.vector([s + half]), axis]) for s in (0, half)]
+        joined = w.node("Mul", parts)
+        if count % 2:
+            last = w.node("Slice", [rows, w.vector([count - 1]), w.vector([count]), axis])
+            joined = w.node("Concat", [joined, last], axis=1)
+        rows, count = joined, half + count % 2
+    if not count:
+        rows = w.node("Expand", [w.scalar(1, dtype), w.shape((rest, 1))])
+    return w.reshape(rows, node.results[0].type.shape)
 
 
 def reduce_any(w: Writer, node: Node) -> None:
