@@ -24,7 +24,7 @@ CHUNK = 250
 TASK = 125
 """Programs of one worker's life."""
 
-PATIENCE = 240
+PATIENCE = 900
 """Seconds that one worker may take."""
 
 EXCUSED = 0.001
