@@ -106,26 +106,23 @@ def _erf(x: Array) -> Array:
 
 def _sigmoid(x: Array) -> Array:
     small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)) + (x - x)
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
 
 
 def _divide(x: Array, y: Array) -> Any:
     if x.dtype.kind == "f":
         return x / y
-    quotient = np.abs(_wide(x)) // np.where(y == 0, 1, np.abs(_wide(y)))
-    signed = np.where((x < 0) != (y < 0), -quotient, quotient)
-    return np.where(y == 0, 0, signed).astype(x.dtype)
+    special = (y == 0) | (y == -1) if x.dtype.kind == "i" else y == 0
+    safe = np.where(special, 1, y).astype(y.dtype)
+    floor = x // safe
+    truncated = floor + ((floor * safe != x) & ((x < 0) != (safe < 0))).astype(x.dtype)
+    return np.where(y == 0, 0, np.where(special, np.negative(x), truncated)).astype(x.dtype)
 
 
 def _remainder(x: Array, y: Array) -> Any:
     if x.dtype.kind == "f":
         return np.fmod(x, y)
     return x - _divide(x, y) * y
-
-
-def _wide(x: Array) -> Array:
-    """Integers in a type that holds the absolute value of the smallest; objects for 64 bits."""
-    return x.astype(object) if x.dtype.itemsize == 8 else x.astype(np.int64)
 
 
 def _power(x: Array, y: Array) -> Any:
