@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...ir.dims import Dim
+from ...ir.dims import Dim, bounds
 from ...ir.graph import Node, Value
 from ...ir.ops.constant import Constant, Iota
 from ...ir.ops.index import Gather, GatherElements, ScatterElements
 from ...ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
-from ...ir.types import DType, f32, i32, i64
-from .elementwise import Emitter, convert
+from ...ir.ops.reduce import ArgReduce
+from ...ir.ops.window import MaxPool
+from ...ir.types import DType, f32, i32, i64, u64
+from .elementwise import NARROW, Emitter, convert
 from .writer import Writer, result
 
 __all__ = ["EMITTERS", "pad_tensor"]
 
 BACKWARDS_END = -(2**63)
-IN_RANGE = ("max_pool", "argmax", "argmin")
+SAME_ELEMENTS = ("reshape", "broadcast_in_dim", "permute", "reverse")
 
 
 def constant(w: Writer, node: Node) -> None:
@@ -144,14 +146,38 @@ def _edges(
 
 def indices_of(w: Writer, value: Value, size: Dim) -> str:
     """Indices as i64 within an axis; the clamp is left out where they cannot lie outside."""
-    name = w.cast(w.tensor(value), value.type.dtype, i64)
-    source = value
-    while source.node is not None and source.node.op.mnemonic == "reshape":
-        source = source.node.operands[0]
-    if source.node is not None and source.node.op.mnemonic in IN_RANGE:
-        return name
+    dtype, name = value.type.dtype, w.tensor(value)
+    if always_within(value, size):
+        return w.cast(name, dtype, i64)
+    if dtype == u64:
+        name = w.node("Min", [name, w.scalar(2**63 - 1, u64)])
     last = w.node("Sub", [w.dim(size), w.vector([1])])
-    return w.node("Max", [w.node("Min", [name, last]), w.vector([0])])
+    return w.node("Max", [w.node("Min", [w.cast(name, dtype, i64), last]), w.vector([0])])
+
+
+def always_within(value: Value, size: Dim) -> bool:
+    """Whether every index is known to lie on an axis of that size: a constant, a counter, or a position found."""
+    source = value
+    while source.node is not None and source.node.op.mnemonic in SAME_ELEMENTS:
+        source = source.node.operands[0]
+    if source.node is None:
+        return False
+    match source.node.op:
+        case Constant(value=literal):
+            found = literal.array
+            return not found.size or bool(found.min() >= 0 and found.max() < bounds(size)[0])
+        case Iota(shape=shape, axis=axis):
+            return source.type.dtype in (i32, i64) and _at_most(shape[axis], size)
+        case MaxPool():
+            return source.index == 1 and _at_most(source.node.operands[0].type.size, size)
+        case ArgReduce(axis=axis):
+            return _at_most(source.node.operands[0].type.shape[axis], size)
+        case _:
+            return False
+
+
+def _at_most(count: Dim, size: Dim) -> bool:
+    return bounds(count - size)[1] <= 0
 
 
 def gather(w: Writer, node: Node) -> None:
@@ -175,9 +201,14 @@ def scatter_elements(w: Writer, node: Node) -> None:
     assert isinstance(op, ScatterElements)
     x, indices, updates = node.operands
     at = indices_of(w, indices, x.type.shape[op.axis])
-    extra = {"reduction": "add"} if op.mode == "add" else {}
-    names = [w.tensor(x), at, w.tensor(updates)]
-    result(w, node, w.node("ScatterElements", names, axis=op.axis, **extra))
+    dtype = x.type.dtype
+    if op.mode == "set":
+        result(w, node, w.node("ScatterElements", [w.tensor(x), at, w.tensor(updates)], axis=op.axis))
+        return
+    inner = NARROW.get(dtype.name, dtype)
+    base, added = w.widened([w.tensor(x), w.tensor(updates)], dtype, inner)
+    found = w.node("ScatterElements", [base, at, added], axis=op.axis, reduction="add")
+    result(w, node, w.cast(found, inner, dtype))
 
 
 EMITTERS: dict[str, Emitter] = {

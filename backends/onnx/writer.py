@@ -50,7 +50,8 @@ class Writer:
         self.outer = outer
         self.nodes: list[Any] = []
         self.names: dict[Value, str] = {}
-        self.taken: set[str] = outer.taken if outer is not None else set()
+        self._bound: set[str] = set()
+        self.taken: dict[str, int] = outer.taken if outer is not None else {}
         self.constants: dict[str, tuple[str, Array]] = outer.constants if outer is not None else {}
         self.symbols: dict[str, tuple[str, int]] = outer.symbols if outer is not None else {}
         self._dims: dict[object, str] = {}
@@ -63,17 +64,29 @@ class Writer:
 
     # names
     def fresh(self, hint: str) -> str:
-        """A name that no tensor has yet."""
+        """A name that no tensor has yet: the hint, or the hint and the first number that is free."""
         base = hint or "t"
-        name, count = base, 0
+        name, count = base, self.taken.get(base, 0)
         while name in self.taken:
             count += 1
             name = f"{base}_{count}"
-        self.taken.add(name)
+        self.taken[base] = count
+        self.taken.setdefault(name, 0)
         return name
+
+    def rename(self, name: str, hint: str) -> str:
+        """The new name of a tensor that the last node made and that is nobody's yet; the old one of any other."""
+        made = self.nodes[-1] if self.nodes else None
+        if not hint or made is None or name in self._bound or name not in made.output:
+            return name
+        found = self.fresh(hint)
+        made.output[list(made.output).index(name)] = found
+        made.name = self.fresh(f"{made.op_type}.{found}")
+        return found
 
     def bind(self, value: Value, name: str) -> None:
         self.names[value] = name
+        self._bound.add(name)
 
     def find(self, value: Value) -> str | None:
         """The tensor of a value that is written already, here or around."""
@@ -131,8 +144,7 @@ class Writer:
             op, list(inputs), outputs, name=self.fresh(f"{op}.{outputs[0]}"), **attributes
         )
         if self.origins:
-            prop = node.metadata_props.add()
-            prop.key, prop.value = "nervure.origin", ", ".join(self.origins)
+            node.doc_string = ", ".join(self.origins)
         self.nodes.append(node)
         return outputs
 
@@ -273,5 +285,6 @@ def dim_parameter(dim: Dim) -> int | str:
 
 
 def result(writer: Writer, node: Node, name: str, index: int = 0) -> None:
-    """Say that a tensor is a result of the node."""
-    writer.bind(node.results[index], name)
+    """Say that a tensor is a result of the node; it takes the value's name where it may."""
+    value = node.results[index]
+    writer.bind(value, writer.rename(name, value.name))
