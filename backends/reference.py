@@ -37,8 +37,7 @@ class ReferenceExecutable(Executable):
             results, updates = evaluate_graph(graph, inputs, reads, env=env)
             for out, result in zip(outputs, results, strict=True):
                 out[...] = result
-            for name, array in updates.items():
-                store[name].assign(array)
+            store.assign(updates)
 
 
 class ReferenceBackend:

@@ -104,8 +104,7 @@ def run_prepare(program: Program) -> None:
     if program.prepare is not None:
         reads = {v.entry: program.store[v.entry].data for v in program.prepare.reads() if v.entry is not None}
         _, updates = evaluate_graph(program.prepare, [], reads)
-        for name, array in updates.items():
-            program.store[name].assign(array)
+        program.store.assign(updates)
 
 
 def evaluate_program(program: Program, inputs: Sequence[Array], *, write: bool = False) -> list[Array]:
@@ -119,7 +118,7 @@ def evaluate_program(program: Program, inputs: Sequence[Array], *, write: bool =
     graph = program.main
     reads = {v.entry: program.store[v.entry].data for v in graph.reads() if v.entry is not None}
     outputs, updates = evaluate_graph(graph, inputs, reads)
+    found = [np.array(o) for o in outputs]
     if write:
-        for name, array in updates.items():
-            program.store[name].assign(array)
-    return [np.array(o) for o in outputs]
+        program.store.assign(updates)
+    return found

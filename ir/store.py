@@ -138,6 +138,12 @@ class Store(Mapping[str, Entry]):
             return entry.ledger
         return Ledger()
 
+    def assign(self, updates: Mapping[str, Array]) -> None:
+        """Write several entries at once; an array may be a view of the content of another."""
+        kept = {name: np.array(array) for name, array in updates.items()}
+        for name, array in kept.items():
+            self[name].assign(array)
+
     def with_entries(self, entries: Iterable[Entry]) -> Store:
         """A store of these entries and the given ones."""
         return Store({**self._entries, **Store(entries)})

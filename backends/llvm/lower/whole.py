@@ -77,23 +77,23 @@ def _lower(
         if lowering.memory_of(value) is not memory:
             lowering.map_kernel(value, memory, source=value)
     # every update is computed before the first entry is written: another update may read the old content
-    for name, value in graph.updates:
-        if lowering.memory_of(value) is None or _is_entry(value, graph, name):
-            _temporary(lowering, value)
-    for name, value in graph.updates:
+    written = {entries[name] for name, _ in graph.updates}
+    sources = {name: _source(lowering, value, written - {entries[name]}) for name, value in graph.updates}
+    for name, value in sources.items():
         lowering.map_kernel(value, entries[name], source=value)
     return lowering
 
 
-def _is_entry(value: Value, graph: Graph, name: str) -> bool:
-    """Whether an update is the content of another entry that is itself updated."""
-    return value.entry is not None and value.entry != name and any(n == value.entry for n, _ in graph.updates)
-
-
-def _temporary(lowering: Lowering, value: Value) -> None:
+def _source(lowering: Lowering, value: Value, written: set[Memory]) -> Value:
+    """What the entry is copied from: the value, or a copy of it where its memory is overwritten or it has none."""
+    held = lowering.memory_of(value)
+    if held is not None and held not in written:
+        return value
     memory = Memory("arena", value.type.dtype, value.type.size)
     lowering.map_kernel(value, memory, source=value)
-    lowering.memory[value] = memory
+    copy = value if held is None else Value(value.type)
+    lowering.memory[copy] = memory
+    return copy
 
 
 def _exchange(launch: Launch, other: Mapping[Memory, Memory]) -> Launch:
