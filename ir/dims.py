@@ -1,3 +1,4 @@
+# long file: one normal form with its operators, functions and ranges
 """Dimensions: integers, symbols with a range, and expressions of them in one normal form.
 
 A symbolic expression is a polynomial with integer coefficients over atoms. An atom is a symbol or an opaque

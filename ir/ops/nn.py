@@ -1,3 +1,4 @@
+# long file: one table of composites, each with its meaning and its decomposition
 """Composites: what the user wrote, kept whole as long as a backend or a derivative has a better form.
 
 Each has a decomposition into core ops; the reference evaluates the composite directly.

@@ -1,3 +1,4 @@
+# long file: one grammar, read from front to back
 """IR text to programs: recursive descent with positions.
 
 file      = "nervure" "1" program

@@ -1,3 +1,4 @@
+# long file: one grid of shapes and operand sources for one statement
 """Contractions against numpy in f64: shapes around tile sizes, every kind of operand, epilogues, and convolutions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# long file: the promises of one object: entry points, memory, control flow, cache, C
 """Programs of kernels: entry points, memory, control flow, the object, the cache, and a C program that needs no Python."""
 
 from __future__ import annotations
