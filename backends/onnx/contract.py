@@ -1,21 +1,17 @@
-"""Reductions, contractions and windows in ONNX."""
+"""Reductions and contractions in ONNX."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ...ir.dims import Dim, product
+from ...ir.dims import product
 from ...ir.errors import UnsupportedError
 from ...ir.graph import Node
 from ...ir.ops.common import accumulator
 from ...ir.ops.contract import DotGeneral
 from ...ir.ops.reduce import Accumulation, ArgReduce, Reduction
-from ...ir.ops.window import Conv, MaxPool, WindowSum
 from ...ir.types import DType, bool_, f32, f64, i32, i64
 from .elementwise import Emitter
-from .move import pad_tensor
 from .writer import Writer, result
 
 __all__ = ["EMITTERS"]
@@ -138,91 +134,6 @@ def _ordered(w: Writer, x: str, axes: Sequence[int]) -> str:
     return x if list(axes) == sorted(axes) else w.node("Transpose", [x], perm=list(axes))
 
 
-def conv(w: Writer, node: Node) -> None:
-    """Conv; what its padding cannot say (negative amounts, elements apart) is done to x before."""
-    op = node.op
-    assert isinstance(op, Conv)
-    x, kernel = node.operands
-    dtype = x.type.dtype
-    acc = accumulator(dtype, None)
-    names = w.widened([w.tensor(x), w.tensor(kernel)], dtype, acc)
-    image, padding = _prepared(w, names[0], x.type.shape, op.padding, op.lhs_dilation, acc)
-    found = w.node(
-        "Conv", [image, names[1]], kernel_shape=_window(kernel.type.shape[2:]), strides=list(op.strides), dilations=list(op.rhs_dilation),
-        group=op.groups, pads=[p[0] for p in padding] + [p[1] for p in padding],
-    )  # fmt: skip
-    result(w, node, w.cast(found, acc, dtype))
-
-
-def _window(shape: Sequence[Dim]) -> list[int] | None:
-    return [d for d in shape if isinstance(d, int)] if all(isinstance(d, int) for d in shape) else None
-
-
-def _prepared(
-    w: Writer,
-    x: str,
-    shape: Sequence[Dim],
-    padding: Sequence[tuple[int, int]],
-    base: Sequence[int],
-    dtype: DType,
-) -> tuple[str, list[tuple[int, int]]]:
-    """x with its elements apart and negative padding cut; and the padding that is left."""
-    odd = any(b > 1 for b in base) or any(min(p) < 0 for p in padding)
-    if not odd:
-        return x, list(padding)
-    low = [0, 0, *(p[0] for p in padding)]
-    high = [0, 0, *(p[1] for p in padding)]
-    interior = [0, 0, *(b - 1 for b in base)]
-    return pad_tensor(w, x, w.scalar(0, dtype), shape, low, high, interior), [(0, 0)] * len(padding)
-
-
-def max_pool(w: Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, MaxPool)
-    dtype = node.operands[0].type.dtype
-    inner = {"f16": f32, "bf16": f32, "i16": f32, "i32": f64, "u32": f64}.get(dtype.name, dtype)
-    x = w.cast(w.tensor(node.operands[0]), dtype, inner)
-    values, indices = w.multi(
-        "MaxPool", [x], ["", ""], kernel_shape=list(op.window), strides=list(op.strides), dilations=list(op.dilation),
-        pads=[p[0] for p in op.padding] + [p[1] for p in op.padding],
-    )  # fmt: skip
-    result(w, node, w.cast(values, inner, dtype), 0)
-    result(w, node, indices, 1)
-
-
-def window_sum(w: Writer, node: Node) -> None:
-    """f32: a convolution with ones, each channel an image of its own; else the sum of shifted slices."""
-    op, x = node.op, node.operands[0]
-    assert isinstance(op, WindowSum)
-    dtype, shape = x.type.dtype, x.type.shape
-    acc = accumulator(dtype, None)
-    name = w.cast(w.tensor(x), dtype, acc)
-    out = node.results[0].type.shape
-    if acc == f32:
-        flat: tuple[Dim, ...] = (shape[0] * shape[1], 1, *shape[2:])
-        image, padding = _prepared(w, w.reshape(name, flat), flat, op.padding, op.base_dilation, acc)
-        ones = w.constant(np.ones((1, 1, *op.window), np.float32))
-        found = w.node(
-            "Conv", [image, ones], kernel_shape=list(op.window), strides=list(op.strides), dilations=list(op.dilation),
-            pads=[p[0] for p in padding] + [p[1] for p in padding],
-        )  # fmt: skip
-        result(w, node, w.cast(w.reshape(found, out), acc, dtype))
-        return
-    wide = {"i8": i32, "i16": i32, "u8": i32}.get(acc.name, acc)
-    low, high = [0, 0, *(p[0] for p in op.padding)], [0, 0, *(p[1] for p in op.padding)]
-    interior = [0, 0, *(b - 1 for b in op.base_dilation)]
-    padded = pad_tensor(w, w.cast(name, acc, wide), w.scalar(0, wide), shape, low, high, interior)
-    axes = w.vector(range(2, len(shape)))
-    total: str | None = None
-    for offset in np.ndindex(*op.window):
-        start = [o * d for o, d in zip(offset, op.dilation, strict=True)]
-        ends = w.shape([s + (n - 1) * t + 1 for s, n, t in zip(start, out[2:], op.strides, strict=True)])
-        part = w.node("Slice", [padded, w.vector(start), ends, axes, w.vector(op.strides)])
-        total = part if total is None else w.node("Add", [total, part])
-    assert total is not None
-    result(w, node, w.cast(total, wide, dtype))
-
-
 EMITTERS: dict[str, Emitter] = {
     **dict.fromkeys(REDUCE, reduction),
     "reduce_any": reduce_any,
@@ -230,7 +141,4 @@ EMITTERS: dict[str, Emitter] = {
     "argmax": arg_reduction,
     "argmin": arg_reduction,
     "dot_general": dot_general,
-    "conv": conv,
-    "max_pool": max_pool,
-    "window_sum": window_sum,
 }

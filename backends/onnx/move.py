@@ -17,6 +17,7 @@ from .writer import Writer, result
 
 __all__ = ["EMITTERS", "pad_tensor"]
 
+BEYOND = 2**63 - 1
 BACKWARDS_END = -(2**63)
 SAME_ELEMENTS = ("reshape", "broadcast_in_dim", "permute", "reverse")
 
@@ -130,7 +131,7 @@ def pad_tensor(
     cut = [a for a in range(rank) if low[a] < 0 or high[a] < 0]
     if cut:
         starts = w.vector([max(-low[a], 0) for a in cut])
-        ends = w.shape([max(low[a], 0) + sizes[a] + high[a] for a in cut])
+        ends = w.vector([min(high[a], 0) or BEYOND for a in cut])
         x = w.node("Slice", [x, starts, ends, w.vector(cut)])
     return x
 
@@ -168,8 +169,12 @@ def always_within(value: Value, size: Dim) -> bool:
             return not found.size or bool(found.min() >= 0 and found.max() < bounds(size)[0])
         case Iota(shape=shape, axis=axis):
             return source.type.dtype in (i32, i64) and _at_most(shape[axis], size)
-        case MaxPool():
-            return source.index == 1 and _at_most(source.node.operands[0].type.size, size)
+        case MaxPool(dilation=dilation):
+            return (
+                source.index == 1
+                and set(dilation) == {1}
+                and _at_most(source.node.operands[0].type.size, size)
+            )
         case ArgReduce(axis=axis):
             return _at_most(source.node.operands[0].type.shape[axis], size)
         case _:

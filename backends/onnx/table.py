@@ -7,7 +7,7 @@ from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType
-from . import composites, contract, elementwise, move
+from . import composites, contract, elementwise, move, window
 from .elementwise import Emitter
 
 __all__ = ["EMITTERS", "reason_against"]
@@ -16,6 +16,7 @@ EMITTERS: dict[str, Emitter] = {
     **elementwise.EMITTERS,
     **move.EMITTERS,
     **contract.EMITTERS,
+    **window.EMITTERS,
     **composites.EMITTERS,
 }
 """How each op becomes ONNX nodes."""

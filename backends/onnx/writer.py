@@ -56,6 +56,8 @@ class Writer:
         self.symbols: dict[str, tuple[str, int]] = outer.symbols if outer is not None else {}
         self._dims: dict[object, str] = {}
         self.origins: list[str] = []
+        self._users: dict[Value, list[Node | None]] = {}
+        self._absorbed: dict[Node, None] = {}
 
     def need(self, opset: int) -> None:
         """Say that what is written needs at least this opset."""
@@ -129,6 +131,17 @@ class Writer:
         if all(map(is_thin, values)):
             names[0] = self.tensor(values[0])
         return names
+
+    def only_user(self, value: Value) -> Node | None:
+        """The node that uses the value, where nothing else does and it uses it once."""
+        users = self._users.get(value, [])
+        return users[0] if len(users) == 1 else None
+
+    def absorb(self, node: Node) -> None:
+        """Say that the node is written already, as part of another; its origins join those of the last one written."""
+        self._absorbed[node] = None
+        self.origins = list(dict.fromkeys([*self.origins, *(f"{o.file}:{o.line}" for o in node.origins)]))
+        self.nodes[-1].doc_string = ", ".join(self.origins)
 
     # nodes
     def node(self, op: str, inputs: Sequence[str], hint: str = "", **attributes: Any) -> str:
@@ -262,8 +275,9 @@ class Writer:
         """All nodes of a graph whose inputs are bound."""
         from .table import EMITTERS
 
+        self._users = graph.uses()
         for node in graph.nodes:
-            if node.op.mnemonic in LAZY and not isinstance(node.op, Constant):
+            if node in self._absorbed or (node.op.mnemonic in LAZY and not isinstance(node.op, Constant)):
                 continue
             self.origins = [f"{o.file}:{o.line}" for o in node.origins]
             EMITTERS[node.op.mnemonic](self, node)
