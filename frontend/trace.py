@@ -134,12 +134,14 @@ def _modules_of(function: object) -> dict[str, Module]:
 
 
 def values_of(result: Any) -> list[Value]:
-    """What a traced function returned, as values.
+    """What a traced function returned, as values; tuples within tuples are flattened.
 
     Raises:
         TraceError: it is neither a tensor nor a tuple of tensors
     """
-    items = cast("Sequence[Any]", result if isinstance(result, tuple | list) else [result])
+    items: list[Any] = [result]
+    while (k := next((k for k, i in enumerate(items) if isinstance(i, tuple | list)), None)) is not None:
+        items[k : k + 1] = cast("Sequence[Any]", items[k])
     for item in items:
         if not isinstance(item, Operand | Entry | np.ndarray | np.generic):
             raise TraceError(

@@ -71,7 +71,7 @@ def test_two_inputs_must_agree_on_a_symbol(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["mlp", "lenet"])
 def test_one_training_step_serves_every_batch(name: str, backend: str) -> None:
-    build, shape = NETWORKS[name]
+    build, _ = NETWORKS[name]
     _, x, _ = network(name)
     labels = np.random.default_rng(6).integers(0, 10, 64)
     runs: list[Any] = []
