@@ -40,7 +40,6 @@ class LLVMExecutable(Executable):
         self._symbols = tuple(s.name for s in program.symbols)
         self._updates = bool(program.main.updates)
         self._updated = [program.store[name] for name, _ in program.main.updates]
-        self._needs_prepare = bool(assembled.program.prepare)
         self._entries = [program.store[name] for name in assembled.entries]
         self._constants = [_placed(array) for array in assembled.constants]
         self._ledger: Any = None
@@ -59,8 +58,8 @@ class LLVMExecutable(Executable):
             self._native.run(sources, targets, dims)
             for entry in self._updated:
                 entry.touch()
-            if not self._needs_prepare:
-                self._version = self._ledger.version
+            # what is prepared depends on entries that the program itself does not change
+            self._version = self._ledger.version
 
     def _refresh(self) -> None:
         """Hand the store to the code, and prepare again, where the ledger's version moved."""

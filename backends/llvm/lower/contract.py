@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from ....ir.dims import Dim, product
 from ....ir.graph import Node, Value
 from ....ir.ops.common import accumulator
 from ....ir.ops.contract import DotGeneral
 from ....ir.ops.window import Conv
-from ....ir.types import i64
+from ....ir.types import DType, f32, f64, i64
 from .. import kernel_ir as k
+from ..schedule import choose_schedule
 from .lowering import Lowering, Tail
-from .memory import KernelScope
+from .memory import KernelScope, Memory
 from .pull import Index, Pull
 
 __all__ = ["convolution", "dot_general"]
@@ -36,6 +38,12 @@ def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     at_y = _place(y.type.rank, (op.rhs_batch, batch), (op.rhs_contract, depth), (free_y, right))
     index = tuple(d.var for d in (*batch, *left, *right))
     acc = accumulator(x.type.dtype, op.acc)
+    if not batch and len(right) == 1 and depth and acc in (f32, f64):
+        packed = _packed(lowering, scope, node, y, acc, depth, right[0], at_y)
+        if packed is not None:
+            a = pull.read(x, at_x).cast(acc)
+            _contract(lowering, scope, pull, node, tails, index, (), left, right[0], depth, a, packed)
+            return
     a, b = pull.read(x, at_x).cast(acc), pull.read(y, at_y).cast(acc)
     if not depth and (left or right):
         depth = [k.LoopDim(k.Var("k"), 1)]
@@ -48,6 +56,47 @@ def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         _inner_product(lowering, scope, pull, node, tails, batch, depth, a * b)
         return
     _contract(lowering, scope, pull, node, tails, index, (*batch, *around), rows, column, depth, a, b)
+
+
+def _packed(
+    lowering: Lowering,
+    scope: KernelScope,
+    node: Node,
+    y: Value,
+    acc: DType,
+    depth: Sequence[k.LoopDim],
+    column: k.LoopDim,
+    at: Index,
+) -> k.Packed | None:
+    """The operand as panels of columns that `prepare` fills, where it is a weight that the program does not change."""
+    memory = lowering.memory_of(y)
+    extents = [d.extent for d in (*depth, column)]
+    if memory is None or not lowering.is_fixed(memory) or not all(isinstance(e, int) for e in extents):
+        return None
+    *lengths, width = (e for e in extents if isinstance(e, int))
+    long = prod(lengths)
+    if not long or not width:
+        return None
+    columns = choose_schedule(lowering.target, acc, None, width, long, in_place=True).columns
+    panels = -(-width // columns)
+    place = Memory("prepared", acc, panels * long * columns)
+    filling = KernelScope()
+    pull = lowering.pull(filling)
+    panel, lane = k.Var("panel"), k.Var("j")
+    whole = panel * columns + lane
+    steps = tuple(whole if i is column.var else i for i in at)
+    inside = None if width % columns == 0 else whole < width
+    element = pull.read(y, steps, inside).cast(acc)
+    flat: k.Expr = depth[0].var
+    for dim, length in zip(depth[1:], lengths[1:], strict=True):
+        flat = flat * length + dim.var
+    store = filling.output(place, (panels, long, columns)).store((panel, flat, lane), element)
+    statements: list[k.Stmt] = [k.For(lane, columns, (store,), "vector")]
+    for dim in reversed(depth):
+        statements = [k.For(dim.var, dim.extent, tuple(statements))]
+    body: list[k.Stmt] = [k.For(panel, panels, tuple(statements))]
+    lowering.prepare(filling, "pack", body, node.origins)
+    return k.Packed(scope.view(place, (panels, long, columns)))
 
 
 def _inner_product(
@@ -137,7 +186,7 @@ def _contract(
     column: k.LoopDim,
     depth: Sequence[k.LoopDim],
     a: k.Expr,
-    b: k.Expr,
+    b: k.Expr | k.Packed,
 ) -> None:
     """The kernel: the statement with its tail as epilogue."""
     (tail,) = tails
@@ -160,19 +209,3 @@ def store_at(pull: Pull, scope: KernelScope, tail: Tail, index: Index, element: 
             buffer = scope.output(tail.memory, (*shape[:kept], product(axes)))
             return buffer.store((*index[:kept], combined), element)
     return scope.output(tail.memory, shape).store(index, element)
-
-
-def operand_is_fixed(value: Value, fixed: frozenset[str]) -> bool:
-    """Whether a value depends on nothing but store entries that do not change while the program runs."""
-    stack, seen = [value], {value}
-    while stack:
-        current = stack.pop()
-        if current.node is None:
-            if current.entry not in fixed:
-                return False
-        else:
-            for operand in current.node.operands:
-                if operand not in seen:
-                    seen.add(operand)
-                    stack.append(operand)
-    return True

@@ -17,6 +17,7 @@ from ....ir.ops.constant import Constant
 from ....ir.ops.control import Fuse
 from ....ir.origin import Origins
 from .. import kernel_ir as k
+from ..target import Target
 from .elementwise import ELEMENTWISE
 from .memory import KernelScope, Launch, Memory
 from .pull import MAPS, Pull
@@ -51,16 +52,28 @@ class Lowering:
         barriers: how nodes that are no maps are lowered, by mnemonic
         tailed:   those of them that take elementwise nodes behind them into their kernel
         prefix:   begins each kernel's name
+        entries:  the memory of each store entry
+        fixed:    those that the program does not change: what is made of them alone is made once, by `prepare`
+        target:   the machine
     """
 
     def __init__(
-        self, barriers: dict[str, Barrier], tailed: frozenset[str], prefix: str, entries: dict[str, Memory]
+        self,
+        barriers: dict[str, Barrier],
+        tailed: frozenset[str],
+        prefix: str,
+        entries: dict[str, Memory],
+        fixed: frozenset[str],
+        target: Target,
     ) -> None:
         self.barriers = barriers
         self.tailed = tailed
         self.prefix = prefix
         self.entries = entries
+        self.fixed = fixed
+        self.target = target
         self.launches: list[Launch] = []
+        self.prepared: list[Launch] = []
         self.memory: dict[Value, Memory] = {}
         self.alias: dict[Value, Value] = {}
         self.wanted: dict[Value, Memory] = {}
@@ -119,6 +132,15 @@ class Lowering:
         """Add the kernel that a scope and a body make."""
         name = f"{self.prefix}{len(self.launches)}_{kind}"
         self.launches.append(scope.launch(name, body, ", ".join(f"{o.file}:{o.line}" for o in origins)))
+
+    def prepare(self, scope: KernelScope, kind: str, body: Sequence[k.Stmt], origins: Origins) -> None:
+        """Add a kernel that runs when weights changed, not at each call."""
+        name = f"{self.prefix}p{len(self.prepared)}_{kind}"
+        self.prepared.append(scope.launch(name, body, ", ".join(f"{o.file}:{o.line}" for o in origins)))
+
+    def is_fixed(self, memory: Memory) -> bool:
+        """Whether the memory's content changes only when weights do."""
+        return memory.kind == "constant" or (memory.kind == "store" and memory.name in self.fixed)
 
     # graphs
     def lower(self, graph: Graph) -> None:

@@ -46,15 +46,16 @@ def lower_program(program: Program, target: Target) -> Lowered:
     graph = program.main
     inputs = tuple(Memory("input", v.type.dtype, v.type.size, index=k) for k, v in enumerate(graph.inputs))
     outputs = tuple(Memory("output", v.type.dtype, v.type.size, index=k) for k, v in enumerate(graph.outputs))
-    run = _lower(graph, entries, inputs, outputs, "k")
-    prepare = None if program.prepare is None else _lower(program.prepare, entries, (), (), "p")
+    run = _lower(graph, entries, inputs, outputs, "k", target)
+    prepare = None if program.prepare is None else _lower(program.prepare, entries, (), (), "p", target)
     constants: dict[str, Memory] = dict(run.constants)
     launches = _in_place(run.launches, graph, run)
+    packing = tuple(run.prepared)
     if prepare is None:
-        return Lowered((), launches, inputs, outputs, entries, tuple(constants.values()))
+        return Lowered(packing, launches, inputs, outputs, entries, tuple(constants.values()))
     shared = {m: constants.setdefault(m.name, m) for m in prepare.constants.values()}
-    before = tuple(_exchange(launch, shared) for launch in prepare.launches)
-    return Lowered(before, launches, inputs, outputs, entries, tuple(constants.values()))
+    before = tuple(_exchange(launch, shared) for launch in (*prepare.prepared, *prepare.launches))
+    return Lowered((*before, *packing), launches, inputs, outputs, entries, tuple(constants.values()))
 
 
 def _lower(
@@ -63,9 +64,11 @@ def _lower(
     inputs: tuple[Memory, ...],
     outputs: tuple[Memory, ...],
     prefix: str,
+    target: Target,
 ) -> Lowering:
     """Kernels of the nodes, then copies: to outputs that could not be computed in place, and to updated entries."""
-    lowering = Lowering(BARRIERS, TAILED, prefix, entries)
+    changing = {name for name, _ in graph.updates}
+    lowering = Lowering(BARRIERS, TAILED, prefix, entries, frozenset(set(entries) - changing), target)
     lowering.memory.update(zip(graph.inputs, inputs, strict=True))
     updated = {v for _, v in graph.updates}
     for value, memory in zip(graph.outputs, outputs, strict=True):
