@@ -11,7 +11,7 @@ from ...ir.program import Program
 from ...ir.types import Array
 from ...runtime.executable import Executable
 from ..signatures import signature_of
-from .export import onnx_model
+from .export import onnx_model, reads_of
 
 __all__ = ["OnnxExecutable"]
 
@@ -32,7 +32,7 @@ class OnnxExecutable(Executable):
         self._source = program
         given = [i.name for i in self.model.graph.input]
         self._inputs = given[: len(program.main.inputs)]
-        self._reads = given[len(program.main.inputs) :]
+        self._reads = list(zip(reads_of(program.main), given[len(program.main.inputs) :], strict=True))
         self._updates = [name for name, _ in program.main.updates]
         self._prepared: tuple[Any, int] | None = None
 
@@ -43,8 +43,11 @@ class OnnxExecutable(Executable):
                 run_prepare(self._source)
                 self._prepared = (store.ledger, store.ledger.version)
             feeds = dict(zip(self._inputs, inputs, strict=True))
-            feeds.update((name, store[name].data) for name in self._reads)
-            found = self._session.run(None, feeds)
+            feeds.update((name, store[entry].data) for entry, name in self._reads)
+            try:
+                found = self._session.run(None, feeds)
+            except Exception as error:
+                raise BackendError(f"onnxruntime failed in {self.name}: {first_line(error)}") from error
             for out, array in zip(outputs, found, strict=False):
                 out[...] = array
             for name, array in zip(self._updates, found[len(outputs) :], strict=True):
@@ -64,7 +67,7 @@ def open_session(model: bytes, device: str, threads: int) -> Any:
     if wanted not in onnxruntime.get_available_providers():
         raise _missing(device, wanted)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails raises; onnxruntime would say it on stderr too
     options.use_deterministic_compute = True
     if threads:
         options.intra_op_num_threads = threads
@@ -72,10 +75,14 @@ def open_session(model: bytes, device: str, threads: int) -> Any:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:
-        raise BackendError(f"onnxruntime refuses the model: {str(error).strip().splitlines()[0]}") from error
+        raise BackendError(f"onnxruntime refuses the model: {first_line(error)}") from error
     if wanted not in session.get_providers():
         raise _missing(device, wanted)
     return session
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _missing(device: str, provider: str) -> BackendError:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ...ir.errors import BackendError, InputError
-from ...ir.graph import Graph, Value
+from ...ir.graph import Graph, Value, rebuild
 from ...ir.interpret import run_prepare
 from ...ir.program import Program
 from ...ir.text.files import write_atomically
-from ...ir.types import Array, DType, dtype_of
+from ...ir.types import Array, DType
+from .tensors import EXTERNAL_ABOVE, check_model, tensor, write_with_data_file
 from .writer import NeedsOpset, Writer, dim_parameter, onnx_type
 
-__all__ = ["OPSETS", "export_onnx", "onnx_model"]
+__all__ = ["OPSETS", "export_onnx", "onnx_model", "reads_of"]
 
 OPSETS = range(17, 22)
 MAX_BYTES = 2**31 - 2**20
@@ -24,25 +24,38 @@ MAX_BYTES = 2**31 - 2**20
 Weights = Literal["initializers", "inputs"]
 
 
-def export_onnx(program: Program, path: str | os.PathLike[str], *, opset: int | None = None) -> None:
+def export_onnx(
+    program: Program,
+    path: str | os.PathLike[str],
+    *,
+    opset: int | None = None,
+    external_above: int = EXTERNAL_ABOVE,
+) -> None:
     """Write a program as an ONNX file that a stock onnxruntime runs.
 
     An inference program holds its weights. A program with updates, such as a training step, takes every store entry
     as an input of the entry's name, and returns the new content as an output named ``<entry>.next``.
 
     Args:
-        opset: 17 to 21; the smallest that the program needs if not given
+        opset:          17 to 21; the smallest that the program needs if not given
+        external_above: more bytes of weights than this go to a second file, ``<path>.data``
 
     Raises:
         UnsupportedError: listing every op that ONNX or onnxruntime lacks
-        InputError: the file cannot be written, or the opset is too low
+        InputError: a file cannot be written, or the opset is too low
     """
     from ...passes.manager import run_pipeline
     from .backend import OnnxBackend
 
-    legal = run_pipeline(program, OnnxBackend().pipeline(1), verify=False).program
-    model = onnx_model(legal, opset=opset)
-    write_atomically(Path(path), model.SerializeToString(deterministic=True))
+    legal = run_pipeline(_preparing_itself(program), OnnxBackend().pipeline(1), verify=False).program
+    target = Path(path)
+    with legal.store.ledger.lock:
+        model, weights = _build(legal, opset, None)
+        if sum(array.nbytes for array in weights.values()) > external_above:
+            write_with_data_file(model, weights, target)
+            return
+        complete = _with_weights(model, weights)
+    write_atomically(target, complete.SerializeToString(deterministic=True))
 
 
 def onnx_model(program: Program, *, opset: int | None = None, weights: Weights | None = None) -> Any:
@@ -52,75 +65,87 @@ def onnx_model(program: Program, *, opset: int | None = None, weights: Weights |
         opset:   see `export_onnx`
         weights: whether store entries are initializers or inputs; inputs where the program updates some
     """
-    import onnx
+    return _with_weights(*_build(program, opset, weights))
 
+
+def _preparing_itself(program: Program) -> Program:
+    """A program with updates computes its derived entries anew in each step, from the weights that it is given."""
+    if program.prepare is None or not program.main.updates:
+        return program
+    known = dict(program.prepare.updates)
+    leaves = {r: known[r.entry] for r in program.main.reads() if r.entry is not None and r.entry in known}
+    return Program(program.name, [rebuild(program.main, lambda node, _: None, leaves)], program.store)
+
+
+def _with_weights(model: Any, weights: dict[str, Array]) -> Any:
+    """The model with its weights inside, checked."""
+    size = model.ByteSize() + sum(array.nbytes for array in weights.values())
+    if size > MAX_BYTES:
+        raise BackendError(f"onnx: the model takes {size} bytes, more than one message may have")
+    model.graph.initializer.extend(tensor(name, array) for name, array in weights.items())
+    check_model(model)
+    return model
+
+
+def _build(program: Program, opset: int | None, weights: Weights | None) -> tuple[Any, dict[str, Array]]:
+    """The model without its weights, at the smallest opset that serves; and the weights."""
     if opset is not None and opset not in OPSETS:
         raise InputError(f"onnx: opset {opset} is not within {OPSETS[0]}..{OPSETS[-1]}")
     how: Weights = weights or ("inputs" if program.main.updates else "initializers")
     wanted = opset or OPSETS[0]
     while True:
         try:
-            model = _write(program, wanted, how)
-            break
+            return _write(program, wanted, how)
         except NeedsOpset as error:
             if opset is not None:
                 raise InputError(
                     f"onnx: the program needs opset {error.opset}, {opset} was asked for"
                 ) from error
             wanted = error.opset
-    size = model.ByteSize()
-    if size > MAX_BYTES:
-        raise BackendError(f"onnx: the model takes {size} bytes, more than one file may have")
-    check = cast(Any, onnx.checker.check_model)  # pyright: ignore[reportUnknownMemberType]  # its types name a missing module
-    check(model, full_check=True)
-    return model
 
 
-def _write(program: Program, opset: int, weights: Weights) -> Any:
+def _write(program: Program, opset: int, how: Weights) -> tuple[Any, dict[str, Array]]:
     from onnx import helper
 
     graph = program.main
     writer = Writer(opset)
     inputs = [_input(writer, v, v.name or f"arg{k}") for k, v in enumerate(graph.inputs)]
     writer.bind_symbols(graph)
-    initializers: list[Any] = []
-    if weights == "initializers":
+    weights: dict[str, Array] = {}
+    if how == "initializers":
         run_prepare(program)
-    for read in _reads(graph):
-        assert read.entry is not None
-        if weights == "initializers":
-            name = writer.fresh(read.entry)
-            initializers.append(_tensor(name, program.store[read.entry].data))
-            for same in graph.reads():
-                if same.entry == read.entry:
-                    writer.bind(same, name)
+    for entry, reads in reads_of(graph).items():
+        if how == "initializers":
+            name = writer.fresh(entry)
+            weights[name] = program.store[entry].data
         else:
-            info = _input(writer, read, read.entry)
-            inputs.append(info)
-            for same in graph.reads():
-                if same.entry == read.entry:
-                    writer.bind(same, info.name)
+            inputs.append(_input(writer, reads[0], entry))
+            name = inputs[-1].name
+        for read in reads:
+            writer.bind(read, name)
     writer.write(graph)
     outputs = [_output(writer, v, v.name or f"result{k}") for k, v in enumerate(graph.outputs)]
     outputs += [_output(writer, v, f"{name}.next") for name, v in graph.updates]
-    initializers += [_tensor(name, array) for name, array in writer.constants.values()]
-    made = helper.make_graph(writer.nodes, program.name, inputs, outputs, initializers)
+    constants = [tensor(name, array) for name, array in writer.constants.values()]
     model = helper.make_model(
-        made,
+        helper.make_graph(writer.nodes, program.name, inputs, outputs, constants),
         producer_name="nervure",
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=8 if opset < 19 else 9 if opset < 21 else 10,
     )
-    return model
+    if program.symbols:
+        ranges = ", ".join(f"{s.name} in {s.lo}..{s.hi}" for s in program.symbols)
+        helper.set_model_props(model, {"nervure.symbols": ranges})
+    return model, weights
 
 
-def _reads(graph: Graph) -> Sequence[Value]:
-    """One read of each entry, in order."""
-    first: dict[str, Value] = {}
+def reads_of(graph: Graph) -> dict[str, list[Value]]:
+    """The reads of each entry, in order of first use."""
+    found: dict[str, list[Value]] = {}
     for read in graph.reads():
         assert read.entry is not None
-        first.setdefault(read.entry, read)
-    return list(first.values())
+        found.setdefault(read.entry, []).append(read)
+    return found
 
 
 def _input(writer: Writer, value: Value, hint: str) -> Any:
@@ -139,14 +164,3 @@ def _info(name: str, dtype: DType, value: Value) -> Any:
     from onnx import helper
 
     return helper.make_tensor_value_info(name, onnx_type(dtype), [dim_parameter(d) for d in value.type.shape])
-
-
-def _tensor(name: str, array: Array) -> Any:
-    from onnx import TensorProto
-
-    tensor = TensorProto()
-    tensor.name = name
-    tensor.data_type = onnx_type(dtype_of(array))
-    tensor.dims.extend(array.shape)
-    tensor.raw_data = array.tobytes()
-    return tensor
