@@ -10,7 +10,7 @@ from ...ir.types import DType
 from . import composites, contract, elementwise, move, window
 from .elementwise import Emitter
 
-__all__ = ["EMITTERS", "reason_against"]
+__all__ = ["EMITTERS", "LACKS", "reason_against"]
 
 EMITTERS: dict[str, Emitter] = {
     **elementwise.EMITTERS,
@@ -26,14 +26,15 @@ LACKS: dict[str, tuple[str, ...]] = {
     "conv": ("f64",),
     "avg_pool": ("f64",),
     "batch_norm": ("f64",),
+    "log_softmax": ("f64",),
     "max_pool": ("i64", "u64"),
     "reduce_max": ("u64",),
     "reduce_min": ("u64",),
     "argmax": ("u64",),
     "argmin": ("u64",),
 }
-"""Element types for which onnxruntime's CPU provider has no kernel, or one that keeps eps in f32 (batch_norm), and for
-which no wider type serves."""
+"""Element types for which onnxruntime's CPU provider has no kernel, or one that does not serve, and for which no wider
+type does: batch_norm keeps eps in f32, log_softmax loses NaN."""
 
 
 def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
@@ -50,5 +51,5 @@ def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
         return "onnxruntime takes no padding as wide as the window without its dilation"
     lacking = [d for d in dtypes[:1] if d.name in LACKS.get(op.mnemonic, ())]
     if lacking:
-        return f"onnxruntime's CPU provider has no kernel for {lacking[0]}"
+        return f"onnxruntime's CPU provider has no kernel that serves {lacking[0]}"
     return None

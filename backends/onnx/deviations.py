@@ -1,0 +1,115 @@
+"""Where an exported model computes something else than the IR says, and why that is let stand.
+
+Whatever could end a process, or is cheap to guard, is guarded and not listed. `docs/onnx-deviations.md` is this
+table as text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .table import LACKS
+
+__all__ = ["DEVIATIONS", "Deviation", "as_markdown"]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One row.
+
+    Attributes:
+        name:    for tests and messages
+        ops:     the ops that it concerns
+        where:   on which operands
+        means:   what the IR says
+        gives:   what stock onnxruntime gives
+        because: why the export does not guard it
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    where: str
+    means: str
+    gives: str
+    because: str
+
+
+DEVIATIONS: tuple[Deviation, ...] = (
+    Deviation(
+        "max-pool-nan",
+        ("max_pool",),
+        "a window that holds NaN",
+        "NaN, and its position",
+        "NaN only where it comes first; otherwise the largest of the others may win",
+        "a guard would pool a second time over where the NaNs are",
+    ),
+    Deviation(
+        "reduce-extreme-nan",
+        ("reduce_max", "reduce_min"),
+        "a float row that holds NaN",
+        "NaN",
+        "a number or NaN, by its place and the row's length",
+        "a guard would read the operand twice; softmax, which users see, keeps NaN",
+    ),
+    Deviation(
+        "arg-extreme-nan",
+        ("argmax", "argmin"),
+        "a float row that holds NaN",
+        "the position of the first NaN",
+        "the position of a number, unless the NaN comes first",
+        "a guard would read the operand twice",
+    ),
+    Deviation(
+        "sigmoid-tail",
+        ("sigmoid",),
+        "x below about -4",
+        "e^x / (1 + e^x), within a few ulp",
+        "within 1e-7 of it in f32, but with a larger relative error; 0 below about -18",
+        "exp and a quotient cost three times as much as Sigmoid",
+    ),
+    Deviation(
+        "sign-of-zero",
+        ("select", "log1p", "reduce_sum"),
+        "a result of 0",
+        "-0 where IEEE 754 says so; a sum over -0 alone is 0",
+        "the other zero: Where makes 0 of -0, that sum is -0",
+        "no other node of the standard domain picks by a condition",
+    ),
+)
+
+
+def as_markdown() -> str:
+    """The table and what is refused, for the documentation."""
+    lines = [
+        "# Where ONNX differs",
+        "",
+        "A program means the same on every backend, within the accuracy that each op declares. Where stock onnxruntime",
+        "does otherwise, the export guards it: integer division by 0 and of the smallest integer by -1, shifts beyond",
+        "the width, casts of NaN and of what is out of range, indices beyond an axis, NaN in min, max and clamp.",
+        "These deviations are let stand, each with a test:",
+        "",
+        "| ops | where | the IR says | onnxruntime gives | why it stands |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [f"| {', '.join(d.ops)} | {d.where} | {d.means} | {d.gives} | {d.because} |" for d in DEVIATIONS]
+    lines += [
+        "",
+        "## What is refused",
+        "",
+        "An error names the op, the reason and the user's line. A composite of this list is exported in simpler ops.",
+        "",
+        "| op | element types | reason |",
+        "|---|---|---|",
+        "| every op | bf16 | onnxruntime's Python API passes no bf16 arrays |",
+    ]
+    lines += [
+        f"| {op} | {', '.join(types)} | onnxruntime's CPU provider has no kernel that serves |"
+        for op, types in LACKS.items()
+    ]
+    lines += [
+        "| max_pool | all | padding as wide as the window without its dilation |",
+        "| scan | all | a length that may be 0, unless it is constant: onnxruntime's Scan takes no empty sequence |",
+        "| reduce_prod | integers | over a symbolic axis: onnxruntime multiplies integers in floating point |",
+        "",
+    ]
+    return "\n".join(lines)

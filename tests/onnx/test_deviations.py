@@ -1,0 +1,76 @@
+"""Each row of the table of deviations: that it is there, and no larger than it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nervure.backends.onnx.deviations import DEVIATIONS, as_markdown
+from nervure.ir.op import OPS
+from nervure.ir.ops.elementwise import Log1p, Select, Sigmoid
+from nervure.ir.ops.reduce import ArgMax, ArgMin, ReduceMax, ReduceMin, ReduceSum
+from nervure.ir.ops.window import MaxPool
+
+NAN = np.float32(np.nan)
+F32 = np.float32
+
+
+def test_every_row_has_a_test_here_and_names_ops_that_exist():
+    tested = {
+        name.removeprefix("test_row_").replace("_", "-") for name in globals() if name.startswith("test_row_")
+    }
+    assert tested == {d.name for d in DEVIATIONS}
+    assert {op for d in DEVIATIONS for op in d.ops} <= set(OPS)
+
+
+def test_the_page_of_the_documentation_is_the_table():
+    page = Path(__file__).parents[2] / "docs" / "onnx-deviations.md"
+    assert page.read_text() == as_markdown()
+
+
+def test_row_max_pool_nan(alone):
+    pool = MaxPool((3,), (3,), ((0, 0),), (1,))
+    x = np.array([[[1, NAN, 2, NAN, 1, 2, 3, 1, 2]]], F32)
+    found, expected = alone(pool, x)
+    assert np.isnan(expected[0][0, 0, :2]).all()
+    assert not np.isnan(found[0]).all()
+    assert found[0][0, 0, 2] == expected[0][0, 0, 2] == 3
+    assert found[1][0, 0, 2] == expected[1][0, 0, 2] == 6
+
+
+def test_row_reduce_extreme_nan(alone):
+    x = np.array([[np.inf, NAN, 0], [NAN, np.inf, 0], [1, 3, 2]], F32)
+    for op in (ReduceMax((1,)), ReduceMin((1,))):
+        found, expected = alone(op, x)
+        assert np.isnan(expected[0][:2]).all()
+        assert not np.isnan(found[0]).all()
+        assert found[0][2] == expected[0][2]
+
+
+def test_row_arg_extreme_nan(alone):
+    x = np.array([[np.inf, NAN, 0], [NAN, 1, 0], [1, 3, 2]], F32)
+    for op in (ArgMax(1), ArgMin(1)):
+        found, expected = alone(op, x)
+        assert expected[0].tolist()[:2] == [1, 0]
+        assert found[0][0] != 1
+        assert found[0][2] == expected[0][2]
+
+
+def test_row_sigmoid_tail(alone):
+    x = np.linspace(-60, 60, 1201, dtype=F32)
+    found, expected = alone(Sigmoid(), x)
+    assert (found[0][x < -20] == 0).all() and (expected[0][x < -20] > 0).all()
+    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=1e-7 * 2)
+
+
+def test_row_sign_of_zero(alone):
+    zero = np.array([-0.0], F32)
+    for op, operands in (
+        (Select(), (np.array([True]), zero, np.array([1.0], F32))),
+        (Log1p(), (zero,)),
+        (ReduceSum((0,)), (zero,)),
+    ):
+        found, expected = alone(op, *operands)
+        assert found[0] == expected[0] == 0
+        assert np.signbit(found[0]) != np.signbit(expected[0])
