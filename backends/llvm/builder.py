@@ -217,7 +217,7 @@ class Builder:
 
     def add(self, a: V, b: V) -> V:
         if a.number is not None and b.number is not None and a.stride is None and b.stride is None:
-            return self.number(int(a.number) + int(b.number), "i64")
+            return self.number(wrapped(int(a.number) + int(b.number)), "i64")
         if b.number == 0 and b.stride is None:
             return a
         if a.number == 0 and a.stride is None:
@@ -241,9 +241,9 @@ class Builder:
             if factor == 1:
                 return a
             if a.number is not None and a.stride is None:
-                return self.number(int(a.number) * factor, "i64")
+                return self.number(wrapped(int(a.number) * factor), "i64")
             if a.stride is not None:
-                return _with_stride(self.mul(_base(a), b), a.stride * factor, a.lanes)
+                return _with_stride(self.mul(_base(a), b), wrapped(a.stride * factor), a.lanes)
         return self.simple("mul", a, b)
 
     @staticmethod
@@ -264,6 +264,11 @@ class Builder:
         """The function's text."""
         assert len(self.scopes) == 1
         return "\n".join([f"{head} {{", "entry:", *self.here.lines, f"  {result}", "}", ""])
+
+
+def wrapped(number: int) -> int:
+    """The number as i64 arithmetic leaves it."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def mangle(ty: str, lanes: int) -> str:

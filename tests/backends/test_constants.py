@@ -1,0 +1,30 @@
+"""Arithmetic on literals ends in literals, whatever their size."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from nervure.backends.base import find_backend
+from nervure.ir import build as b
+from nervure.ir.graph import Graph, Value
+from nervure.ir.interpret import evaluate_program
+from nervure.ir.program import Program
+from nervure.ir.types import TensorType, i64
+from nervure.passes.manager import run_pipeline
+
+
+def test_an_integer_power_of_a_constant_wraps_and_compiles_at_once():
+    x = Value(TensorType(i64, (4,)), name="x")
+    base = b.full(x.type, 3)
+    program = Program(
+        "power", [Graph("forward", [x], [b.pow(base, x), b.mul(b.full(x.type, 2**62), b.full(x.type, 6))])]
+    )
+    backend = find_backend("llvm")
+    start = time.process_time()
+    run = backend.compile(run_pipeline(program, backend.pipeline(0)).program, cache=False)
+    assert time.process_time() - start < 5
+    exponents = np.array([0, 5, 41, 63])
+    for found, wanted in zip(run(exponents), evaluate_program(program, [exponents]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
