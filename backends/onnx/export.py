@@ -45,9 +45,9 @@ def export_onnx(
         InputError: a file cannot be written, or the opset is too low
     """
     from ...passes.manager import run_pipeline
-    from .backend import OnnxBackend
+    from ..base import find_backend
 
-    legal = run_pipeline(_preparing_itself(program), OnnxBackend().pipeline(1), verify=False).program
+    legal = run_pipeline(_preparing_itself(program), find_backend("onnx").pipeline(1), verify=False).program
     target = Path(path)
     with legal.store.ledger.lock:
         model, weights = _build(legal, opset, None)
