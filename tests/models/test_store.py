@@ -183,6 +183,24 @@ def test_a_compiled_executable_sees_what_is_loaded_into_the_module(backend: str)
     close(run(X), by_reference(model))
 
 
+@pytest.mark.parametrize("opt", [0, 2])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_that_llvms_pipeline_derives_are_derived_again_on_every_backend(
+    backend: str, opt: int
+) -> None:
+    model, step = model_and_step(9)
+    optimised = nv.compile(model, SPEC).program
+    assert optimised.prepare is not None
+    run = nv.compile(optimised, backend=backend, opt=opt)
+    before = run(X)
+    close(before, by_reference(model))
+    for _ in range(2):
+        step(X, LABELS)
+    after = run(X)
+    close(after, by_reference(model))
+    assert np.abs(after - before).max() > 1e-3
+
+
 # -- updates that read what they write ---------------------------------------------------------------------------------
 
 SQUARE, LONG = TensorType(f32, (5, 5)), TensorType(f32, (25,))
