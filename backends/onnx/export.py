@@ -128,7 +128,7 @@ def _write(program: Program, opset: int, how: Weights) -> tuple[Any, dict[str, A
     outputs += [_output(writer, v, f"{name}.next") for name, v in graph.updates]
     constants = [tensor(name, array) for name, array in writer.constants.values()]
     model = helper.make_model(
-        helper.make_graph(writer.nodes, program.name, inputs, outputs, constants),
+        helper.make_graph(writer.nodes, program.name or "program", inputs, outputs, constants),
         producer_name="nervure",
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=8 if opset < 19 else 9 if opset < 21 else 10,
