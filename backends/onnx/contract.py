@@ -10,7 +10,7 @@ from ...ir.graph import Node
 from ...ir.ops.common import accumulator
 from ...ir.ops.contract import DotGeneral
 from ...ir.ops.reduce import Accumulation, ArgReduce, Reduction
-from ...ir.types import DType, bool_, f32, f64, i32, i64
+from ...ir.types import DType, bool_, f32, f64, i32, i64, u64
 from .elementwise import Emitter
 from .writer import Writer, result
 
@@ -36,17 +36,32 @@ def reduce_with(w: Writer, op: str, x: str, axes: Sequence[int]) -> str:
 def reduction(w: Writer, node: Node) -> None:
     op, dtype = node.op, node.operands[0].type.dtype
     assert isinstance(op, Reduction)
-    if isinstance(op, Accumulation):
-        inner = op.accumulator(dtype)
-        inner = WRAPPING.get(inner.name, inner)
-    else:
-        inner = ORDERED.get(dtype.name, dtype)
-    x = w.cast(w.tensor(node.operands[0]), dtype, inner)
-    if isinstance(op, Accumulation) and inner.is_integer:
+    x = w.tensor(node.operands[0])
+    if not isinstance(op, Accumulation):
+        found = reduce_with(w, REDUCE[op.mnemonic], _comparable(w, x, dtype), op.axes)
+        result(w, node, _from_comparable(w, found, dtype))
+        return
+    inner = op.accumulator(dtype)
+    inner = WRAPPING.get(inner.name, inner)
+    x = w.cast(x, dtype, inner)
+    if inner.is_integer:
         found = _whole_numbers(w, node, op, x, inner)
     else:
         found = reduce_with(w, REDUCE[op.mnemonic], x, op.axes)
     result(w, node, w.cast(found, inner, dtype))
+
+
+def _comparable(w: Writer, x: str, dtype: DType) -> str:
+    """x in an element type that onnxruntime orders; u64 as i64 with its highest bit turned."""
+    if dtype == u64:
+        return w.node("Add", [w.cast(x, u64, i64), w.scalar(-(2**63), i64)])
+    return w.cast(x, dtype, ORDERED.get(dtype.name, dtype))
+
+
+def _from_comparable(w: Writer, x: str, dtype: DType) -> str:
+    if dtype == u64:
+        return w.cast(w.node("Add", [x, w.scalar(-(2**63), i64)]), i64, u64)
+    return w.cast(x, ORDERED.get(dtype.name, dtype), dtype)
 
 
 def _whole_numbers(w: Writer, node: Node, op: Accumulation, x: str, dtype: DType) -> str:
@@ -94,7 +109,7 @@ def reduce_all(w: Writer, node: Node) -> None:
 def arg_reduction(w: Writer, node: Node) -> None:
     assert isinstance(node.op, ArgReduce)
     dtype = node.operands[0].type.dtype
-    x = w.cast(w.tensor(node.operands[0]), dtype, ORDERED.get(dtype.name, dtype))
+    x = _comparable(w, w.tensor(node.operands[0]), dtype)
     kind = "ArgMax" if node.op.mnemonic == "argmax" else "ArgMin"
     result(w, node, w.node(kind, [x], axis=node.op.axis, keepdims=0))
 

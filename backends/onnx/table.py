@@ -28,10 +28,6 @@ LACKS: dict[str, tuple[str, ...]] = {
     "batch_norm": ("f64",),
     "log_softmax": ("f64",),
     "max_pool": ("i64", "u64"),
-    "reduce_max": ("u64",),
-    "reduce_min": ("u64",),
-    "argmax": ("u64",),
-    "argmin": ("u64",),
 }
 """Element types for which onnxruntime's CPU provider has no kernel, or one that does not serve, and for which no wider
 type does: batch_norm keeps eps in f32, log_softmax loses NaN."""

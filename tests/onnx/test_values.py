@@ -10,7 +10,8 @@ from nervure.ir.op import OPS, Op
 from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
 from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
 from nervure.ir.ops.nn import LogSoftmax, Softmax
-from nervure.ir.ops.reduce import ReduceProd, ReduceSum
+from nervure.ir.ops.reduce import ArgMax, ArgMin, ReduceMax, ReduceMin, ReduceProd, ReduceSum
+from nervure.ir.ops.window import MaxPool
 from nervure.ir.types import DTYPES, Array, DType, bf16, bool_, f64, u64
 
 DTYPES_HERE = [d for d in DTYPES.values() if d != bf16]
@@ -150,7 +151,15 @@ def test_softmax_of_rows_with_nan_and_infinities_is_the_reference_s(alone, dtype
         agree(found[0], expected[0])
 
 
+@pytest.mark.parametrize("dtype", [d for d in DTYPES_HERE if d.is_integer], ids=str)
+def test_extremes_of_integers_and_their_positions_are_right_to_the_bit(alone, dtype: DType):
+    x = np.random.default_rng(0).permuted(np.resize(ends(dtype), (40, 5)), axis=1)
+    for op in (ReduceMax((1,)), ReduceMin((1,)), ReduceMax((0, 1)), ArgMax(1), ArgMin(1)):
+        found, expected = alone(op, x)
+        agree(found[0], expected[0])
+
+
 def test_an_element_type_without_a_kernel_is_refused_with_the_reason(alone):
     with pytest.raises(UnsupportedError) as caught:
-        alone(OPS["argmax"](0), np.zeros((2, 3), dtype=u64.numpy))
+        alone(MaxPool((2,), (1,), ((0, 0),), (1,)), np.zeros((1, 2, 3), dtype=u64.numpy))
     assert "no kernel that serves u64" in caught.value.details[0]
