@@ -90,7 +90,9 @@ def training() -> str:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((64, 1, 28, 28)).astype(np.float32)
     y = rng.integers(0, 10, 64)
-    step = nv.compile(nv.training_step(LeNet(), nn.cross_entropy, optim.SGD(lr=0.01, momentum=0.9), SPEC, "i64[B]"))
+    step = nv.compile(
+        nv.training_step(LeNet(), nn.cross_entropy, optim.SGD(lr=0.01, momentum=0.9), SPEC, "i64[B]")
+    )
     net = torch.nn.Sequential(
         torch.nn.Conv2d(1, 6, 5, padding=2), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
         torch.nn.Conv2d(6, 16, 5), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten(),
@@ -134,7 +136,8 @@ def growth() -> float:
     labels = rng.integers(0, 10, 4000)
     before = resident()
     step = nv.compile(
-        nv.training_step(LeNet(), nn.cross_entropy, optim.SGD(lr=0.01, momentum=0.9), SPEC, "i64[B]"), cache=False
+        nv.training_step(LeNet(), nn.cross_entropy, optim.SGD(lr=0.01, momentum=0.9), SPEC, "i64[B]"),
+        cache=False,
     )
     for k in range(0, 4000, 50):
         step(images[k : k + 50], labels[k : k + 50])
@@ -147,7 +150,13 @@ def resident() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-MEASURES = {"tracing": tracing, "compiling": compiling, "process": process, "training": training, "memory": memory}
+MEASURES = {
+    "tracing": tracing,
+    "compiling": compiling,
+    "process": process,
+    "training": training,
+    "memory": memory,
+}
 
 
 def main() -> None:

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from ...ir.errors import BackendError, InputError
+from ...ir.errors import BackendError, InputError, UnsupportedError
 from ...ir.graph import Graph, Value, rebuild
 from ...ir.interpret import run_prepare
 from ...ir.program import Program
 from ...ir.text.files import write_atomically
-from ...ir.types import Array, DType
+from ...ir.types import Array, bf16
+from .table import NO_BF16
 from .tensors import EXTERNAL_ABOVE, check_model, tensor, write_with_data_file
 from .writer import NeedsOpset, Writer, dim_parameter, onnx_type
 
@@ -151,16 +152,21 @@ def reads_of(graph: Graph) -> dict[str, list[Value]]:
 def _input(writer: Writer, value: Value, hint: str) -> Any:
     name = writer.fresh(hint)
     writer.bind(value, name)
-    return _info(name, value.type.dtype, value)
+    return _info(name, value)
 
 
 def _output(writer: Writer, value: Value, hint: str) -> Any:
     """An output under a name of its own: a value may be returned twice, or be an input."""
     name = writer.node("Identity", [writer.tensor(value)], hint)
-    return _info(name, value.type.dtype, value)
+    return _info(name, value)
 
 
-def _info(name: str, dtype: DType, value: Value) -> Any:
+def _info(name: str, value: Value) -> Any:
+    """What the model takes or returns. No op's check has seen a value that is only passed through."""
     from onnx import helper
 
-    return helper.make_tensor_value_info(name, onnx_type(dtype), [dim_parameter(d) for d in value.type.shape])
+    if value.type.dtype == bf16:
+        raise UnsupportedError("onnx: a value cannot be passed", details=[f"{name}: {value.type}: {NO_BF16}"])
+    return helper.make_tensor_value_info(
+        name, onnx_type(value.type.dtype), [dim_parameter(d) for d in value.type.shape]
+    )

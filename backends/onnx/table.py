@@ -6,11 +6,13 @@ from ...ir.dims import bounds
 from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
 from ...ir.ops.window import MaxPool
-from ...ir.types import DType
+from ...ir.types import DType, bf16
 from . import composites, contract, elementwise, move, window
 from .elementwise import Emitter
 
-__all__ = ["EMITTERS", "LACKS", "reason_against"]
+__all__ = ["EMITTERS", "LACKS", "NO_BF16", "reason_against"]
+
+NO_BF16 = "onnxruntime's Python API passes no bf16 arrays"
 
 EMITTERS: dict[str, Emitter] = {
     **elementwise.EMITTERS,
@@ -39,8 +41,8 @@ def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
         if op.level is Level.NN:
             return "ONNX has no such node"
         return "ONNX has no such op"
-    if any(d.name == "bf16" for d in dtypes):
-        return "onnxruntime's Python API passes no bf16 arrays"
+    if any(d == bf16 for d in dtypes):
+        return NO_BF16
     if isinstance(op, Scan) and bounds(op.length)[0] == 0:
         return "onnxruntime's Scan takes no empty sequence"
     if isinstance(op, MaxPool) and any(max(p) >= k for p, k in zip(op.padding, op.window, strict=True)):

@@ -23,7 +23,13 @@ def test_the_readmes_example_prints_what_the_readme_says(tmp_path: Path):
     (tmp_path / "xor.py").write_text(code.group(1))
     environment = {**os.environ, "NERVURE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(README.parent)}
     run = subprocess.run(
-        [sys.executable, "xor.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "xor.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.rstrip() == printed.group(1)

@@ -219,6 +219,13 @@ program p {
     assert bf16.name in caught.value.details[0]
 
 
+def test_a_value_that_is_only_passed_through_is_refused_too(tmp_path: Path):
+    x = value("x", bf16, 3)
+    with pytest.raises(UnsupportedError) as caught:
+        nv.compile(Program("case", [Graph("forward", [x], [x])]), backend="onnx")
+    assert "x: bf16[3]" in caught.value.details[0]
+
+
 def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path):
     with pytest.raises(InputError, match="cannot write"):
         nv.export_onnx(nv.parse(MLP), tmp_path / "missing" / "m.onnx")
