@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -120,7 +119,7 @@ def training() -> str:
 def memory() -> str:
     """How much the process grows while LeNet is traced, compiled and trained, its data being loaded."""
     code = f"""
-import resource, sys
+import sys
 sys.path[:0] = {[str(Path(__file__).resolve().parent)]!r}
 from lenet import growth
 print(growth())
@@ -134,20 +133,20 @@ def growth() -> float:
     rng = np.random.default_rng(0)
     images = rng.standard_normal((4000, 1, 28, 28)).astype(np.float32)
     labels = rng.integers(0, 10, 4000)
-    before = resident()
+    before = held("VmRSS")
     step = nv.compile(
         nv.training_step(LeNet(), nn.cross_entropy, optim.SGD(lr=0.01, momentum=0.9), SPEC, "i64[B]"),
         cache=False,
     )
     for k in range(0, 4000, 50):
         step(images[k : k + 50], labels[k : k + 50])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    return held("VmHWM") - before
 
 
-def resident() -> float:
-    """Megabytes of memory that the process holds now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+def held(field: str) -> float:
+    """Megabytes of memory by a field of Linux's /proc/self/status; getrusage's peak would include the parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
 MEASURES = {
