@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ..ir.graph import Graph, Value
+from ..ir.ops.elementwise import Cast
+from ..ir.ops.expect import ExpectRange
+from ..ir.ops.move import BroadcastInDim, Permute, Reshape, Reverse
 from ..ir.program import Program
 from ..runtime.signature import Signature
 
-__all__ = ["signature_of"]
+__all__ = ["ranges_of", "signature_of"]
 
 
 def signature_of(program: Program) -> Signature:
@@ -14,3 +18,28 @@ def signature_of(program: Program) -> Signature:
     inputs = tuple((v.name or f"arg{k}", v.type) for k, v in enumerate(graph.inputs))
     outputs = tuple((v.name or f"result{k}", v.type) for k, v in enumerate(graph.outputs))
     return Signature(inputs, outputs)
+
+
+def ranges_of(graph: Graph) -> tuple[tuple[int, int, int], ...]:
+    """The ranges that a traced graph expects of its inputs: place of the input, lowest, first beyond the highest."""
+    places = {v: k for k, v in enumerate(graph.inputs)}
+    found: dict[int, tuple[int, int]] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, ExpectRange):
+            place = places.get(_source(node.operands[0]))
+            if place is not None:
+                low, high = found.get(place, (node.op.low, node.op.high))
+                found[place] = (max(low, node.op.low), min(high, node.op.high))
+    return tuple((place, low, high) for place, (low, high) in sorted(found.items()))
+
+
+def _source(value: Value) -> Value:
+    """Where a value comes from by casts between integers and by movement of all elements."""
+    while value.node is not None and isinstance(
+        value.node.op, (Cast, Reshape, Permute, BroadcastInDim, Reverse)
+    ):
+        before = value.node.operands[0]
+        if not before.type.dtype.is_integer:
+            break
+        value = before
+    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ir import build as b
+from ..ir.dims import Dim
 from ..ir.graph import make_one
 from ..ir.ops.nn import CrossEntropy
 from ..ir.types import i64
@@ -19,13 +20,12 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 
     Shapes:  input [N, C] or [N, C, ...], target integers [N] or [N, ...] -> scalar; [N, ...] for "none"
     Args:    reduction: "mean", "sum" or "none"
-    Numerics: labels outside 0..C-1 are clamped into it
+    Raises:  InputError at the call of an executable whose input holds labels outside 0..C-1
     Source:  PyTorch torch.nn.functional.cross_entropy
     """
     x, y = as_tensor(input), as_tensor(target)
     with called("cross_entropy", input=x, target=y, reduction=reduction):
-        if y.dtype.is_integer:
-            y = y.astype(i64)
+        y = class_labels("cross_entropy", y, x.shape[1])
         shape = y.shape
         if x.ndim > 2:
             if shape != (x.shape[0], *x.shape[2:]):
@@ -44,9 +44,18 @@ def nll_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     with called("nll_loss", input=x, target=y):
         if x.ndim != 2:
             raise wrong("nll_loss", f"input has rank {x.ndim}, expected [N, C]")
-        rows = y.astype(i64).reshape(y.size, 1)
+        rows = class_labels("nll_loss", y, x.shape[1]).reshape(y.size, 1)
         picked = Tensor(b.gather_elements(x.value, rows.value, 1)).reshape(y.size)
     return _reduced("nll_loss", -picked, reduction)
+
+
+def class_labels(name: str, target: Tensor, classes: Dim) -> Tensor:
+    """Labels as i64, said to lie within the classes; executables refuse inputs that do not."""
+    if not target.dtype.is_integer:
+        raise wrong(name, f"target is {target.dtype}, expected integers, the labels of classes")
+    if isinstance(classes, int):
+        target = Tensor(b.expect_range(target.value, 0, classes))
+    return target.astype(i64)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .dims import Dim, Shape
 from .graph import Value, make, make_one
-from .ops import contract, control, elementwise, index, move, reduce, window
+from .ops import contract, control, elementwise, expect, index, move, reduce, window
 from .ops.constant import Constant, Iota, Literal
 from .types import DType, TensorType
 
@@ -289,6 +289,11 @@ def argmax(x: Value, axis: int) -> Value:
 
 def argmin(x: Value, axis: int) -> Value:
     return make_one(reduce.ArgMin(axis), x)
+
+
+def expect_range(x: Value, low: int, high: int) -> Value:
+    """x, said to lie within low..high - 1; see `ExpectRange`."""
+    return make_one(expect.ExpectRange(low, high), x)
 
 
 # contraction and windows

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from .backends.base import find_backend
+from .backends.signatures import ranges_of
 from .frontend.nn.module import Module
 from .frontend.trace import trace
 from .ir.errors import InputError
@@ -48,6 +50,7 @@ def compile(
     chosen = find_backend(backend)
     result = run_pipeline(program, chosen.pipeline(opt), verify=verify)
     executable = chosen.compile(result.program, device=device, **options)
+    executable.signature = replace(executable.signature, ranges=ranges_of(program.main))
     executable.program = result.program
     executable.notes = result.notes
     return executable

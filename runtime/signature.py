@@ -21,10 +21,12 @@ class Signature:
 
     Args:
         inputs, outputs: pairs of name and type, in order
+        ranges:          what integers some inputs may hold: place of the input, lowest, first beyond the highest
     """
 
     inputs: tuple[tuple[str, TensorType], ...]
     outputs: tuple[tuple[str, TensorType], ...]
+    ranges: tuple[tuple[int, int, int], ...] = ()
 
     def check(self, arrays: Sequence[Any]) -> list[Array]:
         """The inputs as C-contiguous arrays of the right element type.
@@ -32,7 +34,7 @@ class Signature:
         Python numbers and lists are converted where that loses nothing; an array of another element type is an error.
 
         Raises:
-            InputError: wrong count, element type or rank
+            InputError: wrong count, element type or rank, or integers outside their range
         """
         if len(arrays) != len(self.inputs):
             names = ", ".join(name for name, _ in self.inputs)
@@ -40,6 +42,8 @@ class Signature:
         checked: list[Array] = []
         for (name, want), given in zip(self.inputs, arrays, strict=True):
             checked.append(_as_array(name, want, given))
+        for place, low, high in self.ranges:
+            _check_range(self.inputs[place][0], checked[place], low, high)
         return checked
 
     def bind(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
@@ -90,6 +94,12 @@ def _plain_symbol(dim: Expr) -> Symbol | None:
             atom = monomial[0][0]
             return atom if isinstance(atom, Symbol) else None
     return None
+
+
+def _check_range(name: str, array: Array, low: int, high: int) -> None:
+    if array.size and not (low <= array.min() and array.max() < high):
+        place = tuple(int(k) for k in np.argwhere((array < low) | (array >= high))[0])
+        raise InputError(f"input {name}: {array[place]} at {list(place)} is outside {low}..{high - 1}")
 
 
 def _as_array(name: str, want: TensorType, given: Any) -> Array:

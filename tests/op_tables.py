@@ -17,6 +17,7 @@ from nervure.ir.ops.constant import Constant, Iota, Literal
 from nervure.ir.ops.contract import DotGeneral
 from nervure.ir.ops.control import Fuse, Scan
 from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
+from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import (
@@ -223,6 +224,8 @@ def composites() -> Iterable[Instance]:
         yield Instance(Dropout(0.4), (t(d, 4, 5), KEY), ("any", "key"))
     for d in (*FLOATS, i64, i8):
         yield Instance(Relu(), (t(d, 3, 4),))
+    for i in (i64, u8):
+        yield Instance(ExpectRange(0, 5), (t(i, 4),), ("index:5",))
     yield Instance(Linear(), (t(f64, B, 3, 4), t(f64, 2, 4)), env=ENV)
     yield Instance(Linear(), (t(f64, 4), t(f64, 2, 4), t(f64, 2)))
     for op in (Softmax, LogSoftmax):

@@ -1,3 +1,4 @@
+# long file: one builder an op
 """How a random program gains a node of each op."""
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nervure.ir.ops.control import Fuse, Scan
 from nervure.ir.ops.elementwise import Add, Binary, Cast, Clamp, Compare, Mul, Predicate, Select, Unary
 from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
+from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
 from nervure.ir.ops.rng import KEY, RngSplit
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
@@ -285,6 +287,10 @@ def cross_entropy(g: Growth, name: str) -> None:
     g.add(CrossEntropy(g.choice(("mean", "sum", "none"))), x, labels)
 
 
+def expect_range(g: Growth, name: str) -> None:
+    g.add(ExpectRange(0, 5), g.operand(("int", "uint")))
+
+
 def batch_norm(g: Growth, name: str) -> None:
     x = image(g, FLOAT, g.integer(0, 2))
     channel = x.type.with_shape(x.type.shape[1:2])
@@ -385,6 +391,7 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "linear": linear,
     "relu": relu,
     "cross_entropy": cross_entropy,
+    "expect_range": expect_range,
     **dict.fromkeys(("batch_norm", "batch_norm_train"), batch_norm),
     "dropout": dropout,
     **dict.fromkeys(("rng_bits", "rng_uniform", "rng_normal"), rng),

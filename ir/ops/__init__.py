@@ -7,6 +7,7 @@ from . import (
     contract,
     control,
     elementwise,
+    expect,
     index,
     move,
     nn,
@@ -15,4 +16,16 @@ from . import (
     window,
 )
 
-__all__ = ["constant", "contract", "control", "elementwise", "index", "move", "nn", "reduce", "rng", "window"]
+__all__ = [
+    "constant",
+    "contract",
+    "control",
+    "elementwise",
+    "expect",
+    "index",
+    "move",
+    "nn",
+    "reduce",
+    "rng",
+    "window",
+]

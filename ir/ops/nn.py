@@ -195,7 +195,7 @@ class CrossEntropy(Composite):
     Shapes:   logits T[N, C], labels i64[N] -> T[], or T[N] for reduction "none"
     Args:     reduction: "mean", "sum" or "none"
     Gradient: dx = (softmax(x) - onehot(label)) / N; none for the labels
-    Numerics: labels outside 0..C-1 are clamped; nervure's executables check them at entry where they are inputs
+    Numerics: labels outside 0..C-1 are clamped; `nn.cross_entropy` expects them within, see expect_range
     Source:   PyTorch torch.nn.functional.cross_entropy
     """
 

@@ -35,6 +35,7 @@ NOT_DIFFERENTIABLE: Mapping[str, str] = {
     **dict.fromkeys(("is_nan", "is_finite", "eq", "ne", "lt", "le", "gt", "ge"), _TRUTH),
     **dict.fromkeys(("not", "and", "or", "xor", "shl", "shr", "reduce_any", "reduce_all"), _BITS),
     **dict.fromkeys(("argmax", "argmin"), _PLACE),
+    "expect_range": "its operand is an integer",
     **dict.fromkeys(("rng_bits", "rng_split", "rng_uniform", "rng_normal"), _KEY),
 }
 """The reason by mnemonic; cotangents end at these ops."""

@@ -58,7 +58,7 @@ def test_other_errors_name_the_function_that_was_called() -> None:
     )
     assert message_of(lambda x: nn.softmax(x, 2), "f32[3,4]")[1] == ("x: f32[3,4]   dim=2",)
     assert message_of(nn.cross_entropy, "f32[B,4]", "f32[B]") == (
-        "cross_entropy: labels are f32, expected i64",
+        "cross_entropy: target is f32, expected integers, the labels of classes",
         ("input: f32[B,4]   target: f32[B]   reduction=mean",),
         None,
     )
