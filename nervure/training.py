@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .frontend.nn.module import Module
-from .frontend.optim import Optimizer
+from .frontend.optim import Clip, Optimizer
 from .frontend.tensor import Tensor, as_tensor
 from .frontend.trace import (
     input_types,
@@ -27,7 +27,18 @@ from .passes.autodiff import gradients
 __all__ = ["training_step"]
 
 
-def training_step(model: Module, loss: Callable[..., Any], optimizer: Optimizer, *specs: Any) -> Program:
+Trainable = Callable[[str], bool] | Iterable[str] | None
+"""Which parameters learn: a test of their names, or names of parameters and of modules that hold them."""
+
+
+def training_step(
+    model: Module,
+    loss: Callable[..., Any],
+    optimizer: Optimizer,
+    *specs: Any,
+    clip: Clip | None = None,
+    trainable: Trainable = None,
+) -> Program:
     """One step of training as a program: it returns the loss and updates the store.
 
     Args:
@@ -35,12 +46,16 @@ def training_step(model: Module, loss: Callable[..., Any], optimizer: Optimizer,
         loss:      a function of the model's output and of what follows the model's inputs, giving a scalar
         optimizer: makes new weights from gradients
         specs:     types of the model's inputs, those without a default, then of the loss's targets
+        clip:      from gradients to those that the optimiser gets, such as ``optim.clip_norm(1.0)``
+        trainable: which of the parameters learn, such as ``["head", "body.0.bias"]``, or a function of the name;
+                   all that are not frozen, if not given. No gradient is computed for the others, and they have no
+                   state
 
     Returns:
         a program with the graph ``step``, whose store is the model's with the optimiser's state added
 
     Raises:
-        TraceError: the loss is no scalar, or nothing is trainable
+        TraceError: the loss is no scalar, nothing is trainable, or a name in `trainable` is no part of the model
     """
     types = input_types(specs)
     own = min(required_inputs(model), len(types))
@@ -56,17 +71,21 @@ def training_step(model: Module, loss: Callable[..., Any], optimizer: Optimizer,
                 where=user_lines(),
                 hint="use .mean() or .sum()",
             )
-        _update(state, cost, optimizer)
+        _update(state, cost, optimizer, clip, _chosen(trainable, state.names.values()))
         result = cost.value
     result.name = result.name or "loss"
     graph = Graph("step", inputs, [result], [(state.name(e), v) for e, v in state.updates.items()])
     return Program(f"{model_name(model)}_step", [graph], store_of(model, state))
 
 
-def _update(state: Tracing, cost: Tensor, optimizer: Optimizer) -> None:
+def _update(
+    state: Tracing, cost: Tensor, optimizer: Optimizer, clip: Clip | None, chosen: Callable[[str], bool]
+) -> None:
     """Enter the new contents of all parameters that the loss depends on, and of the optimiser's state."""
     learning = {
-        n: e for e, n in state.names.items() if e.kind == "param" and e.trainable and e in state.reads
+        n: e
+        for e, n in state.names.items()
+        if e.kind == "param" and e.trainable and e in state.reads and chosen(n)
     }
     if not learning:
         raise TraceError(
@@ -77,6 +96,8 @@ def _update(state: Tracing, cost: Tensor, optimizer: Optimizer) -> None:
     reads = {name: state.reads[entry] for name, entry in learning.items()}
     found = dict(zip(reads, gradients(cost.value, list(reads.values())), strict=True))
     slopes = {name: Tensor(g) for name, g in found.items() if g is not None}
+    if clip is not None:
+        slopes = dict(clip(slopes))
     params = {name: learning[name] for name in slopes}
     entries: dict[str, Entry] = dict(optimizer.init_state(params))
     kept = {name: Tensor(state.read(entry)) for name, entry in entries.items()}
@@ -85,6 +106,25 @@ def _update(state: Tracing, cost: Tensor, optimizer: Optimizer) -> None:
         state.update(params[name], weight.value)
     for name, content in moved.items():
         state.update(entries[name], content.value)
+
+
+def _chosen(trainable: Trainable, names: Iterable[str]) -> Callable[[str], bool]:
+    """The test of parameters' names that `trainable` means."""
+    if trainable is None:
+        return lambda name: True
+    if callable(trainable):
+        return trainable
+    wanted, known = [trainable] if isinstance(trainable, str) else list(trainable), list(names)
+    for part in wanted:
+        if not any(_within(name, part) for name in known):
+            raise TraceError(
+                f"training_step: trainable names {part}, which the model has not", where=user_lines()
+            )
+    return lambda name: any(_within(name, part) for part in wanted)
+
+
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
 
 
 def _target_names(loss: Callable[..., Any], count: int) -> list[str]:
