@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from ..ir import build as b
 from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor
 from .tracing import current, user_lines
+from .trees import build, leaves
 
 __all__ = ["scan"]
 
@@ -40,21 +41,21 @@ def scan(
         TraceError: a carry changes its type from step to step, or lengths differ
     """
     state = current()
-    inits, rows = _leaves(init), _leaves(xs)
+    inits, rows = leaves(init), leaves(xs)
     steps = _length(rows, length)
     with state.region() as frame:
         carries = [Value(v.type, name=v.name or "carry") for v in inits]
         slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
-        result: Any = body(_build(init, list(map(Tensor, carries))), _build(xs, list(map(Tensor, slices))))
+        result: Any = body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices))))
         if not _is_pair(result):
             raise _error(f"the body returns {type(result).__name__}, expected a pair (carry, y)")
-        after, ys = _leaves(result[0]), _leaves(result[1])
+        after, ys = leaves(result[0]), leaves(result[1])
     _check_carry(inits, after)
     graph = Graph("body", [*carries, *slices, *frame.captured.values()], [*after, *ys])
     consts = list(frame.captured)
     found = b.scan(graph, inits, rows, consts, steps, reverse=reverse, unroll=unroll)
     tensors = list(map(Tensor, found))
-    return _build(init, tensors[: len(inits)]), _build(result[1], tensors[len(inits) :])
+    return build(init, tensors[: len(inits)]), build(result[1], tensors[len(inits) :])
 
 
 def _is_pair(result: Any) -> bool:
@@ -93,27 +94,6 @@ def _check_carry(before: Sequence[Value], after: Sequence[Value]) -> None:
 
 def _made(value: Value) -> str:
     return "".join(f"  at {origin}" for origin in (value.node.origins if value.node is not None else ()))
-
-
-def _leaves(tree: Any) -> list[Value]:
-    """The tensors of nested tuples and lists, in order; None holds none."""
-    if tree is None:
-        return []
-    if isinstance(tree, tuple | list):
-        branches = cast("Sequence[Any]", tree)
-        return [leaf for part in branches for leaf in _leaves(part)]
-    return [as_tensor(tree).value]
-
-
-def _build(tree: Any, leaves: list[Tensor]) -> Any:
-    """The leaves in the tree's shape; takes them from the front of the list."""
-    if tree is None:
-        return None
-    if isinstance(tree, tuple | list):
-        branches = cast("Sequence[Any]", tree)
-        parts = [_build(part, leaves) for part in branches]
-        return tuple(parts) if isinstance(tree, tuple) else parts
-    return leaves.pop(0)
 
 
 def _error(message: str, details: Sequence[str] = (), hint: str | None = None) -> TraceError:

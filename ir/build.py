@@ -1,3 +1,4 @@
+# long file: one function an op, by family
 """Functions that apply core ops to values: how passes, decompositions and derivatives write graphs.
 
 They are strict: no promotion, no broadcasting (`full`, `broadcast_in_dim` and `expand` write it out).
@@ -12,8 +13,22 @@ import numpy as np
 
 from .dims import Dim, Shape
 from .graph import Value, make, make_one
-from .ops import contract, control, elementwise, expect, index, move, reduce, window
+from .ops import (
+    barrier,
+    calls,
+    contract,
+    control,
+    cumulative,
+    elementwise,
+    expect,
+    index,
+    move,
+    pointwise,
+    reduce,
+    window,
+)
 from .ops.constant import Constant, Iota, Literal
+from .ops.sort import Sort, TopK
 from .types import DType, TensorType
 
 
@@ -148,6 +163,11 @@ def pow(x: Value, y: Value) -> Value:
     return make_one(elementwise.Pow(), x, y)
 
 
+def atan2(y: Value, x: Value) -> Value:
+    """The angle of the point (x, y)."""
+    return make_one(elementwise.Atan2(), y, x)
+
+
 def min(x: Value, y: Value) -> Value:
     return make_one(elementwise.Min(), x, y)
 
@@ -211,6 +231,20 @@ def clamp(lo: Value, x: Value, hi: Value) -> Value:
 def cast(x: Value, dtype: DType) -> Value:
     """x itself where it has the element type already."""
     return x if x.type.dtype == dtype else make_one(elementwise.Cast(dtype), x)
+
+
+def step(x: Value, at0: float = 0.0) -> Value:
+    return make_one(pointwise.Step(at0), x)
+
+
+def fma(x: Value, y: Value, z: Value) -> Value:
+    """x * y + z, rounded once."""
+    return make_one(pointwise.Fma(), x, y, z)
+
+
+def bitcast(x: Value, dtype: DType) -> Value:
+    """x itself where it has the element type already."""
+    return x if x.type.dtype == dtype else make_one(pointwise.Bitcast(dtype), x)
 
 
 # movement
@@ -289,6 +323,27 @@ def argmax(x: Value, axis: int) -> Value:
 
 def argmin(x: Value, axis: int) -> Value:
     return make_one(reduce.ArgMin(axis), x)
+
+
+# along an axis
+def cumsum(x: Value, axis: int, exclusive: bool = False, reverse: bool = False) -> Value:
+    return make_one(cumulative.CumSum(axis, exclusive, reverse), x)
+
+
+def cumprod(x: Value, axis: int, exclusive: bool = False, reverse: bool = False) -> Value:
+    return make_one(cumulative.CumProd(axis, exclusive, reverse), x)
+
+
+def sort(x: Value, axis: int, descending: bool = False) -> tuple[Value, Value]:
+    """Values and indices."""
+    values, indices = make(Sort(axis, descending), x)
+    return values, indices
+
+
+def top_k(x: Value, k: int, axis: int, largest: bool = True) -> tuple[Value, Value]:
+    """Values and indices."""
+    values, indices = make(TopK(k, axis, largest), x)
+    return values, indices
 
 
 def expect_range(x: Value, low: int, high: int) -> Value:
@@ -393,3 +448,20 @@ def scan(
 ) -> tuple[Value, ...]:
     op = control.Scan(length, len(carries), len(xs), reverse, unroll)
     return make(op, *carries, *xs, *consts, regions=(body,))
+
+
+def remat(body: Any, operands: Sequence[Value]) -> tuple[Value, ...]:
+    return make(calls.Remat(), *operands, regions=(body,))
+
+
+def custom_vjp(forward: Any, backward: Any, operands: Sequence[Value], by: Sequence[int]) -> tuple[Value, ...]:
+    return make(calls.CustomVjp(tuple(by)), *operands, regions=(forward, backward))
+
+
+# x itself
+def stop_gradient(x: Value) -> Value:
+    return make_one(barrier.StopGradient(), x)
+
+
+def opt_barrier(x: Value) -> Value:
+    return make_one(barrier.OptBarrier(), x)

@@ -11,6 +11,7 @@ import numpy as np
 from ..ir import build as b
 from ..ir.graph import Graph, Node, Value, rebuild
 from ..ir.op import Accuracy, Level
+from ..ir.ops.barrier import OptBarrier
 from ..ir.ops.constant import Constant
 from ..ir.ops.move import BroadcastInDim
 from ..ir.types import Array
@@ -50,7 +51,7 @@ class FoldConstants(Pass):
 
     def _may_fold(self, node: Node, operands: tuple[Value, ...]) -> bool:
         op = node.op
-        if op.level is not Level.CORE or not operands or isinstance(op, BroadcastInDim):
+        if op.level is not Level.CORE or not operands or isinstance(op, (BroadcastInDim, OptBarrier)):
             return False
         exact = op.accuracy in (Accuracy.EXACT, Accuracy.ROUNDED)
         whole = not any(v.type.dtype.is_float for v in (*operands, *node.results))

@@ -13,6 +13,7 @@ from .fold_batchnorm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .freeze import Freeze
 from .fuse import Fuse, Unfuse
+from .inline import Inline
 from .legalize import Legalize
 from .sink_transposes import SinkTransposes
 from .split_prepare import SplitPrepare
@@ -31,6 +32,7 @@ PASSES: Mapping[str, type[Pass]] = {
         FoldConstants,
         Freeze,
         Fuse,
+        Inline,
         Legalize,
         SinkTransposes,
         SplitPrepare,

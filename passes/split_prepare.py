@@ -14,7 +14,7 @@ from .base import Pass, Remarks
 
 __all__ = ["SplitPrepare"]
 
-CHEAP = ("constant", "iota", "broadcast_in_dim", "reshape")
+CHEAP = ("constant", "iota", "broadcast_in_dim", "reshape", "opt_barrier")
 """Ops that are no work: a value made of them alone is not worth an entry."""
 
 

@@ -13,9 +13,12 @@ from nervure.ir import build as b
 from nervure.ir.dims import Dim, symbol
 from nervure.ir.graph import Graph, Value
 from nervure.ir.op import OPS
+from nervure.ir.ops.barrier import OptBarrier, StopGradient
+from nervure.ir.ops.calls import CustomVjp, Remat
 from nervure.ir.ops.constant import Constant, Iota, Literal
 from nervure.ir.ops.contract import DotGeneral
 from nervure.ir.ops.control import Fuse, Scan
+from nervure.ir.ops.cumulative import CumProd, CumSum
 from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
 from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
@@ -31,6 +34,7 @@ from nervure.ir.ops.nn import (
     Relu,
     Softmax,
 )
+from nervure.ir.ops.pointwise import Bitcast, Fma, Step
 from nervure.ir.ops.reduce import (
     ArgMax,
     ArgMin,
@@ -42,6 +46,7 @@ from nervure.ir.ops.reduce import (
     ReduceSum,
 )
 from nervure.ir.ops.rng import KEY, RngBits, RngNormal, RngSplit, RngUniform
+from nervure.ir.ops.sort import Sort, TopK
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
 from nervure.ir.types import DTYPES, DType, TensorType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8, u32, u64
 
@@ -92,6 +97,43 @@ def elementwise() -> Iterable[Instance]:
     for source in ALL:
         for target in ALL:
             yield Instance(Cast(target), (t(source, 3, 4),))
+            if source != target and source.bits == target.bits and bool_ not in (source, target):
+                yield Instance(Bitcast(target), (t(source, 3, 4),))
+    for dtype in FLOATS:
+        x = t(dtype, 3, 4)
+        yield Instance(Fma(), (x, x, x))
+        yield Instance(Step(), (x,))
+        yield Instance(Step(0.5), (x,), ("around",))
+    yield Instance(Fma(), (t(f64, B),) * 3, env=ENV)
+    yield Instance(Step(-2.0), (t(f64, B, 0),), env=ENV)
+
+
+def along_an_axis() -> Iterable[Instance]:
+    for d in NUMBERS:
+        x = t(d, 3, 5)
+        for op in (CumSum, CumProd):
+            yield Instance(op(1), (x,), ("unit",))
+            yield Instance(op(0, True, True), (x,), ("unit",))
+        for descending in (False, True):
+            yield Instance(Sort(1, descending), (x,))
+            yield Instance(TopK(2, 0, descending), (x,))
+    for op in (CumSum, CumProd):
+        yield Instance(op(1, True), (t(f64, 2, 4, 3),))
+        yield Instance(op(1, False, True), (t(f64, 2, 3, 1),))
+        yield Instance(op(0), (t(f64, 1),))
+        yield Instance(op(1), (t(f64, B, 3),), env=ENV)
+        yield Instance(op(0, True), (t(f64, B, 3),), env=ENV)
+        yield Instance(op(0, False, True), (t(f64, B),), env=ENV)
+        yield Instance(op(0), (t(f64, 0, 2),))
+    yield Instance(Sort(1), (t(f64, 2, 100),))
+    yield Instance(Sort(0, True), (t(f64, 70, 2),))
+    yield Instance(Sort(0), (t(f64, B, 2),), env=ENV)
+    yield Instance(Sort(1, True), (t(f32, 2, B),), env=ENV)
+    yield Instance(Sort(1), (t(f64, 2, 0),))
+    yield Instance(TopK(1, 1), (t(f64, 2, B),), env=ENV)
+    yield Instance(TopK(3, 0, False), (t(f64, 100, 2),))
+    yield Instance(TopK(0, 0), (t(f64, 3, 2),))
+    yield Instance(TopK(3, 0), (t(f64, 3),))
 
 
 def moves() -> Iterable[Instance]:
@@ -279,10 +321,33 @@ def control() -> Iterable[Instance]:
     yield Instance(Scan(B, 1, 1), (row, t(f64, B, 3), row), regions=(body("", (row,) * 3, "scan"),), env=ENV)
 
 
+def calls() -> Iterable[Instance]:
+    for d in SOME:
+        yield Instance(OptBarrier(), (t(d, 3, 4),))
+        if d != bf16:  # passed through alone, it would be an input that onnxruntime cannot take
+            yield Instance(StopGradient(), (t(d, 3, 4),))
+    yield Instance(OptBarrier(), (t(f64, B),), env=ENV)
+    yield Instance(OptBarrier(), (t(f64),))
+    for d in (f64, f32):
+        for row, env in ((t(d, 3), {}), (t(d, B, 2), ENV)):
+            yield Instance(Remat(), (row, row), regions=(body("", (row, row), "fuse"),), env=env)
+            yield Instance(CustomVjp((0, 2)), (row, t(i32, 2), row), regions=own_derivative(row), env=env)
+
+
+def own_derivative(row: TensorType) -> tuple[Graph, Graph]:
+    """y = e^x w and an integer that passes; the backward region reads y instead of computing e^x again."""
+    x, n, w = inputs = [Value(row, name="x"), Value(t(i32, 2), name="n"), Value(row, name="w")]
+    forward = Graph("", inputs, [b.mul(b.exp(x), w), b.add(n, n)])
+    again = [Value(v.type, name=v.name) for v in inputs]
+    y, m, g = Value(row, name="y"), Value(t(i32, 2), name="m"), Value(row, name="g")
+    return forward, Graph("", [*again, y, m, g], [b.mul(g, y), b.mul(g, b.exp(again[0]))])
+
+
 TABLE: dict[str, list[Instance]] = {name: [] for name in sorted(OPS)}
 for family in (
     elementwise,
     moves,
+    along_an_axis,
     reductions,
     contractions,
     windows,
@@ -290,6 +355,7 @@ for family in (
     composites,
     leaves,
     control,
+    calls,
 ):
     for found in family():
         TABLE[found.op.mnemonic].append(found)

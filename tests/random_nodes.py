@@ -13,13 +13,15 @@ from nervure.ir import build as b
 from nervure.ir.dims import Dim
 from nervure.ir.graph import Graph, Value
 from nervure.ir.op import OPS
+from nervure.ir.ops.barrier import OptBarrier, StopGradient
+from nervure.ir.ops.calls import CustomVjp, Remat
 from nervure.ir.ops.constant import Constant, Iota, Literal
 from nervure.ir.ops.contract import DotGeneral
 from nervure.ir.ops.control import Fuse, Scan
 from nervure.ir.ops.elementwise import Add, Binary, Cast, Clamp, Compare, Mul, Predicate, Select, Unary
+from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
-from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
 from nervure.ir.ops.rng import KEY, RngSplit
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
@@ -346,6 +348,22 @@ def fuse(g: Growth, name: str) -> None:
     g.add(Fuse("chain"), x, y, regions=(Graph("", inputs, [made]),))
 
 
+def itself(g: Growth, name: str) -> None:
+    g.add(OptBarrier() if name == "opt_barrier" else StopGradient(), g.operand(ANY))
+
+
+def remat(g: Growth, name: str) -> None:
+    x = g.operand(FLOAT)
+    g.add(Remat(), x, g.like(x.type), regions=(body("", (x.type, x.type), "fuse"),))
+
+
+def custom_vjp(g: Growth, name: str) -> None:
+    x = g.operand(FLOAT)
+    p, again, y, slope = (Value(x.type, name=n) for n in ("p", "again", "y", "slope"))
+    backward = Graph("", [again, y, slope], [b.mul(slope, b.cos(again))])
+    g.add(CustomVjp((0,)), x, regions=(Graph("", [p], [b.sin(p)]), backward))
+
+
 def scan(g: Growth, name: str) -> None:
     x = g.pick(lambda t: t.dtype.is_float and t.rank >= 1 and isinstance(t.shape[0], int) and t.shape[0] <= 4)
     if x is None or g.chance(0.2):
@@ -400,6 +418,9 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "iota": iota,
     "fuse": fuse,
     "scan": scan,
+    **dict.fromkeys(("opt_barrier", "stop_gradient"), itself),
+    "remat": remat,
+    "custom_vjp": custom_vjp,
 }
 
 BUILDERS: dict[str, Callable[[Growth, str], None]] = {name: builder_of(name) for name in sorted(OPS)}

@@ -71,6 +71,10 @@ def permute(w: Writer, node: Node) -> None:
     result(w, node, moved)
 
 
+def itself(w: Writer, node: Node) -> None:
+    result(w, node, w.node("Identity", [w.tensor(node.operands[0])]))
+
+
 def slice_(w: Writer, node: Node) -> None:
     op = node.op
     assert isinstance(op, Slice)
@@ -222,6 +226,7 @@ EMITTERS: dict[str, Emitter] = {
     "broadcast_in_dim": broadcast_in_dim,
     "reshape": reshape,
     "permute": permute,
+    "opt_barrier": itself,
     "slice": slice_,
     "reverse": reverse,
     "concat": concat,

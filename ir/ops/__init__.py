@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from . import (
+    barrier,
+    calls,
     constant,
     contract,
     control,
+    cumulative,
     elementwise,
     expect,
     index,
     move,
     nn,
+    pointwise,
     reduce,
     rng,
+    sort,
     window,
 )
 
 __all__ = [
+    "barrier",
+    "calls",
     "constant",
     "contract",
     "control",
+    "cumulative",
     "elementwise",
     "expect",
     "index",
     "move",
     "nn",
+    "pointwise",
     "reduce",
     "rng",
+    "sort",
     "window",
 ]

@@ -16,7 +16,7 @@ from .common import need
 if TYPE_CHECKING:
     from ..graph import Graph
 
-__all__ = ["Fuse", "Scan"]
+__all__ = ["Fuse", "Scan", "match_types"]
 
 
 @register
@@ -35,7 +35,7 @@ class Fuse(Op):
 
     def infer(self, *operands: TensorType, regions: tuple[Graph, ...]) -> tuple[TensorType, ...]:
         (body,) = regions
-        _match(self, "operand", [v.type for v in body.inputs], operands)
+        match_types(self, "operand", [v.type for v in body.inputs], operands)
         return tuple(v.type for v in body.outputs)
 
     def evaluate(
@@ -89,7 +89,7 @@ class Scan(Op):
                 *operands,
             )
             slices.append(x.with_shape(x.shape[1:]))
-        _match(
+        match_types(
             self,
             "body input",
             [v.type for v in body.inputs],
@@ -101,7 +101,7 @@ class Scan(Op):
             f"the body returns {len(body.outputs)} values for {self.carries} carries",
         )
         outs = [v.type for v in body.outputs]
-        _match(self, "carry", list(inits), outs[: self.carries])
+        match_types(self, "carry", list(inits), outs[: self.carries])
         return (*inits, *(t.with_shape((self.length, *t.shape)) for t in outs[self.carries :]))
 
     def evaluate(
@@ -128,7 +128,8 @@ class Scan(Op):
         return Cost(0, traffic(operands, results))
 
 
-def _match(op: Op, what: str, expected: Sequence[TensorType], found: Sequence[TensorType]) -> None:
+def match_types(op: Op, what: str, expected: Sequence[TensorType], found: Sequence[TensorType]) -> None:
+    """Require the same types in the same order."""
     need(op, len(expected) == len(found), f"{len(found)} {what}s, expected {len(expected)}", *found)
     for k, (want, got) in enumerate(zip(expected, found, strict=True)):
         need(op, want == got, f"{what} {k} is {got}, expected {want}", *found)

@@ -12,10 +12,11 @@ from ...ir.dims import dim_text
 from ...ir.errors import InputError, UnsupportedError
 from ...ir.graph import Graph, Node, Value, collect
 from ...ir.op import Level
-from ...ir.ops.control import Fuse, Scan
+from ...ir.ops.calls import Remat
+from ...ir.ops.control import Scan
 from ...ir.origin import origins_of
 from ..decompose import decomposed
-from ..inline import inline
+from ..inline import HELD, inline
 from ..unroll import unrolled
 from .rule import Cotangents, zeros_like
 from .rules import NOT_DIFFERENTIABLE, RULES
@@ -115,19 +116,21 @@ def _apply(node: Node, arriving: tuple[Value | None, ...]) -> Cotangents:
         return [None] * len(node.operands)
     if name in RULES:
         return RULES[name](node, arriving)
-    results = _simpler(node)
-    operands = tuple(dict.fromkeys(node.operands))
-    found = dict(zip(operands, _sweep(_between(results, operands), results, arriving, operands), strict=True))
+    # a remat's inner values stand behind barriers, so that they are not those that were computed before
+    again = {o: b.opt_barrier(o) if isinstance(node.op, Remat) else o for o in node.operands}
+    results = _simpler(node, [again[o] for o in node.operands])
+    stops = tuple(again.values())
+    found = dict(zip(again, _sweep(_between(results, stops), results, arriving, stops), strict=True))
     return [found.pop(o, None) for o in node.operands]
 
 
-def _simpler(node: Node) -> Sequence[Value]:
+def _simpler(node: Node, operands: Sequence[Value]) -> Sequence[Value]:
     """The results of a node without a rule, made anew by ops that have one."""
     op = node.op
-    if isinstance(op, Fuse):
-        return inline(node.regions[0], node.operands)
+    if isinstance(op, HELD):
+        return inline(node.regions[0], operands)
     if isinstance(op, Scan) and isinstance(op.length, int):
-        return unrolled(node, node.operands)
+        return unrolled(node, operands)
     where = [str(o) for o in node.origins]
     if isinstance(op, Scan):
         raise UnsupportedError(
@@ -137,7 +140,7 @@ def _simpler(node: Node) -> Sequence[Value]:
         )
     if op.level is not Level.NN:
         raise UnsupportedError(f"{op.mnemonic}: the op has no derivative", where=where)
-    return decomposed(node, node.operands)
+    return decomposed(node, operands)
 
 
 def _between(heads: Sequence[Value], stops: Sequence[Value]) -> list[Node]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import rules_contract, rules_elementwise, rules_index, rules_move, rules_nn, rules_reduce
+from . import rules_calls, rules_contract, rules_elementwise, rules_index, rules_move, rules_nn, rules_reduce
 from .rule import Rule
 
 __all__ = ["NOT_DIFFERENTIABLE", "RULES"]
@@ -19,6 +19,7 @@ RULES: Mapping[str, Rule] = {
     **rules_contract.RULES,
     **rules_index.RULES,
     **rules_nn.RULES,
+    **rules_calls.RULES,
 }
 """By mnemonic."""
 
@@ -31,11 +32,13 @@ _KEY = "its operand is a key, an integer"
 
 NOT_DIFFERENTIABLE: Mapping[str, str] = {
     **dict.fromkeys(("constant", "iota"), _LEAF),
-    **dict.fromkeys(("sign", "floor", "ceil", "round_even"), _STEP),
+    **dict.fromkeys(("sign", "floor", "ceil", "round_even", "step"), _STEP),
     **dict.fromkeys(("is_nan", "is_finite", "eq", "ne", "lt", "le", "gt", "ge"), _TRUTH),
     **dict.fromkeys(("not", "and", "or", "xor", "shl", "shr", "reduce_any", "reduce_all"), _BITS),
+    "stop_gradient": "that is what it is for",
     **dict.fromkeys(("argmax", "argmin"), _PLACE),
     "expect_range": "its operand is an integer",
+    "bitcast": "bits read as another type have no slope",
     **dict.fromkeys(("rng_bits", "rng_split", "rng_uniform", "rng_normal"), _KEY),
 }
 """The reason by mnemonic; cotangents end at these ops."""

@@ -76,7 +76,7 @@ def test_the_rate_keeps_its_digits_where_weights_are_narrow(name: str, dtype: st
 def test_a_step_with_a_schedule_prints_and_parses_back() -> None:
     program = step_of(linear(), optim.SGD(optim.stepwise(0.1, 3)), clip=optim.clip_value(1.0))
     text = print_program(program)
-    assert "pow(" in text and "floor(" in text
+    assert "pow" in text and "floor" in text
     again = print_program(parse_program(text))
     assert again.partition("graph")[2] == text.partition("graph")[2]
 

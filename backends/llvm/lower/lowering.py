@@ -22,10 +22,13 @@ from .elementwise import ELEMENTWISE
 from .memory import KernelScope, Launch, Memory
 from .pull import MAPS, Pull
 
-__all__ = ["Barrier", "Lowering", "Tail", "uses_any"]
+__all__ = ["VIEWS", "Barrier", "Lowering", "Tail", "uses_any"]
 
 VIRTUAL = frozenset(("constant", "iota", "broadcast_in_dim"))
 """Ops that are cheaper to compute again at each reader than to keep."""
+
+VIEWS = frozenset(("reshape", "opt_barrier"))
+"""Ops whose result is the operand's memory, where it has one."""
 
 
 class Tail:
@@ -108,7 +111,7 @@ class Lowering:
                     )
                     self.constants[literal.digest] = found
                 self.memory[value] = found
-            elif op.mnemonic == "reshape":
+            elif op.mnemonic in VIEWS:
                 found = self.memory_of(value.node.operands[0])
                 if found is not None:
                     self.memory[value] = found

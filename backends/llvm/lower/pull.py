@@ -25,6 +25,7 @@ Request = tuple[Value, Index, "k.Expr | None"]
 
 MOVEMENT = (
     "broadcast_in_dim", "permute", "reshape", "slice", "reverse", "pad", "concat", "gather", "gather_elements", "iota",
+    "opt_barrier",
 )  # fmt: skip
 MAPS = frozenset((*ELEMENTWISE, *MOVEMENT, "constant"))
 """Ops whose result at an index is an expression of their operands' elements."""
@@ -336,6 +337,7 @@ _MOVES: dict[str, Move] = {
     "reshape": _reshape,
     "gather": _gather,
     "gather_elements": _gather_elements,
+    "opt_barrier": lambda pull, node, index, inside, element: element(node.operands[0], index, inside),
 }
 
 

@@ -11,7 +11,7 @@ from .. import kernel_ir as k
 from ..target import Target
 from ..walk import all_exprs, stmts
 from . import BARRIERS, TAILED
-from .lowering import Lowering
+from .lowering import VIEWS, Lowering
 from .memory import Launch, Memory
 
 __all__ = ["Lowered", "lower_program"]
@@ -72,7 +72,7 @@ def _lower(
     lowering.memory.update(zip(graph.inputs, inputs, strict=True))
     updated = {v for _, v in graph.updates}
     for value, memory in zip(graph.outputs, outputs, strict=True):
-        own = value.node is not None and value.node.op.mnemonic not in ("reshape", "constant")
+        own = value.node is not None and value.node.op.mnemonic not in (*VIEWS, "constant")
         if own and value not in updated:
             lowering.wanted.setdefault(value, memory)
     lowering.lower(graph)
