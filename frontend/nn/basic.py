@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ...ir.errors import NervureError
-from ...ir.types import f32
+from ...ir.types import dtype_of, f32
 from .. import functional as F
+from ..layers import new_key, row_of, split_key
+from ..parameter import Parameter
 from ..random import generator
 from ..tensor import Tensor, as_tensor
 from ..tracing import current
-from ..windows import Padding, Pair, pair
 from .module import Module, uniform
 
-__all__ = ["AvgPool2d", "Conv2d", "Dropout", "Flatten", "Identity", "Linear", "MaxPool2d"]
+__all__ = ["Bilinear", "Dropout", "Embedding", "Flatten", "Identity", "Linear", "Unflatten"]
 
 
 class Linear(Module):
@@ -50,104 +52,73 @@ class Linear(Module):
         )
 
 
-class Conv2d(Module):
-    """2-D convolution.
+class Bilinear(Module):
+    """A number for each output from two vectors, y[o] = x1 weight[o] x2 + bias[o].
 
-    Shapes:  x [N, in_channels, H, W] -> [N, out_channels, H', W']; weight [out, in / groups, kH, kW], bias [out]
-    Args:    padding: one number, one an axis, four (top, bottom, left, right), "same" or "valid";
-             dtype, rng: as for `Linear`
-    Source:  PyTorch torch.nn.Conv2d
+    Shapes:  x1 [..., in1_features], x2 [..., in2_features] -> [..., out_features]; weight [out, in1, in2], bias [out]
+    Args:    dtype, rng: as for `Linear`
+    Source:  PyTorch torch.nn.Bilinear
     """
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Padding = 0,
-        dilation: Pair = 1,
-        groups: int = 1,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
         bias: bool = True,
         *,
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise NervureError(
-                f"Conv2d: groups={groups} does not divide {in_channels} input and {out_channels} output channels"
-            )
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride, self.dilation = pair(kernel_size), pair(stride), pair(dilation)
-        self.padding, self.groups = padding, groups
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
-        bound = 1 / math.sqrt(math.prod(shape[1:]))
-        self.weight = uniform(bound, shape, rng, dtype)
-        self.bias = uniform(bound, (out_channels,), rng, dtype) if bias else None
+        if in1_features < 1:
+            raise NervureError(f"Bilinear: in1_features is {in1_features}, expected a number from 1 on")
+        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        bound = 1 / math.sqrt(in1_features)
+        self.weight = uniform(bound, (out_features, in1_features, in2_features), rng, dtype)
+        self.bias = uniform(bound, (out_features,), rng, dtype) if bias else None
 
-    def __call__(self, x: Any) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def extra_repr(self) -> str:
-        parts = [
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        ]
-        if self.padding not in (0, (0, 0)):
-            parts.append(f"padding={self.padding!r}")
-        if self.dilation != (1, 1):
-            parts.append(f"dilation={self.dilation}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        if self.bias is None:
-            parts.append("bias=False")
-        return ", ".join(parts)
-
-
-class MaxPool2d(Module):
-    """The largest element of each window; the stride is the window's size if not given."""
-
-    def __init__(
-        self,
-        kernel_size: Pair,
-        stride: Pair | None = None,
-        padding: Pair = 0,
-        dilation: Pair = 1,
-        ceil_mode: bool = False,
-    ) -> None:
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
-
-    def __call__(self, x: Any) -> Tensor:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+    def __call__(self, x1: Any, x2: Any) -> Tensor:
+        return F.bilinear(x1, x2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
         )
 
 
-class AvgPool2d(Module):
-    """The mean of each window; the stride is the window's size if not given."""
+class Embedding(Module):
+    """A table of vectors, picked by index.
+
+    Shapes:  x integers [...] -> [..., embedding_dim]; weight [num_embeddings, embedding_dim]
+    Args:    padding_idx: a row that starts as zeros and gets no gradient; dtype, rng: as for `Linear`
+    Raises:  InputError at the call of an executable whose input holds indices outside the table
+    Source:  PyTorch torch.nn.Embedding; its max_norm and sparse gradients are left out
+    """
 
     def __init__(
         self,
-        kernel_size: Pair,
-        stride: Pair | None = None,
-        padding: Pair = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        dtype: Any = f32,
+        rng: np.random.Generator | None = None,
     ) -> None:
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        table = (rng or generator()).normal(size=(num_embeddings, embedding_dim))
+        self.padding_idx = None
+        if padding_idx is not None:
+            self.padding_idx = row_of("Embedding", padding_idx, num_embeddings)
+            table[self.padding_idx] = 0
+        self.weight = Parameter(table.astype(dtype_of(dtype).numpy))
 
     def __call__(self, x: Any) -> Tensor:
-        return F.avg_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-        )
+        return F.embedding(x, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
 
 class Flatten(Module):
@@ -163,8 +134,24 @@ class Flatten(Module):
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
+class Unflatten(Module):
+    """One axis as several; one of the sizes may be -1."""
+
+    def __init__(self, dim: int, unflattened_size: Sequence[Any]) -> None:
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def __call__(self, x: Any) -> Tensor:
+        return F.unflatten(x, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
 class Identity(Module):
-    """x itself."""
+    """x itself; arguments of any kind make no difference."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        pass
 
     def __call__(self, x: Any) -> Tensor:
         return as_tensor(x)
@@ -183,12 +170,12 @@ class Dropout(Module):
         if not 0 <= p <= 1:
             raise NervureError(f"Dropout: p is {p}, expected 0 <= p <= 1")
         self.p = p
-        self.key = F.new_key(rng or generator())
+        self.key = new_key(rng or generator())
 
     def __call__(self, x: Any) -> Tensor:
         if not (self.training and current().training) or not self.p:
             return as_tensor(x)
-        return F.dropout(x, self.p, training=True, key=F.split_key(self.key))
+        return F.dropout(x, self.p, training=True, key=split_key(self.key))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -174,7 +174,7 @@ def test_losses_agree_with_their_formulas(evaluate: Any) -> None:
             rtol=1e-12,
         )
         np.testing.assert_allclose(
-            evaluate(lambda a, b, r=reduction: nn.nll_loss(a, b, r), logs, labels), want, rtol=1e-12
+            evaluate(lambda a, b, r=reduction: nn.nll_loss(a, b, reduction=r), logs, labels), want, rtol=1e-12
         )
 
 
@@ -183,7 +183,7 @@ def test_labels_of_any_integer_type_and_of_images_are_taken(evaluate: Any) -> No
     flat = x.transpose(0, 2, 3, 1).reshape(-1, 3)
     want = evaluate(nn.cross_entropy, flat, labels.ravel())
     np.testing.assert_allclose(evaluate(nn.cross_entropy, x, labels.astype(np.int32)), want, rtol=1e-12)
-    costs = evaluate(lambda a, b: nn.cross_entropy(a, b, "none"), x, labels)
+    costs = evaluate(lambda a, b: nn.cross_entropy(a, b, reduction="none"), x, labels)
     assert costs.shape == labels.shape
     np.testing.assert_allclose(costs.mean(), want, rtol=1e-12)
 
