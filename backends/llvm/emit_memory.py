@@ -26,6 +26,7 @@ class MemoryEmitter:
         self.scratch: dict[int, Buffer] = {}
         self.lanes = 1
         self.mask: V | None = None
+        self.lone = False  # whether the mask is known to hold for the first lane alone
         self.uses: dict[int, frozenset[int]] = {}
         self.loop_vars: set[int] = set()
         self.alive: list[Expr] = []
@@ -197,6 +198,12 @@ class MemoryEmitter:
             self._masked_store(f"<1 x {ty}>", f"v1{_short(ty)}", 1, value.text, pointer, mask.text, align)
             return
         vector, short = f"<{lanes} x {ty}>", f"v{lanes}{_short(ty)}"
+        if self.lone and mask is None and stride == 1:
+            # LLVM (22) makes of a narrowing store under such a mask a scalar one as wide as before the narrowing
+            if value.lanes > 1:
+                value = b.pure(f"extractelement {value.type} {{0}}, i64 0", (value,), value.ty)
+            b.effect(f"store {ty} {value.text}, ptr {pointer.text}, align {align}")
+            return
         text = b.widen(value, lanes).text
         mask = self.both(self.mask, mask)
         if stride == 1:

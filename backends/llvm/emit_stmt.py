@@ -114,10 +114,11 @@ class Emitter(LoopEmitter):
             def run(i: V, carried: Sequence[V]) -> Sequence[V]:
                 self.lanes = lanes
                 self.mask = None if mask_of is None else mask_of(i)
+                self.lone = self.mask is not None and known is not None and known % lanes == 1
                 self.loop_vars.add(id(s.var))
                 self.bind(s.var, V(i.text, "i64", lanes, i.level, i.number, 1) if lanes > 1 else i)
                 self.block(s.body)
-                self.lanes, self.mask = 1, None
+                self.lanes, self.mask, self.lone = 1, None, False
                 return []
 
             return run

@@ -268,3 +268,20 @@ def test_an_object_does_not_depend_on_when_it_is_made(compiled: Any) -> None:
 
     a, b = make(), make()
     assert a.text == b.text and a.data == b.data
+
+
+@pytest.mark.parametrize("source", ["f64", "f32", "i64", "i32", "i16"])
+@pytest.mark.parametrize("target", ["f32", "f16", "bf16", "i32", "i16", "i8", "u8", "bool"])
+def test_a_last_lone_element_is_stored_without_what_lies_behind_it(
+    compiled: Any, source: str, target: str
+) -> None:
+    """LLVM makes a store as wide as the source of a narrowing store under a mask that is known to be of one lane."""
+    x, y, i = Buffer("x", DTYPES[source], (64,)), Buffer("y", DTYPES[target], (64,)), Var("i")
+    for size in (5, 9, 17, 33):
+        run = compiled(Kernel("k", (x, y), (For(i, size, (y.store(i, x[i].cast(y.dtype)),), "vector"),)))
+        data, out = np.ones(64, x.dtype.numpy), np.zeros(64, y.dtype.numpy)
+        behind = out.view("u1")[size * y.dtype.bytes :]
+        behind[:] = 1
+        run(data, out)
+        np.testing.assert_array_equal(out[:size].astype(float), 1)
+        np.testing.assert_array_equal(behind, 1)
