@@ -13,7 +13,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .backends.onnx import export_onnx
     from .compile import compile
-    from .frontend import nn, optim
+    from .descent import minimize
+    from .frontend import init, nn, optim
+    from .frontend.derivatives import custom_vjp, remat, stop_gradient
     from .frontend.random import seed
     from .frontend.scan import scan
     from .frontend.trace import trace
@@ -22,21 +24,29 @@ if TYPE_CHECKING:
     from .ir.program import Program
     from .ir.text import load, save
     from .ir.text import parse_program as parse
+    from .jacobians import hessian, jacobian
     from .training import training_step
 
 _WHERE = {
     "NervureError": ("ir.errors", "NervureError"),
     "Program": ("ir.program", "Program"),
     "compile": ("compile", "compile"),
+    "custom_vjp": ("frontend.derivatives", "custom_vjp"),
     "export_onnx": ("backends.onnx", "export_onnx"),
     "grad": ("gradient", "grad"),
+    "hessian": ("jacobians", "hessian"),
+    "init": ("frontend.init", None),
+    "jacobian": ("jacobians", "jacobian"),
     "load": ("ir.text", "load"),
+    "minimize": ("descent", "minimize"),
     "nn": ("frontend.nn", None),
     "optim": ("frontend.optim", None),
     "parse": ("ir.text", "parse_program"),
+    "remat": ("frontend.derivatives", "remat"),
     "save": ("ir.text", "save"),
     "scan": ("frontend.scan", "scan"),
     "seed": ("frontend.random", "seed"),
+    "stop_gradient": ("frontend.derivatives", "stop_gradient"),
     "trace": ("frontend.trace", "trace"),
     "training_step": ("training", "training_step"),
     "value_and_grad": ("gradient", "value_and_grad"),
@@ -46,15 +56,22 @@ __all__ = [
     "NervureError",
     "Program",
     "compile",
+    "custom_vjp",
     "export_onnx",
     "grad",
+    "hessian",
+    "init",
+    "jacobian",
     "load",
+    "minimize",
     "nn",
     "optim",
     "parse",
+    "remat",
     "save",
     "scan",
     "seed",
+    "stop_gradient",
     "trace",
     "training_step",
     "value_and_grad",

@@ -16,7 +16,7 @@ from .ir.program import Program
 from .ir.types import TensorType
 from .passes.autodiff import gradients
 
-__all__ = ["grad", "value_and_grad"]
+__all__ = ["argument_numbers", "grad", "own", "value_and_grad"]
 
 Function = Callable[..., Any]
 Argnums = int | Sequence[int]
@@ -61,8 +61,8 @@ def value_and_grad(f: Any, argnums: Argnums = 0) -> Any:
 
     @wraps(f)
     def both(*args: Any) -> Any:
-        tensors = [Tensor(_own(as_tensor(a).value)) for a in args]
-        wanted = _wanted(argnums, len(tensors))
+        tensors = [Tensor(own(as_tensor(a).value)) for a in args]
+        wanted = argument_numbers("grad", argnums, len(tensors))
         value = as_tensor(f(*tensors))
         _check_scalar(value.type)
         found = tuple(map(Tensor, _slopes(value.value, [tensors[k].value for k in wanted])))
@@ -71,7 +71,7 @@ def value_and_grad(f: Any, argnums: Argnums = 0) -> Any:
     return both
 
 
-def _own(value: Value) -> Value:
+def own(value: Value) -> Value:
     """The value under an identity of its own, so that f(x, x) has a gradient by each argument."""
     return make_one(Reshape(value.type.shape), value)
 
@@ -85,12 +85,17 @@ def _slopes(output: Value, by: Sequence[Value]) -> list[Value]:
     return [b.full_like(v, 0) if g is None else g for g, v in zip(found, by, strict=True)]
 
 
-def _wanted(argnums: Argnums, count: int) -> list[int]:
+def argument_numbers(name: str, argnums: Argnums, count: int) -> list[int]:
+    """The arguments meant, counted from the front.
+
+    Raises:
+        TraceError: there is no such argument
+    """
     given = [argnums] if isinstance(argnums, int) else list(argnums)
     for k in given:
         if not -count <= k < count:
             raise TraceError(
-                f"grad: argnums has {k}, the function takes {count} arguments", where=user_lines()
+                f"{name}: argnums has {k}, the function takes {count} arguments", where=user_lines()
             )
     return [k % count for k in given]
 
@@ -112,7 +117,7 @@ def _program(program: Program, argnums: Argnums, *, with_value: bool) -> Program
         )
     (output,) = graph.outputs
     _check_scalar(output.type)
-    slopes = _slopes(output, [graph.inputs[k] for k in _wanted(argnums, len(graph.inputs))])
+    slopes = _slopes(output, [graph.inputs[k] for k in argument_numbers("grad", argnums, len(graph.inputs))])
     outputs = [output, *slopes] if with_value else slopes
     grown = Graph(graph.name, graph.inputs, outputs, graph.updates)
     return Program(f"{program.name}_grad", [grown], program.store)

@@ -13,6 +13,7 @@ from ...ir.store import Entry
 from ...ir.types import Array, DType, dtype_of, f32
 from ..parameter import Buffer, Parameter
 from ..random import generator
+from .loading import Loaded, Prefixes, renamed
 
 __all__ = ["Module", "uniform"]
 
@@ -141,30 +142,46 @@ class Module:
         """A copy of every parameter and piece of state by name, as PyTorch names them."""
         return {name: entry.data.copy() for name, entry in self._all_entries()}
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True, prefixes: Prefixes | None = None
+    ) -> Loaded:
         """Write entries back; where something does not fit, nothing is written.
 
         Args:
-            strict: whether missing and unknown names are errors; random keys, which PyTorch has not, may be missing
+            strict:   whether missing and unknown names are errors; random keys, which PyTorch has not, may be missing
+            prefixes: other beginnings for the state's names, such as ``{"encoder": "body"}``; None leaves names out,
+                      such as ``{"fc": None}`` where the model has a new head
+
+        Returns:
+            the names that are missing and those that nothing was done with
 
         Raises:
             InputError: listing names that are missing or unknown, and arrays of another shape or element type
         """
         entries = dict(self._all_entries())
+        names = renamed(state, prefixes or {})
+        needed = [n for n, e in entries.items() if not (isinstance(e, Parameter) and e.optional)]
+        loaded = Loaded(
+            tuple(name for name in needed if name not in names),
+            tuple(old for new, old in names.items() if new not in entries),
+        )
         problems: list[str] = []
         if strict:
-            needed = [n for n, e in entries.items() if not (isinstance(e, Parameter) and e.optional)]
-            problems += [f"missing: {name}" for name in needed if name not in state]
-            problems += [f"unknown: {name}" for name in state if name not in entries]
-        arrays = {name: np.asarray(value) for name, value in state.items() if name in entries}
+            problems += [f"missing: {name}" for name in loaded.missing]
+            problems += [f"unknown: {name}" for name in loaded.unexpected]
+        arrays = {new: np.asarray(state[old]) for new, old in names.items() if new in entries}
+        misfits = 0
         for name, array in arrays.items():
             want = entries[name].type
             if array.shape != want.static_shape() or array.dtype != want.dtype.numpy:
                 problems.append(f"{name}: expected {want}, got {array.dtype}{list(array.shape)}")
+                misfits += 1
         if problems:
-            raise InputError(f"state_dict does not fit {type(self).__name__}", details=problems)
+            hint = 'leave some out by prefixes={"name": None}' if misfits and not strict else None
+            raise InputError(f"state_dict does not fit {type(self).__name__}", details=problems, hint=hint)
         for name, array in arrays.items():
             entries[name].assign(array)
+        return loaded
 
     def extra_repr(self) -> str:
         """What a layer says of itself between the parentheses."""

@@ -84,6 +84,6 @@ class CustomVjp(Call):
             self, tuple(sorted(set(self.by))) == self.by, f"by is {list(self.by)}, expected increasing places"
         )
         given = (*operands, *results, *(t for t in results if t.dtype.is_float))
-        match_types(self, "input of backward", given, [v.type for v in backward.inputs])
+        match_types(self, "backward input", given, [v.type for v in backward.inputs])
         match_types(self, "cotangent", [operands[k] for k in self.by], [v.type for v in backward.outputs])
         return results
