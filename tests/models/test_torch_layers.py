@@ -115,8 +115,29 @@ ACTIVATIONS: list[tuple[Any, ...]] = [
 ]  # fmt: skip
 
 
+RESIZING: list[tuple[Any, ...]] = [
+    ("Upsample", (), {"scale_factor": 2}, (2, 3, 4)),
+    ("Upsample", (), {"scale_factor": 1.5}, (1, 2, 4, 6)),
+    ("Upsample", (), {"size": (3, 7)}, (1, 2, 6, 4)),
+    ("Upsample", (), {"scale_factor": (1, 2, 3)}, (1, 2, 2, 3, 2)),
+    ("Upsample", (), {"size": 7, "mode": "nearest-exact"}, (1, 2, 5)),
+    ("Upsample", (), {"size": 7, "mode": "linear"}, (2, 3, 4)),
+    ("Upsample", (), {"scale_factor": 2, "mode": "bilinear"}, (1, 2, 3, 4)),
+    ("Upsample", (), {"scale_factor": (1.7, 0.6), "mode": "bilinear"}, (1, 2, 4, 6)),
+    ("Upsample", (), {"size": (6, 1), "mode": "bilinear", "align_corners": True}, (1, 2, 3, 4)),
+    ("Upsample", (), {"scale_factor": 2, "mode": "trilinear", "align_corners": True}, (1, 2, 2, 3, 2)),
+    ("Upsample", (), {"size": (5, 9), "mode": "bicubic"}, (1, 2, 4, 6)),
+    ("Upsample", (), {"scale_factor": 1.6, "mode": "bicubic", "align_corners": True}, (1, 2, 4, 6)),
+    ("UpsamplingBilinear2d", (), {"scale_factor": 2}, (1, 2, 3, 4)),
+    ("UpsamplingNearest2d", ((5, 4),), {}, (1, 2, 3, 4)),
+    ("PixelShuffle", (2,), {}, (2, 8, 3, 2)),
+    ("PixelUnshuffle", (3,), {}, (2, 2, 3, 6)),
+    ("ChannelShuffle", (3,), {}, (2, 6, 2)),
+]
+
+
 @over_runs
-@pytest.mark.parametrize("case", [*CONVOLUTIONS, *POOLS, *NORMS], ids=ids)
+@pytest.mark.parametrize("case", [*CONVOLUTIONS, *POOLS, *NORMS, *RESIZING], ids=ids)
 def test_a_layer_is_pytorchs(case: Any, run: tuple[str, str]) -> None:
     name, args, options, shape = case
     ours, theirs = pair(name, args, options, run[1])
@@ -200,6 +221,7 @@ FUNCTIONS: list[tuple[Any, ...]] = [
     ("normalize", {}, [(4, 3)]),
     ("normalize", {"p": 1, "dim": 0}, [(4, 3)]),
     ("normalize", {"p": 3.0, "dim": -1}, [(4, 3)]),
+    ("interpolate", {"size": (4, 5), "mode": "area"}, [(1, 2, 6, 7)]),
     ("cosine_similarity", {"dim": -1}, [(4, 3), (4, 3)]),
     ("pairwise_distance", {"p": 3.0, "keepdim": True}, [(4, 3), (4, 3)]),
 ]
