@@ -463,5 +463,6 @@ def stop_gradient(x: Value) -> Value:
     return make_one(barrier.StopGradient(), x)
 
 
-def opt_barrier(x: Value) -> Value:
-    return make_one(barrier.OptBarrier(), x)
+def opt_barrier(x: Value, *after: Value) -> Value:
+    """x, for what is to be computed when `after` is there; see `OptBarrier`."""
+    return make_one(barrier.OptBarrier(), x, *after)

@@ -18,6 +18,7 @@ from nervure.ir.interpret import evaluate_graph, run_prepare
 from nervure.ir.op import Op
 from nervure.ir.ops.constant import Constant, Literal
 from nervure.ir.ops.elementwise import Cast
+from nervure.ir.ops.pointwise import Bitcast
 from nervure.ir.program import Program
 from nervure.ir.store import Entry, Store
 from nervure.ir.types import Array, DType, TensorType, dtype_of, f64
@@ -72,7 +73,11 @@ def _promoted_graph(graph: Graph) -> Graph:
 
     for node in graph.nodes:
         regions = [_promoted_graph(r) for r in node.regions]
-        results = make(_promoted_op(node.op), *map(of, node.operands), regions=regions)
+        if isinstance(node.op, Bitcast):  # it reads the bits of the narrow type
+            narrow = [make(Cast(o.type.dtype), of(o))[0] for o in node.operands]
+            results = make(node.op, *narrow)
+        else:
+            results = make(_promoted_op(node.op), *map(of, node.operands), regions=regions)
         for old, new in zip(node.results, results, strict=True):
             wanted = _wide(old.type.dtype)
             mapping[old] = new if new.type.dtype == wanted else make(Cast(wanted), new)[0]

@@ -23,15 +23,18 @@ from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
+from nervure.ir.ops.pointwise import Bitcast, Fma, Step
 from nervure.ir.ops.rng import KEY, RngSplit
+from nervure.ir.ops.sort import Sort, TopK
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
-from nervure.ir.types import TensorType, bool_, i32, i64, u32
+from nervure.ir.types import DTYPES, TensorType, bool_, i32, i64, u32
 
 __all__ = ["BUILDERS"]
 
 FLOAT = ("float",)
 NUMBERS = ("float", "float", "int", "uint")
 ANY = ("float", "float", "float", "int", "uint", "bool")
+NUMBER_TYPES = tuple(d for d in DTYPES.values() if d != bool_)
 POSITIVE = ("sqrt", "rsqrt", "log", "log1p", "pow")
 
 
@@ -238,9 +241,9 @@ def window_sum(g: Growth, name: str) -> None:
     g.add(op, x)
 
 
-def indexed(g: Growth) -> tuple[Value, int, int]:
+def indexed(g: Growth, kinds: Sequence[str] = ANY) -> tuple[Value, int, int]:
     """An operand, an axis of static size, and the size."""
-    x = g.operand(ANY, (1, 3))
+    x = g.operand(kinds, (1, 3))
     axis = g.choice([k for k, d in enumerate(x.type.shape) if isinstance(d, int) and d])
     size = x.type.shape[axis]
     assert isinstance(size, int)
@@ -263,6 +266,41 @@ def elements(g: Growth, name: str) -> None:
         return
     mode = g.choice(("add", "set")) if x.type.dtype != bool_ else "set"
     g.add(ScatterElements(axis, mode), x, where, g.like(x.type.with_shape(tuple(shape))))
+
+
+def cumulative(g: Growth, name: str) -> None:
+    op: Any = OPS[name]
+    x = g.operand(NUMBERS, (1, 4))
+    g.add(op(g.integer(0, x.type.rank - 1), g.chance(0.4), g.chance(0.4)), x)
+
+
+def sort(g: Growth, name: str) -> None:
+    x = g.operand(NUMBERS, (1, 4))
+    g.add(Sort(g.integer(0, x.type.rank - 1), g.chance(0.5)), x)
+
+
+def top_k(g: Growth, name: str) -> None:
+    x, axis, size = indexed(g, NUMBERS)
+    g.add(TopK(g.integer(1, size), axis, g.chance(0.5)), x)
+
+
+def step(g: Growth, name: str) -> None:
+    g.add(Step(g.choice((0.0, 0.5, 1.0))), g.operand(FLOAT))
+
+
+def fma(g: Growth, name: str) -> None:
+    x = g.operand(FLOAT)
+    g.add(Fma(), x, g.like(x.type), g.like(x.type))
+
+
+def bitcast(g: Growth, name: str) -> None:
+    """There and back, of a new leaf: bits of a computed float are as inexact as it is."""
+    source = g.dtype(NUMBERS)
+    target = g.choice([d for d in NUMBER_TYPES if d.bits == source.bits and d != source])
+    if source.is_integer and target.is_float:
+        source, target = target, source
+    (bits,) = g.add(Bitcast(target), g.leaf(TensorType(source, g.shape(g.integer(0, 3)))))
+    g.add(Bitcast(source), bits)
 
 
 def linear(g: Growth, name: str) -> None:
@@ -406,6 +444,13 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "window_sum": window_sum,
     "gather": gather,
     **dict.fromkeys(("gather_elements", "scatter_elements"), elements),
+    **dict.fromkeys(("cumsum", "cumprod"), cumulative),
+    "sort": sort,
+    "top_k": top_k,
+    "step": step,
+    "fma": fma,
+    "bitcast": bitcast,
+    "logsumexp": reduction,
     "linear": linear,
     "relu": relu,
     "cross_entropy": cross_entropy,

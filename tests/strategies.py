@@ -16,7 +16,7 @@ __all__ = ["Domain", "Instance", "arrays", "domain_array", "instances", "operand
 
 Domain = str
 """What an operand's elements may be: any, positive, unit, nonzero, index:N (some beyond the ends), shift, key, below,
-above."""
+above, around (some 0)."""
 
 
 @dataclass(frozen=True)
@@ -107,4 +107,5 @@ _FLOATS: dict[str, Callable[[Array], Array]] = {
     "unit": lambda v: 0.45 * v,
     "below": lambda v: 0.4 * v - 1.1,
     "above": lambda v: 0.4 * v + 1.1,
+    "around": lambda v: np.where(np.abs(v) < 0.7, 0, v),
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ...ir.types import DType, f32, i32
+from ...ir.types import DType, f32, f64, i32, i64
 from .builder import Builder, V, llvm_type
 from .kernel_expr import BinaryOp, CompareOp, UnaryOp
 
-__all__ = ["binary", "bits", "cast", "compare", "fma", "unary"]
+__all__ = ["binary", "bits", "cast", "compare", "fma", "fma_through_f64", "unary"]
 
 _FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "rem": "frem"}
 _INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
@@ -48,6 +48,23 @@ def fma(b: Builder, x: V, y: V, z: V, dtype: DType) -> V:
         wide = (cast(b, v, dtype, f32) for v in (x, y, z))
         return cast(b, b.intrinsic("fma", *wide), f32, dtype)
     return b.intrinsic("fma", x, y, z)
+
+
+def fma_through_f64(b: Builder, x: V, y: V, z: V) -> V:
+    """The same in f32 without the instruction: the product is exact in f64, an inexact sum is rounded to odd there."""
+    x, y, z = (cast(b, v, f32, f64) for v in (x, y, z))
+    product = b.simple("fmul", x, y)
+    total = b.simple("fadd", product, z)
+    back = b.simple("fsub", total, product)
+    lost = b.simple("fsub", product, b.simple("fsub", total, back))
+    error = b.simple("fadd", lost, b.simple("fsub", z, back))
+    none, raw = b.number(0.0, "double"), bits(b, total, f64, i64)
+    signs = (b.simple("fcmp ogt", v, none, ty="i1") for v in (error, total))
+    step = b.select(b.simple("xor", *signs), b.number(-1, "i64"), b.number(1, "i64"))
+    even = b.simple("icmp eq", _and(b, raw, 1), b.number(0, "i64"), ty="i1")
+    inexact = b.simple("and", even, b.simple("fcmp one", error, none, ty="i1"))
+    odd = b.select(inexact, b.simple("add", raw, step), raw)
+    return cast(b, bits(b, odd, i64, f64), f64, f32)
 
 
 def binary(b: Builder, op: BinaryOp, x: V, y: V, dtype: DType) -> V:

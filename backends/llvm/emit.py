@@ -128,9 +128,8 @@ class ExprEmitter(MemoryEmitter):
     def _fma(self, x: V, y: V, z: V, dtype: DType) -> V:
         if self.target.fma or dtype.bits == 16:
             return arith.fma(self.b, x, y, z, dtype)
-        if dtype == f32:  # a product of two f32 is exact in f64
-            x, y, z = (arith.cast(self.b, v, f32, f64) for v in (x, y, z))
-            return arith.cast(self.b, self.b.simple("fadd", self.b.simple("fmul", x, y), z), f64, f32)
+        if dtype == f32:
+            return arith.fma_through_f64(self.b, x, y, z)
         return self._libm("fma", (x, y, z), dtype)
 
     def _call(self, e: Call) -> V:

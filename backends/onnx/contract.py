@@ -14,7 +14,7 @@ from ...ir.types import DType, bool_, f32, f64, i32, i64, u64
 from .elementwise import Emitter
 from .writer import Writer, result
 
-__all__ = ["EMITTERS"]
+__all__ = ["EMITTERS", "comparable", "reduce_with"]
 
 REDUCE = {
     "reduce_sum": "ReduceSum",
@@ -38,7 +38,7 @@ def reduction(w: Writer, node: Node) -> None:
     assert isinstance(op, Reduction)
     x = w.tensor(node.operands[0])
     if not isinstance(op, Accumulation):
-        found = reduce_with(w, REDUCE[op.mnemonic], _comparable(w, x, dtype), op.axes)
+        found = reduce_with(w, REDUCE[op.mnemonic], comparable(w, x, dtype), op.axes)
         result(w, node, _from_comparable(w, found, dtype))
         return
     inner = op.accumulator(dtype)
@@ -51,7 +51,7 @@ def reduction(w: Writer, node: Node) -> None:
     result(w, node, w.cast(found, inner, dtype))
 
 
-def _comparable(w: Writer, x: str, dtype: DType) -> str:
+def comparable(w: Writer, x: str, dtype: DType) -> str:
     """x in an element type that onnxruntime orders; u64 as i64 with its highest bit turned."""
     if dtype == u64:
         return w.node("Add", [w.cast(x, u64, i64), w.scalar(-(2**63), i64)])
@@ -109,7 +109,7 @@ def reduce_all(w: Writer, node: Node) -> None:
 def arg_reduction(w: Writer, node: Node) -> None:
     assert isinstance(node.op, ArgReduce)
     dtype = node.operands[0].type.dtype
-    x = _comparable(w, w.tensor(node.operands[0]), dtype)
+    x = comparable(w, w.tensor(node.operands[0]), dtype)
     kind = "ArgMax" if node.op.mnemonic == "argmax" else "ArgMin"
     result(w, node, w.node(kind, [x], axis=node.op.axis, keepdims=0))
 

@@ -109,6 +109,8 @@ def as_markdown() -> str:
     lines += [
         "| max_pool | all | padding as wide as the window without its dilation |",
         "| scan | all | a length that may be 0, unless it is constant: onnxruntime's Scan takes no empty sequence |",
+        "| cumprod | all | along an axis that may be empty: onnxruntime's Scan takes no empty sequence |",
+        "| bitcast | all | ONNX has no such op in the opsets that are written |",
         "| reduce_prod | integers | over a symbolic axis: onnxruntime multiplies integers in floating point |",
         "",
     ]

@@ -10,6 +10,7 @@ from ...ir.ops.constant import Constant, Iota
 from ...ir.ops.index import Gather, GatherElements, ScatterElements
 from ...ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from ...ir.ops.reduce import ArgReduce
+from ...ir.ops.sort import Sort, TopK
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType, f32, i32, i64, u64
 from .elementwise import NARROW, Emitter, convert
@@ -179,7 +180,7 @@ def always_within(value: Value, size: Dim) -> bool:
                 and set(dilation) == {1}
                 and _at_most(source.node.operands[0].type.size, size)
             )
-        case ArgReduce(axis=axis):
+        case ArgReduce(axis=axis) | Sort(axis=axis) | TopK(axis=axis):
             return _at_most(source.node.operands[0].type.shape[axis], size)
         case _:
             return False

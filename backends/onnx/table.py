@@ -7,7 +7,7 @@ from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType, bf16
-from . import composites, contract, elementwise, move, window
+from . import composites, contract, elementwise, move, order, pointwise, window
 from .elementwise import Emitter
 
 __all__ = ["EMITTERS", "LACKS", "NO_BF16", "reason_against"]
@@ -20,11 +20,15 @@ EMITTERS: dict[str, Emitter] = {
     **contract.EMITTERS,
     **window.EMITTERS,
     **composites.EMITTERS,
+    **pointwise.EMITTERS,
+    **order.EMITTERS,
 }
 """How each op becomes ONNX nodes."""
 
 LACKS: dict[str, tuple[str, ...]] = {
     "erf": ("f64",),
+    "atan2": ("f64",),
+    "fma": ("f64",),
     "conv": ("f64",),
     "avg_pool": ("f64",),
     "batch_norm": ("f64",),
@@ -32,7 +36,7 @@ LACKS: dict[str, tuple[str, ...]] = {
     "max_pool": ("i64", "u64"),
 }
 """Element types for which onnxruntime's CPU provider has no kernel, or one that does not serve, and for which no wider
-type does: batch_norm keeps eps in f32, log_softmax loses NaN."""
+type does: batch_norm keeps eps in f32, log_softmax loses NaN, fma would need a product of 106 bits."""
 
 
 def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:

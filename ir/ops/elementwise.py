@@ -192,6 +192,10 @@ Mul = _declare(Binary, "mul", "z = x * y.", np.multiply, ROUNDED)
 Div = _declare(Binary, "div", "z = x / y; integers truncate towards 0, x / 0 = 0.", _divide, ROUNDED)
 Rem = _declare(Binary, "rem", "z = x - trunc(x / y) * y, of x's sign; integers: x rem 0 = x.", _remainder)
 Pow = _declare(Binary, "pow", "z = x^y; integers: 0 for negative y unless x is 1 or -1.", _power, APPROXIMATE)
+Atan2 = _declare(
+    Binary, "atan2", "z = the angle of the point (y, x), in -pi..pi; y comes first.", np.arctan2, APPROXIMATE,
+    kinds=("float",),
+)  # fmt: skip
 Min = _declare(Binary, "min", "z = the smaller; NaN if either is NaN.", np.minimum)
 Max = _declare(Binary, "max", "z = the larger; NaN if either is NaN.", np.maximum)
 And = _declare(Binary, "and", "z = x and y, bit by bit or as truth values.", np.bitwise_and, **BITS)

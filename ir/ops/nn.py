@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..dims import Dim, product
 from ..op import Accuracy, Cost, Level, Op, register, traffic
 from ..types import Array, TensorType, dtype_of, i64
 from .common import axes_of, narrow, need, need_kind, widen
+from .reduce import ReduceMax
 from .rng import KEY
 from .window import Pads, WindowSum, spread_and_pad, window_views
 
@@ -30,6 +31,7 @@ __all__ = [
     "Dropout",
     "Linear",
     "LogSoftmax",
+    "LogSumExp",
     "Relu",
     "Softmax",
 ]
@@ -184,6 +186,50 @@ class LogSoftmax(AlongAxis):
         shifted = build.sub(x, build.expand(build.reduce_max(x, axes), shape, axes))
         total = build.log(build.reduce_sum(build.exp(shifted), axes))
         return build.sub(shifted, build.expand(total, shape, axes))
+
+
+@register
+@dataclass(frozen=True)
+class LogSumExp(Composite):
+    """The logarithm of a sum of exponentials over axes, without their overflow.
+
+    Equation: y = m + log(sum of e^(x - m)), m the largest over the axes
+    Shapes:   x T[S] -> T[S without axes], the axes not empty
+    Args:     axes: increasing, within the rank
+    Gradient: dx = dy e^(x - y), which is softmax; 0 where y is -inf
+    Numerics: -inf where all are, inf where one is, NaN where one is
+    Source:   ONNX ReduceLogSumExp-18, PyTorch torch.logsumexp
+    """
+
+    mnemonic = "logsumexp"
+    kinds: ClassVar[tuple[str, ...]] = ("float",)
+    axes: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        need_kind(self, x, self.kinds)
+        return ReduceMax(self.axes).infer(x)
+
+    def evaluate(self, x: Array, **_: Any) -> Array:
+        wide = widen(x)
+        with np.errstate(all="ignore"):
+            top = np.max(wide, axis=self.axes, keepdims=True)
+            top = np.where(np.isfinite(top), top, np.zeros((), wide.dtype))
+            total = np.log(np.sum(np.exp(wide - top), axis=self.axes))
+            return narrow(total + top.reshape(total.shape), dtype_of(x))
+
+    def fold(self, x: Any) -> Any:
+        return x if not self.axes else None
+
+    def decompose(self, x: Value) -> Value:
+        from .. import build
+
+        top = build.reduce_max(x, self.axes)
+        top = build.select(build.is_finite(top), top, build.full_like(top, 0))
+        shifted = build.sub(x, build.expand(top, x.type.shape, self.axes))
+        return build.add(build.log(build.reduce_sum(build.exp(shifted), self.axes)), top)
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        return Cost(3 * operands[0].size, traffic(operands, results))
 
 
 @register

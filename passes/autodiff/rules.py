@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import rules_calls, rules_contract, rules_elementwise, rules_index, rules_move, rules_nn, rules_reduce
+from . import (
+    rules_calls,
+    rules_contract,
+    rules_elementwise,
+    rules_index,
+    rules_move,
+    rules_nn,
+    rules_order,
+    rules_reduce,
+)
 from .rule import Rule
 
 __all__ = ["NOT_DIFFERENTIABLE", "RULES"]
@@ -19,6 +28,7 @@ RULES: Mapping[str, Rule] = {
     **rules_contract.RULES,
     **rules_index.RULES,
     **rules_nn.RULES,
+    **rules_order.RULES,
     **rules_calls.RULES,
 }
 """By mnemonic."""

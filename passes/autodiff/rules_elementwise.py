@@ -43,6 +43,22 @@ def _pow(g: Value, x: Value, y: Value, z: Value) -> Cotangents:
     return dx, b.mul(g, b.mul(z, b.log(base)))
 
 
+def _atan2(g: Value, y: Value, x: Value, z: Value) -> Cotangents:
+    """Both divided by the larger first, so that no square overflows."""
+    size = b.max(b.abs(x), b.abs(y))
+    origin = b.eq(size, zeros_like(size))
+    safe = b.select(origin, b.full_like(size, 1), size)
+    u, v = b.div(x, safe), b.div(y, safe)
+    part = b.div(g, b.mul(safe, b.add(b.mul(u, u), b.mul(v, v))))
+    part = b.select(origin, zeros_like(g), part)
+    return b.mul(part, u), b.neg(b.mul(part, v))
+
+
+def _fma(node: Node, g: Value) -> Cotangents:
+    x, y, _ = node.operands
+    return b.mul(g, y), b.mul(g, x), g
+
+
 def _extreme(wins: Callable[[Value, Value], Value]) -> Rule:
     def derivative(g: Value, x: Value, y: Value, z: Value) -> Cotangents:
         zero, half = zeros_like(g), scale(g, 0.5)
@@ -115,6 +131,10 @@ RULES: Mapping[str, Rule] = {
     "rem": _binary(_rem),
     # d(x^y) = y x^(y-1) dx + x^y log x dy                 0 dx at y = 0; 0 dy at x = 0; NaN dy below 0
     "pow": _binary(_pow),
+    # d atan2(y, x) = (x dy - y dx) / (x^2 + y^2)          0 at the origin
+    "atan2": _binary(_atan2),
+    # d fma(x, y, z) = y dx + x dy + dz
+    "fma": only(_fma),
     # d min, d max: to the one that wins                   half to each where they are equal
     "min": _extreme(b.lt),
     "max": _extreme(b.gt),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ...ir import build as b
 from ...ir.dims import product
 from ...ir.graph import Node, Value, make_one
-from ...ir.ops.nn import BatchNormTrain, CrossEntropy, LogSoftmax, Softmax, dim_value
+from ...ir.ops.nn import BatchNormTrain, CrossEntropy, LogSoftmax, LogSumExp, Softmax, dim_value
 from .rule import Cotangents, Rule, attributes_of, only, scale, zeros_like
 
 __all__ = ["RULES"]
@@ -28,6 +29,14 @@ def _log_softmax(node: Node, g: Value) -> Cotangents:
     axes, y = (attributes_of(node, LogSoftmax).axis,), node.results[0]
     total = b.expand(b.reduce_sum(g, axes), y.type.shape, axes)
     return (b.sub(g, b.mul(b.exp(y), total)),)
+
+
+def _logsumexp(node: Node, g: Value) -> Cotangents:
+    axes, x, y = attributes_of(node, LogSumExp).axes, node.operands[0], node.results[0]
+    nothing = b.eq(y, b.full_like(y, -math.inf))  # a sum of nothing but e^-inf
+    from_ = b.select(nothing, zeros_like(y), y)
+    share = b.exp(b.sub(x, b.expand(from_, x.type.shape, axes)))
+    return (b.mul(b.expand(g, x.type.shape, axes), share),)
 
 
 def _cross_entropy(node: Node, g: Value) -> Cotangents:
@@ -81,6 +90,8 @@ RULES: Mapping[str, Rule] = {
     "softmax": only(_softmax),
     # dx = g - e^y sum of g
     "log_softmax": only(_log_softmax),
+    # dx = e^(x - y) g                                     0 where y is -inf
+    "logsumexp": only(_logsumexp),
     # dx = (softmax(x) - onehot(label)) g                  divided by N for the mean
     "cross_entropy": only(_cross_entropy),
     # n = (x - mean) / sqrt(var + eps), m elements a channel:

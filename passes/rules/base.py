@@ -15,10 +15,13 @@ from ...ir.ops.constant import Constant
 from ...ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
 from ...ir.ops.move import BroadcastInDim, Reshape
 from ...ir.ops.nn import Relu
+from ...ir.ops.pointwise import Bitcast, Fma, Step
 
 __all__ = ["ELEMENTWISE", "Function", "Rule", "is_constant", "is_full", "number_of", "producer"]
 
-ELEMENTWISE: tuple[type[Op], ...] = (Unary, Binary, Compare, Predicate, Select, Clamp, Cast, Relu)
+ELEMENTWISE: tuple[type[Op], ...] = (
+    Unary, Binary, Compare, Predicate, Select, Clamp, Cast, Relu, Step, Fma, Bitcast,
+)  # fmt: skip
 """Families whose result at an index depends on their operands at that index alone."""
 
 Function = Callable[[Node, tuple[Value, ...]], "Value | None"]

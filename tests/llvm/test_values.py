@@ -275,6 +275,23 @@ def test_fma_rounds_once(compiled: Any) -> None:
     assert (got != 0).any()
 
 
+@pytest.mark.parametrize("cpu", ["host", "x86-64"])
+def test_fma_rounds_once_where_a_sum_in_f64_is_halfway(compiled: Any, cpu: str) -> None:
+    """The product lies between two floats; what f64 loses of z decides."""
+    from nervure.backends.llvm.target import make_target
+
+    x = np.array([1 + 2.0**-12, -1 - 2.0**-12] * 4, "f4")
+    z = np.array([2.0**-60, 2.0**-60, -(2.0**-60), -(2.0**-60), 0, 0, np.inf, np.nan], "f4")
+    buffers = [Buffer(name, f32, (8,)) for name in "xyzo"]
+    i = Var("i")
+    store = buffers[3].store(i, Fma(*(b[i] for b in buffers[:3])))
+    kernel = compiled(Kernel("k", tuple(buffers), (For(i, 8, (store,), "vector"),)), make_target(cpu))
+    got = np.empty_like(x)
+    kernel(x, np.abs(x), z, got)
+    low, high = np.float32(1 + 2.0**-11), np.float32(1 + 2.0**-11 + 2.0**-23)
+    np.testing.assert_array_equal(got, [high, -low, low, -high, low, -low, np.inf, np.nan])
+
+
 def test_select_and_bits_move_values(compiled: Any) -> None:
     c, x, y = samples(bool_), samples(f32, seed=8), samples(f32, seed=9)
     check(run(compiled, f32, [(bool_, c), (f32, x), (f32, y)], Select), np.where(c, x, y))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from .contract import convolution, dot_general
+from .cumulative import cumulative
 from .lowering import Barrier
 from .reduce import MONOIDS, arg_reduction, reduction
 from .scatter import scatter_elements
+from .sort import sort
 from .window import max_pool, window_sum
 
 __all__ = ["BARRIERS", "TAILED"]
@@ -19,6 +21,8 @@ BARRIERS: dict[str, Barrier] = {
     "max_pool": max_pool,
     "window_sum": window_sum,
     "scatter_elements": scatter_elements,
+    **dict.fromkeys(("cumsum", "cumprod"), cumulative),
+    **dict.fromkeys(("sort", "top_k"), sort),
 }
 """How each op that is no map becomes kernels."""
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from ....ir.op import Op
 from ....ir.ops.elementwise import Cast
-from ....ir.types import bool_, f32
+from ....ir.ops.pointwise import Bitcast, Step
+from ....ir.types import DType, bool_, f32, f64, i32, i64
 from .. import kernel_ir as k
 from ..kernel_expr import BinaryOp, CompareOp, Function, UnaryOp
 
@@ -110,6 +111,46 @@ def _relu(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
     return k.select(xs[0] < nought, nought, xs[0])
 
 
+def _step(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    assert isinstance(op, Step)
+    x = xs[0]
+    one, nought, middle = (k.const(n, x.dtype) for n in (1, 0, op.at0))
+    return k.select(x > nought, one, k.select(x < nought, nought, k.select(x.eq(nought), middle, x)))
+
+
+def _bitcast(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    assert isinstance(op, Bitcast)
+    return k.Bits(xs[0], op.dtype)
+
+
+def _fma(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
+    """The half types through f64 and f32, an inexact step rounded to odd, so that the last one rounds alone."""
+    dtype = xs[0].dtype
+    if dtype.bits > 16:
+        return k.Fma(*xs)
+    x, y, z = (a.cast(f64) for a in xs)
+    product = x * y
+    total = product + z
+    back = total - product
+    error = (product - (total - back)) + (z - back)
+    exact = error.eq(k.zero(f64)) | error.ne(error)
+    total = _to_odd(total, exact, (error > k.zero(f64)).eq(total > k.zero(f64)), f64)
+    near = total.cast(f32)
+    wide = near.cast(f64)
+    beyond = k.Unary("abs", wide) > k.Unary("abs", total)
+    exact = wide.eq(total) | total.ne(total)
+    return _to_odd(near, exact, ~beyond, f32).cast(dtype)
+
+
+def _to_odd(x: k.Expr, exact: k.Expr, away: k.Expr, dtype: DType) -> k.Expr:
+    """Of a number between x and its neighbour away from or towards 0, the one of both whose last bit is 1."""
+    number = i64 if dtype == f64 else i32
+    raw = k.Bits(x, number)
+    even = (raw & k.const(1, number)).eq(k.zero(number))
+    moved = raw + k.select(away, k.const(1, number), k.const(-1, number))
+    return k.Bits(k.select(exact, raw, k.select(even, moved, raw)), dtype)
+
+
 def _not(op: Op, xs: Sequence[k.Expr]) -> k.Expr:
     return xs[0].eq(k.const(False, bool_)) if xs[0].dtype == bool_ else k.Unary("not", xs[0])
 
@@ -149,6 +190,10 @@ ELEMENTWISE: dict[str, Lowering] = {
     "shl": _binary("shl"),
     "shr": _shift_right,
     "pow": _power,
+    "atan2": _call("atan2"),
+    "fma": _fma,
+    "step": _step,
+    "bitcast": _bitcast,
     "eq": _compare("eq"),
     "ne": _compare("ne"),
     "lt": _compare("lt"),
