@@ -13,6 +13,9 @@ __all__ = ["user_lines", "user_origins"]
 OWN = ("nervure", "numpy", "contextlib", "functools")
 """Packages whose frames are passed over: what calls them is the user's line."""
 
+USERS = ("nervure.zoo",)
+"""Modules of nervure that are written as a user would."""
+
 ROOT_MARKS = ("pyproject.toml", ".git")
 
 
@@ -21,7 +24,7 @@ def user_origins() -> Origins:
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # inspect.stack is 1000 times slower
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name.partition(".")[0] not in OWN:
+        if name.partition(".")[0] not in OWN or name in USERS:
             code = frame.f_code
             return (Origin(relative_path(code.co_filename), frame.f_lineno, code.co_name),)
         frame = frame.f_back

@@ -23,6 +23,7 @@ from .tracing import Tracing, tracing, user_lines
 __all__ = [
     "input_types",
     "model_name",
+    "name_values",
     "named_entries",
     "parameter_names",
     "required_inputs",
@@ -41,6 +42,7 @@ def trace(
     name: str | None = None,
     rng: np.random.Generator | None = None,
     training: bool = False,
+    state: Tracing | None = None,
 ) -> Program:
     """The program of a module, or of a function of tensors.
 
@@ -51,6 +53,7 @@ def trace(
         name:     the program's; the model's own if not given
         rng:      where modules made inside draw their weights; the generator of `nv.seed` if not given
         training: whether batch norm and dropout behave as in training, with their updates
+        state:    where the trace is kept, for those who look at it, or at what there was when it failed
 
     Returns:
         a program with the graph ``forward``; its store shares the module's parameters by reference
@@ -60,13 +63,26 @@ def trace(
         TypeInferenceError: shapes or element types do not fit; with the user's line
     """
     types = input_types(specs)
-    state = Tracing(names=named_entries(model), training=training)
+    state = Tracing(names=named_entries(model), training=training) if state is None else state
     names = parameter_names(model, len(types))
     inputs = [Value(t, name=n) for t, n in zip(types, names, strict=True)]
     with tracing(state), drawing_from(rng):
         outputs = values_of(model(*map(Tensor, inputs)))
+    name_values(model, state, outputs)
     graph = Graph("forward", inputs, outputs, ((state.name(e), v) for e, v in state.updates.items()))
     return Program(name or model_name(model), [graph], store_of(model, state))
+
+
+def name_values(model: object, state: Tracing, outputs: Sequence[Value]) -> None:
+    """Name what modules gave by their paths, ``conv1`` or ``linear0``; results of the program keep their own names."""
+    bare = _unwrapped(model)
+    paths = {m: p for p, m in bare.named_modules()} if isinstance(bare, Module) else {}
+    for layer in state.layers:
+        path = paths.get(cast(Module, layer.module), "")
+        if path and len(layer.outputs) == 1:
+            (value,) = layer.outputs
+            if value.node is not None and not value.name and value not in outputs:
+                value.name = f"{type(layer.module).__name__.lower()}{path}" if path.isdigit() else path
 
 
 def store_of(model: object, state: Tracing) -> Store:

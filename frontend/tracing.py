@@ -13,7 +13,7 @@ from ..ir.origin import origin_source
 from ..ir.store import Entry
 from .origins import user_lines, user_origins
 
-__all__ = ["Frame", "Tracing", "current", "is_tracing", "tracing", "user_lines", "user_origins"]
+__all__ = ["Frame", "LayerCall", "Tracing", "current", "is_tracing", "tracing", "user_lines", "user_origins"]
 
 
 @dataclass(eq=False)
@@ -30,6 +30,23 @@ class Frame:
 
 
 @dataclass(eq=False)
+class LayerCall:
+    """One call of a module while it is traced.
+
+    Attributes:
+        module:  the module
+        depth:   how many other modules' calls are around it
+        inputs:  the tensors it was given
+        outputs: the tensors it gave; none while it runs, or where it failed
+    """
+
+    module: object
+    depth: int
+    inputs: tuple[Value, ...] = ()
+    outputs: tuple[Value, ...] = ()
+
+
+@dataclass(eq=False)
 class Tracing:
     """One program under construction.
 
@@ -39,6 +56,8 @@ class Tracing:
         reads:    the value of each at entry
         updates:  their new contents
         training: whether batch norm and dropout behave as in training
+        layers:   calls of modules, outer ones before inner ones
+        inside:   those that are going on
     """
 
     names: dict[Entry, str] = field(default_factory=dict[Entry, str])
@@ -46,6 +65,8 @@ class Tracing:
     reads: dict[Entry, Value] = field(default_factory=dict[Entry, Value])
     updates: dict[Entry, Value] = field(default_factory=dict[Entry, Value])
     training: bool = False
+    layers: list[LayerCall] = field(default_factory=list[LayerCall])
+    inside: list[LayerCall] = field(default_factory=list[LayerCall])
     root: Frame = field(default_factory=Frame)
     frame: Frame = field(default_factory=Frame)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 __all__ = [
     "BackendError",
@@ -25,7 +26,12 @@ class NervureError(Exception):
         details: lines set below the message: operand types, the formula with its numbers
         where:   user lines, such as ``examples/cnn.py:41, in __call__``
         hint:    at most one way out
+
+    Attributes:
+        code: of its kind; see `ir.codes`
     """
+
+    code: ClassVar[str] = "NV0001"
 
     def __init__(
         self, message: str, *, details: Iterable[str] = (), where: Iterable[str] = (), hint: str | None = None
@@ -57,30 +63,46 @@ def _rebuild_error(
 class TypeInferenceError(NervureError):
     """An op was applied to operands whose types do not fit it."""
 
+    code = "NV0101"
+
 
 class TraceError(NervureError):
     """A Python function does something to a traced value that no graph can hold."""
+
+    code = "NV0201"
 
 
 class ParseError(NervureError):
     """A text is no nervure program; the message begins with line and column."""
 
+    code = "NV0301"
+
 
 class VerifyError(NervureError):
     """A graph breaks a rule of the IR; after a pass this is nervure's own bug."""
+
+    code = "NV0401"
 
 
 class InputError(NervureError):
     """An executable, a loader or a command was given data that does not fit."""
 
+    code = "NV0601"
+
 
 class UnsupportedError(NervureError):
     """A backend has no way to run an op; the message says which and why."""
+
+    code = "NV0501"
 
 
 class BackendError(NervureError):
     """A backend that the user named cannot run here; nothing else was tried."""
 
+    code = "NV0502"
+
 
 class CompareError(NervureError):
     """Two results that should agree do not."""
+
+    code = "NV0602"

@@ -12,6 +12,7 @@ from .frontend.tensor import Tensor, as_tensor
 from .frontend.trace import (
     input_types,
     model_name,
+    name_values,
     named_entries,
     parameter_names,
     required_inputs,
@@ -73,6 +74,7 @@ def training_step(
             )
         _update(state, cost, optimizer, clip, _chosen(trainable, state.names.values()))
         result = cost.value
+    name_values(model, state, [result])
     result.name = result.name or "loss"
     graph = Graph("step", inputs, [result], [(state.name(e), v) for e, v in state.updates.items()])
     return Program(f"{model_name(model)}_step", [graph], store_of(model, state))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..ir.graph import Graph
+from ..ir.origin import current_origins
 from ..ir.program import Program
 
 __all__ = ["Pass", "Remarks"]
@@ -18,11 +19,13 @@ class Remarks:
 
     Attributes:
         rewrites: how many rewrites were applied, by name
+        touched:  the user's lines that each rewrite had a part in
         notes:    sentences such as ``fuse: conv -> relu refused: the conv has 2 users``
         budget:   how many more rewrites may be applied, or None for no limit; for bisection
     """
 
     rewrites: dict[str, int] = field(default_factory=dict[str, int])
+    touched: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
     notes: list[str] = field(default_factory=list[str])
     budget: int | None = None
 
@@ -33,6 +36,8 @@ class Remarks:
                 return False
             self.budget -= 1
         self.rewrites[name] = self.rewrites.get(name, 0) + 1
+        lines = (f"{origin.file}:{origin.line}" for origin in current_origins())
+        self.touched.setdefault(name, {}).update(dict.fromkeys(lines))
         return True
 
     def note(self, text: str) -> None:

@@ -29,6 +29,7 @@ from ..ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reverse, Slice
 from ..ir.ops.nn import AvgPool, Linear
 from ..ir.ops.reduce import Reduction
 from ..ir.ops.window import Conv, MaxPool, WindowSum
+from ..ir.origin import merge_origins, origins_of
 from .base import Remarks
 from .fuse_label import label
 from .fuse_softmax import softmax_members
@@ -215,9 +216,12 @@ class Grouping:
         return pool
 
     def _commit(self, members: Collection[Node]) -> None:
-        if len(members) < 2 or not self.remarks.allow("fuse"):
+        if len(members) < 2:
             return
         group = Group(self._ordered(members))
+        with origins_of(merge_origins(*(n.origins for n in group.nodes))):
+            if not self.remarks.allow("fuse"):
+                return
         group.label = label(group.nodes)
         self.taken.update(members)
         self.found.append(group)

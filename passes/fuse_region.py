@@ -11,7 +11,7 @@ from ..ir.ops.constant import Constant
 from ..ir.origin import merge_origins, origins_of
 from .fuse_groups import COPIED, Group
 
-__all__ = ["with_regions"]
+__all__ = ["is_copied", "with_regions"]
 
 
 def with_regions(graph: Graph, groups: Sequence[Group]) -> Graph:
@@ -68,7 +68,7 @@ class _Region:
             node = current.node
             if current in self.inner:
                 stack.pop()
-            elif node is not None and _is_copied(node.op):
+            elif node is not None and is_copied(node.op):
                 missing = [o for o in node.operands if o not in self.inner]
                 if missing:
                     stack += missing
@@ -86,6 +86,6 @@ class _Region:
         self.operands.append(self.mapping.get(value, value))
 
 
-def _is_copied(op: Op) -> bool:
+def is_copied(op: Op) -> bool:
     """Whether regions have copies of the node; large constants stay outside."""
     return isinstance(op, COPIED) and not (isinstance(op, Constant) and not op.value.is_inline)

@@ -28,6 +28,7 @@ class Record:
         before, after: nodes of all graphs, regions included
         rewrites:      how many by name
         notes:         what the pass has to say
+        touched:       the user's lines that each rewrite had a part in
     """
 
     pass_: str
@@ -37,6 +38,7 @@ class Record:
     after: int
     rewrites: Mapping[str, int]
     notes: tuple[str, ...]
+    touched: Mapping[str, tuple[str, ...]]
 
     def __str__(self) -> str:
         done = ", ".join(f"{count} {name}" for name, count in self.rewrites.items()) or "nothing"
@@ -93,7 +95,7 @@ def run_pipeline(
     if verify:
         verify_program(program)
     if dump_dir is not None:
-        dump_dir.mkdir(parents=True, exist_ok=True)
+        _make_folder(dump_dir)
         save(program, dump_dir / "00_input.nv")
     budget = stop_after
     records: list[Record] = []
@@ -110,11 +112,21 @@ def run_pipeline(
         if changed and dump_dir is not None:
             save(result, dump_dir / f"{number:02d}_{pass_.name}.nv")
         counts = count_nodes(program), count_nodes(result)
+        touched = {name: tuple(sorted(lines)) for name, lines in remarks.touched.items()}
         records.append(
-            Record(pass_text(pass_), seconds, changed, *counts, remarks.rewrites, tuple(remarks.notes))
+            Record(
+                pass_text(pass_), seconds, changed, *counts, remarks.rewrites, tuple(remarks.notes), touched
+            )
         )
         budget, program = remarks.budget, result
     return PipelineResult(program, tuple(records))
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _verify_after(program: Program, pass_: Pass) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["cache_folder", "cache_key", "load", "save"]
+__all__ = ["cache_folder", "cache_key", "clear", "entries", "load", "save"]
 
 _MAGIC = b"nervure object 1\n"
 _LIMIT = 1 << 30
+_ENTRY = re.compile(r"[0-9a-f]{64}|\.new-.*")
 
 
 def cache_folder() -> Path | None:
@@ -94,6 +96,31 @@ def save(key: str, data: bytes, folder: Path | None = None) -> bool:
                 os.unlink(temporary)
         return False
     return True
+
+
+def entries(folder: Path | None = None) -> list[tuple[str, int]]:
+    """The names and bytes of all entries, sorted; none where there is no cache."""
+    folder = cache_folder() if folder is None else folder
+    if folder is None or not folder.exists() or not _private(folder):
+        return []
+    found = [(path.name, path.lstat().st_size) for path in folder.iterdir() if _is_entry(path)]
+    return sorted(found)
+
+
+def clear(folder: Path | None = None) -> int:
+    """Remove every entry, and nothing else that lies there; how many there were."""
+    folder = cache_folder() if folder is None else folder
+    removed = 0
+    for name, _ in entries(folder):
+        with contextlib.suppress(OSError):
+            assert folder is not None
+            (folder / name).unlink()
+            removed += 1
+    return removed
+
+
+def _is_entry(path: Path) -> bool:
+    return bool(_ENTRY.fullmatch(path.name)) and stat.S_ISREG(path.lstat().st_mode)
 
 
 def _checksum(key: str, data: bytes) -> bytes:

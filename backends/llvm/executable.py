@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,10 @@ class LLVMExecutable(Executable):
                 entry.touch()
             # what is prepared depends on entries that the program itself does not change
             self._version = self._ledger.version
+
+    def memory(self, env: Mapping[str, int]) -> tuple[int, int]:
+        """Bytes of the arena and of prepared weights for given sizes of the symbols."""
+        return self._native.plan([env[name] for name in self._symbols])
 
     def _refresh(self) -> None:
         """Hand the store to the code, and prepare again, where the ledger's version moved."""

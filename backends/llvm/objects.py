@@ -13,7 +13,7 @@ from ...runtime import cache as disk
 from .emit import ALLOWED_EXTERNALS
 from .target import Target, llvm
 
-__all__ = ["CodegenOptions", "compile_object", "llvm_version", "undefined_symbols"]
+__all__ = ["CodegenOptions", "assembly", "compile_object", "llvm_version", "undefined_symbols"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,17 @@ def compile_object(
     if cached:
         disk.save(key, data)
     return data
+
+
+def assembly(text: str, target: Target, options: CodegenOptions | None = None) -> str:
+    """The assembly of a module's text, as the object's code generator would write it."""
+    machine = _machine(target, options or CodegenOptions())
+    module = llvm().parse_assembly(text)
+    module.triple = target.triple
+    module.data_layout = str(machine.target_data)
+    found = str(machine.emit_assembly(module))
+    module.close()
+    return found
 
 
 def undefined_symbols(text: str) -> tuple[str, ...]:

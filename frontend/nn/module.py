@@ -13,6 +13,7 @@ from ...ir.store import Entry
 from ...ir.types import Array, DType, dtype_of, f32
 from ..parameter import Buffer, Parameter
 from ..random import generator
+from .layers import recorded
 from .loading import Loaded, Prefixes, renamed
 
 __all__ = ["Module", "uniform"]
@@ -37,6 +38,11 @@ class Module:
     """
 
     training: bool = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls):
+            cls.__call__ = recorded(vars(cls)["__call__"])
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         raise NervureError(

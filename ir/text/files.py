@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..ops.constant import Constant, Literal
 from ..program import Program
 from ..types import DTYPES, Array
+from .elided import Init
 from .parser import parse_program
 from .printer import data_digest, print_program
 
@@ -117,8 +118,11 @@ def _tensors(content: bytes) -> dict[str, Array]:
     return found
 
 
-def load(path: str | os.PathLike[str]) -> Program:
+def load(path: str | os.PathLike[str], *, init: Init | None = None) -> Program:
     """Read a program saved by `save`; without its side file, entries are left empty.
+
+    Args:
+        init: "zeros" or "random" content for data that is not there
 
     Raises:
         InputError: no such file, or data that does not have the hash that the text names
@@ -148,4 +152,4 @@ def load(path: str | os.PathLike[str]) -> Program:
             checked[digest] = arrays[digest]
         return checked[digest]
 
-    return parse_program(text, find)
+    return parse_program(text, find, init=init)

@@ -31,6 +31,7 @@ from ..origin import Origin, Origins
 from ..program import Program
 from ..store import Entry, EntryKind, Store
 from ..types import DTYPES, Array, TensorType
+from .elided import Init, content_for
 from .lexer import Token, error_at, tokenize
 
 __all__ = ["parse_program", "parse_type"]
@@ -47,8 +48,11 @@ Data = Callable[[str], Array | None]
 class Parser:
     """One text, read once from front to back."""
 
-    def __init__(self, source: str, data: Data, symbols: dict[str, Dim] | None = None) -> None:
+    def __init__(
+        self, source: str, data: Data, symbols: dict[str, Dim] | None = None, init: Init | None = None
+    ) -> None:
         self.source = source
+        self.init: Init | None = init
         self.tokens = tokenize(source)
         self.position = 0
         self.data = data
@@ -157,6 +161,8 @@ class Parser:
         data: Array | None = None
         if self.token.kind == "digest":
             data = self.content(self.next(), type_)
+        if data is None and self.init is not None:
+            data = content_for(name, type_, self.init)
         self.entries[name] = Entry(name, type_, kind, trainable, data)
 
     def content(self, token: Token, type_: TensorType) -> Array | None:
@@ -392,11 +398,13 @@ class Parser:
             token = self.next()
             data = self.content(token, type_)
             self.expect(">")
+            if data is None and self.init is not None:
+                data = content_for(token.text, type_, self.init)
             if data is None:
                 self.fail(
                     f"the data of constant {token.text} is missing",
                     token,
-                    "load the .nv file with its side file",
+                    "load the .nv file with its side file, or make data with init='random'",
                 )
             return Literal(data)
         elements: list[Any] = []
@@ -559,18 +567,19 @@ def _no_data(digest: str) -> Array | None:
     return None
 
 
-def parse_program(text: str, data: Data = _no_data) -> Program:
+def parse_program(text: str, data: Data = _no_data, *, init: Init | None = None) -> Program:
     """Read a program.
 
     Args:
         text: as printed by `print_program`
         data: finds the array for a content hash (or its beginning); entries without data are left empty
+        init: "zeros" or "random" content where there is no data, the same for the same text
 
     Raises:
         ParseError: with line, column, the line itself and a caret
     """
     try:
-        return Parser(text, data).program()
+        return Parser(text, data, init=init).program()
     except (ParseError, InputError):
         raise
     except NervureError as error:

@@ -19,7 +19,15 @@ from ..program import Program
 from ..store import Entry
 from ..types import Array, DType
 
-__all__ = ["HEADER", "attribute_text", "data_digest", "literal_text", "print_graph", "print_program"]
+__all__ = [
+    "HEADER",
+    "attribute_text",
+    "data_digest",
+    "literal_text",
+    "print_graph",
+    "print_program",
+    "value_names",
+]
 
 HEADER = "nervure 1"
 PREFIX = 12
@@ -194,6 +202,18 @@ class Printer:
         for region in node.regions:
             self.graph(region, indent + "  ", "")
         self.lines.append(indent + "}")
+
+
+def value_names(graph: Graph) -> dict[Value, str]:
+    """The name that each value of a graph, regions apart, has in its printed form: ``%x``, ``@fc.weight``."""
+    names = Names()
+    for value in graph.inputs:
+        names.define(value)
+    for node in graph.nodes:
+        for result in node.results:
+            names.define(result)
+    every = [*graph.inputs, *graph.reads(), *(r for node in graph.nodes for r in node.results)]
+    return {value: names[value] for value in every}
 
 
 def _types(types: Iterable[Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -55,7 +56,7 @@ def load(path: Path, **names: Any) -> Any:
 
 def test_a_module_becomes_a_program_with_dotted_names_and_lines() -> None:
     program = nv.trace(Mlp(), "f32[B,4]")
-    line = Mlp.__call__.__code__.co_firstlineno + 1
+    line = inspect.unwrap(Mlp.__call__).__code__.co_firstlineno + 1
     where = f'@ "tests/frontend/test_trace.py":{line}'
     text = [row.strip() for row in str(program).splitlines()]
     assert text[1] == "program mlp {"
@@ -64,10 +65,10 @@ def test_a_module_becomes_a_program_with_dotted_names_and_lines() -> None:
     ]  # fmt: skip
     assert text[7:12] == [
         "graph forward(%x: f32[B,4]) -> f32[B,2] {",
-        f"%0 = linear %x, @fc1.weight, @fc1.bias : f32[B,3] {where}",
-        f"%1 = relu %0 : f32[B,3] {where}",
-        f"%2 = linear %1, @fc2.weight, @fc2.bias : f32[B,2] {where}",
-        "return %2",
+        f"%fc1 = linear %x, @fc1.weight, @fc1.bias : f32[B,3] {where}",
+        f"%0 = relu %fc1 : f32[B,3] {where}",
+        f"%1 = linear %0, @fc2.weight, @fc2.bias : f32[B,2] {where}",
+        "return %1",
     ]
     bare = re.sub(" #[0-9a-f]+", "", str(program))
     assert str(nv.parse(str(program))) == bare

@@ -129,17 +129,17 @@ class Lowering:
             memory = self.memory_of(value)
             return None if memory is None else scope.view(memory, shape)
 
-        return Pull(self.resolve, buffer)
+        return Pull(self.resolve, buffer, scope.origins)
 
     def launch(self, scope: KernelScope, kind: str, body: Sequence[k.Stmt], origins: Origins) -> None:
         """Add the kernel that a scope and a body make."""
         name = f"{self.prefix}{len(self.launches)}_{kind}"
-        self.launches.append(scope.launch(name, body, ", ".join(f"{o.file}:{o.line}" for o in origins)))
+        self.launches.append(scope.launch(name, body, origins))
 
     def prepare(self, scope: KernelScope, kind: str, body: Sequence[k.Stmt], origins: Origins) -> None:
         """Add a kernel that runs when weights changed, not at each call."""
         name = f"{self.prefix}p{len(self.prepared)}_{kind}"
-        self.prepared.append(scope.launch(name, body, ", ".join(f"{o.file}:{o.line}" for o in origins)))
+        self.prepared.append(scope.launch(name, body, origins))
 
     def is_fixed(self, memory: Memory) -> bool:
         """Whether the memory's content changes only when weights do."""

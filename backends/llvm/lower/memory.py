@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ....ir.dims import Dim, product
+from ....ir.origin import Origin, Origins
 from ....ir.types import Array, DType
 from .. import kernel_ir as k
 
@@ -52,12 +53,13 @@ class Launch:
 
 @dataclass
 class KernelScope:
-    """The buffers of a kernel while its body is written: one a memory and shape."""
+    """The buffers of a kernel while its body is written, one a memory and shape; and the lines that it computes."""
 
     buffers: dict[tuple[Memory, tuple[Dim, ...]], k.Buffer] = field(
         default_factory=dict[tuple[Memory, tuple[Dim, ...]], k.Buffer]
     )
     written: dict[Memory, None] = field(default_factory=dict[Memory, None])
+    origins: dict[Origin, None] = field(default_factory=dict[Origin, None])
 
     def view(self, memory: Memory, shape: Sequence[Dim]) -> k.Buffer:
         """The memory under a shape of as many elements."""
@@ -74,7 +76,9 @@ class KernelScope:
         self.written[memory] = None
         return self.view(memory, shape)
 
-    def launch(self, name: str, body: Sequence[k.Stmt], origin: str) -> Launch:
-        """The finished kernel with its arguments."""
+    def launch(self, name: str, body: Sequence[k.Stmt], origins: Origins) -> Launch:
+        """The finished kernel with its arguments; `origins` come before those of the values that it computes."""
+        lines = dict.fromkeys(f"{o.file}:{o.line}" for o in (*origins, *self.origins))
+        origin = ", ".join(lines)
         kernel = k.Kernel(name, tuple(self.buffers.values()), tuple(body), origin=origin)
         return Launch(kernel, tuple(memory for memory, _ in self.buffers), tuple(self.written))

@@ -14,6 +14,7 @@ from ....ir.graph import Node, Value
 from ....ir.ops.constant import Constant, Iota
 from ....ir.ops.index import Gather, GatherElements
 from ....ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
+from ....ir.origin import Origin
 from ....ir.types import i64
 from .. import kernel_ir as k
 from .elementwise import ELEMENTWISE, elementwise
@@ -42,13 +43,18 @@ class Pull:
     Args:
         resolve: the value that stands for a region's input
         buffer:  the kernel's view of a value's memory under a shape, or None for a value that is computed
+        origins: where the lines go whose values the kernel computes
     """
 
     def __init__(
-        self, resolve: Callable[[Value], Value], buffer: Callable[[Value, Sequence[Dim]], k.Buffer | None]
+        self,
+        resolve: Callable[[Value], Value],
+        buffer: Callable[[Value, Sequence[Dim]], k.Buffer | None],
+        origins: dict[Origin, None],
     ) -> None:
         self.resolve = resolve
         self.buffer = buffer
+        self.origins = origins
         self.given: dict[Value, tuple[Index, k.Expr]] = {}
         self.flat: dict[Index, tuple[tuple[Dim, ...], k.Expr]] = {}
         self._memo: dict[tuple[Value, Index, k.Expr | None], k.Expr] = {}
@@ -98,6 +104,7 @@ class Pull:
             return loaded
         assert value.node is not None, f"{value!r} has no memory"
         op, operands = value.node.op, value.node.operands
+        self.origins.update(dict.fromkeys(value.node.origins))
         if op.mnemonic in ELEMENTWISE:
             return elementwise(op, [element(o, index, inside) for o in operands])
         return _MOVES[op.mnemonic](self, value.node, index, inside, element)

@@ -1,0 +1,121 @@
+"""The command line. Only click is imported until a command runs; each command is a module of this package."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from .. import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, str] = {
+    "trace": "Trace a Python model into a program.",
+    "opt": "Run passes over a program.",
+    "compile": "Compile a program; print or write any stage of it.",
+    "run": "Run a program on given or random inputs.",
+    "export": "Write a program as an ONNX file.",
+    "summary": "One row a layer: shapes, parameters, operations.",
+    "explain": "Why each value is or is not fused; what an error code means.",
+    "doctor": "What of nervure works on this machine.",
+    "cache": "Look at the cache of compiled objects, or clear it.",
+}
+"""Every command, with its line in the list; `nervure.cli.<name>` has a click command of the name ``command``."""
+
+
+class Commands(click.Group):
+    """Commands that are imported when they run, so that the help text costs click alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f".{cmd_name.replace('-', '_')}", __name__).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise click.UsageError(f"No command is named {args[0]}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nervure")
+@click.option("--debug", is_flag=True, help="Show Python's traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """nervure: a compiler for neural networks.
+
+    MODEL is file.py:Name (a module class, a module, a function or a program), file.nv, - for text on standard input, or the
+    name of a model that comes with nervure.
+    """
+    ctx.obj["debug"] = debug
+
+
+def main() -> NoReturn:
+    """Run the command line.
+
+    Exit codes: 0; 1 a comparison or a check failed; 2 wrong use or input; 70 a fault of nervure itself; 130
+    interrupted.
+    """
+    settings: dict[str, bool] = {"debug": False}
+    try:
+        result = cli.main(standalone_mode=False, obj=settings, prog_name="nervure")
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        code = end.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        code = _closed_pipe()
+    except Exception as error:
+        code = _failed(error, settings["debug"])
+    sys.exit(code)
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    """Tell the user about an error: one message with code, cause and fix; the exit code."""
+    from ..ir.errors import CompareError, NervureError
+
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, NervureError):
+        click.echo(f"error[{error.code}]: {error}", err=True)
+        return 1 if isinstance(error, CompareError) else 2
+    from ..ir.codes import INTERNAL
+
+    click.echo(f"error[{INTERNAL}]: a fault of nervure: {type(error).__name__}: {error}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"  {note}", err=True)
+    if not debug:
+        click.echo("  hint: nervure --debug ... shows where", err=True)
+    return 70
+
+
+def _closed_pipe() -> int:
+    """Whoever read the output went away, as `head` does: no error, and nothing more to flush."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

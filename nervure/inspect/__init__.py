@@ -1,0 +1,1 @@
+"""What the tools of the command line compute: summaries, explanations, tapes, differences."""

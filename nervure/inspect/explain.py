@@ -1,0 +1,125 @@
+"""Which values a backend keeps out of memory, and why not the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..backends.base import find_backend
+from ..ir.dims import dim_text
+from ..ir.graph import Graph, Value
+from ..ir.program import Program
+from ..ir.text.printer import value_names
+from ..passes.fuse import Fuse
+from ..passes.fuse_edges import Edge, fusion_edges
+from ..passes.manager import Pipeline, run_pipeline
+
+__all__ = ["Explanation", "Row", "explain"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One edge.
+
+    Args:
+        graph:       the graph's name
+        value, user: names as the program before fusion prints them; the user is empty for the caller
+        ops:         mnemonics of both ends
+        type:        of the value
+        fused:       the label of the group that holds both ends, or empty
+        saved:       bytes that do not go through memory, as text; symbols stay
+        reason:      why the value goes through memory, or empty
+        lines:       the user's lines of both ends
+    """
+
+    graph: str
+    value: str
+    user: str
+    ops: tuple[str, str]
+    type: str
+    fused: str
+    saved: str
+    reason: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Every edge of a program's graphs.
+
+    Args:
+        program: as it stands before fusion
+        rows:    in order of the users
+        notes:   what the passes before had to say
+    """
+
+    program: Program
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    def at_line(self, line: str) -> tuple[Row, ...]:
+        """The rows that a user's line has a part in; the line as ``file.py:12``."""
+        return tuple(r for r in self.rows if any(_is_at(found, line) for found in r.lines))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rows": [vars(r) for r in self.rows], "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        return "\n".join(row_text(r) for r in self.rows)
+
+
+def row_text(row: Row) -> str:
+    """One line for an edge."""
+    target = f"{row.ops[1]} {row.user}" if row.user else row.ops[1]
+    head = f"{row.ops[0]} {row.value} -> {target}: {row.type}"
+    if row.fused:
+        return f"{head}: fused in {row.fused}, {row.saved} bytes less"
+    return f"{head}: through memory: {row.reason}"
+
+
+def explain(program: Program, backend: str = "llvm", level: int = 2) -> Explanation:
+    """Every edge of the program, after the backend's passes before fusion.
+
+    Raises:
+        NervureError: the backend has no such pipeline, or cannot run the program
+    """
+    pipeline = find_backend(backend).pipeline(level)
+    before: list[Any] = []
+    fuse = Fuse()
+    for pass_ in pipeline.passes:
+        if isinstance(pass_, Fuse):
+            fuse = pass_
+            break
+        before.append(pass_)
+    result = run_pipeline(program, Pipeline(tuple(before)), verify=False)
+    rows: list[Row] = []
+    for name, graph in result.program.graphs.items():
+        names = value_names(graph)
+        rows += [_row(name, names, e, graph) for e in fusion_edges(graph, fuse.kinds, fuse.limit)]
+    return Explanation(result.program, tuple(rows), result.notes)
+
+
+def _row(graph_name: str, names: dict[Value, str], edge: Edge, graph: Graph) -> Row:
+    maker, user = edge.value.node, edge.user
+    origins = [str(o) for node in (maker, user) if node is not None for o in node.origins]
+    source = "@" if edge.value.entry is not None else "input" if maker is None else maker.op.mnemonic
+    return Row(
+        graph=graph_name,
+        value=names[edge.value],
+        user="" if user is None else names[user.results[0]],
+        ops=("store" if source == "@" else source, "the caller" if user is None else user.op.mnemonic),
+        type=str(edge.value.type),
+        fused=edge.label,
+        saved=dim_text(edge.saved) if edge.label else "",
+        reason=edge.reason,
+        lines=tuple(dict.fromkeys(origins)),
+    )
+
+
+def _is_at(origin: str, line: str) -> bool:
+    return (
+        origin == line
+        or origin.startswith(f"{line},")
+        or origin.endswith(f"/{line}")
+        or f"/{line}," in origin
+    )
