@@ -51,10 +51,16 @@ class StopGradient(Itself):
 class OptBarrier(Itself):
     """x itself, as an unknown value where programs are improved: nothing on one side merges with the other.
 
-    Shapes:    x T[S...] -> T[S...]
-    Gradient:  dy
-    Numerics:  exact, the same bits
-    Source:    StableHLO optimization_barrier with one operand
+    Shapes:    x T[S...], after any types... -> T[S...]
+    Gradient:  dy; none for what stands after x
+    Numerics:  exact, the same bits; whoever reads the result runs when all operands are computed
+    Source:    StableHLO optimization_barrier, of which one result is used
     """
 
     mnemonic = "opt_barrier"
+
+    def infer(self, x: TensorType, *after: TensorType) -> TensorType:
+        return x
+
+    def evaluate(self, x: Array, *after: Array, **_: Any) -> Array:
+        return x

@@ -38,7 +38,7 @@ class Remat(Call):
 
     Shapes:    operands as the region's inputs -> results as the region's outputs
     Gradient:  that of the region, built anew on the operands behind an opt_barrier, so that it shares nothing with the
-               first computation
+               first computation and does not begin before the cotangents are there
     Source:    T. Chen et al., Training deep nets with sublinear memory cost, 2016; JAX checkpoint
     """
 

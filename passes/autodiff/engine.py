@@ -116,8 +116,9 @@ def _apply(node: Node, arriving: tuple[Value | None, ...]) -> Cotangents:
         return [None] * len(node.operands)
     if name in RULES:
         return RULES[name](node, arriving)
-    # a remat's inner values stand behind barriers, so that they are not those that were computed before
-    again = {o: b.opt_barrier(o) if isinstance(node.op, Remat) else o for o in node.operands}
+    # a remat's inner values are not those that were computed before, and are not computed before they are needed
+    slopes = [g for g in arriving if g is not None]
+    again = {o: b.opt_barrier(o, *slopes) if isinstance(node.op, Remat) else o for o in node.operands}
     results = _simpler(node, [again[o] for o in node.operands])
     stops = tuple(again.values())
     found = dict(zip(again, _sweep(_between(results, stops), results, arriving, stops), strict=True))

@@ -27,7 +27,7 @@ def _custom_vjp(node: Node, cotangents: tuple[Value | None, ...]) -> Cotangents:
 
 RULES: Mapping[str, Rule] = {
     # dx = dy
-    "opt_barrier": only(lambda node, g: (g,)),
+    "opt_barrier": only(lambda node, g: (g, *([None] * (len(node.operands) - 1)))),
     # dx = backward(x, y, dy)
     "custom_vjp": _custom_vjp,
 }
