@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
+    from ..frontend.nn.module import Module
     from ..ir.program import Program
     from ..ir.text.elided import Init
 
@@ -115,15 +116,8 @@ def from_python(path: Path, name: str) -> Model:
         hint = f"did you mean {close[0]}?" if close else f"it has {_names_in(path)}"
         raise InputError(f"{path} has nothing named {name}", hint=hint)
     found: Any = members[name]
-    if isinstance(found, type) and issubclass(found, Module):
-        try:
-            inspect.signature(found).bind()
-        except TypeError as error:
-            raise InputError(
-                f"{path}:{name} cannot be made without arguments: {error}",
-                hint="name a module instead of the class, such as net = Net(10)",
-            ) from error
-        found = found()
+    if inspect.isclass(found) and issubclass(found, Module):
+        return Model(name, source=_made(found, f"{path}:{name}"))
     if isinstance(found, Program):
         return Model(name, program=found)
     if not callable(found):
@@ -131,6 +125,19 @@ def from_python(path: Path, name: str) -> Model:
             f"{path}:{name} is a {type(found).__name__}, expected a module, a function or a program"
         )
     return Model(name, source=found)
+
+
+def _made(module: type[Module], where: str) -> Module:
+    from ..ir.errors import InputError
+
+    try:
+        inspect.signature(module).bind()
+    except TypeError as error:
+        raise InputError(
+            f"{where} cannot be made without arguments: {error}",
+            hint="name a module instead of the class, such as net = Net(10)",
+        ) from error
+    return module()
 
 
 def _executed(path: Path) -> Any:
