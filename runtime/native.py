@@ -97,8 +97,8 @@ class NativeProgram:
 
     def plan(self, dims: Sequence[int]) -> tuple[int, int]:
         """Bytes of arena and of prepared memory for given dims."""
-        sizes = self._sizes()
-        self._plan(ctypes.addressof(self._dims(*dims)), ctypes.addressof(sizes))
+        given, sizes = self._dims(*dims), self._sizes()
+        self._plan(ctypes.addressof(given), ctypes.addressof(sizes))
         return int(sizes[0]), int(sizes[1])
 
     def _arena_bytes(self, dims: tuple[int, ...]) -> int:
