@@ -93,6 +93,7 @@ from .norms import (
     normalize,
     rms_norm,
 )  # fmt: skip
+from .padding import pad
 from .pointwise import (
     exp,
     log,
@@ -142,7 +143,7 @@ __all__ = [
     "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log_softmax", "logsigmoid",
     "lp_pool1d", "lp_pool2d", "lp_pool3d", "mae_loss", "margin_ranking_loss", "max_pool1d", "max_pool2d",
     "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "mish", "mse_loss", "multi_hinge_loss",
-    "multi_margin_loss", "new_key", "nll_loss", "normalize", "one_hot", "pairwise_distance", "perceptron_loss",
+    "multi_margin_loss", "new_key", "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance", "perceptron_loss",
     "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6", "reshape", "rms_norm", "selu", "sigmoid", "silu",
     "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign",
     "space_to_depth", "split_key", "sqrt", "stack", "step", "swiglu", "tanh", "tanhshrink", "threshold",

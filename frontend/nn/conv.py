@@ -10,13 +10,17 @@ import numpy as np
 from ...ir.errors import NervureError
 from ...ir.types import f32
 from .. import functional as F
-from ..tensor import Tensor
-from ..windows import Numbers, Padding, each, pads_of
+from ..padding import pad
+from ..tensor import Tensor, as_tensor
+from ..windows import Numbers, Padding, check_rank, each, pads_of
 from .module import Module, uniform
 
 __all__ = [
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "SeparableConv2d",
 ]  # fmt: skip
+
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 def _check_groups(name: str, groups: int, channels: int, out: int) -> None:
@@ -42,17 +46,21 @@ class Conv(Module):
         dilation: Numbers = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
         name, spatial = type(self).__name__, self.spatial
         _check_groups(name, groups, in_channels, out_channels)
+        if padding_mode not in PADDING_MODES:
+            expected = ", ".join(f'"{m}"' for m in PADDING_MODES)
+            raise NervureError(f'{name}: padding_mode is "{padding_mode}", expected one of {expected}')
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = each(name, "kernel_size", kernel_size, spatial)
         self.stride = each(name, "stride", stride, spatial)
         self.dilation = each(name, "dilation", dilation, spatial)
-        self.padding, self.groups = padding, groups
+        self.padding, self.groups, self.padding_mode = padding, groups, padding_mode
         self.around = pads_of(name, padding, self.kernel_size, self.stride, self.dilation)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         bound = 1 / math.sqrt(max(math.prod(shape[1:]), 1))
@@ -60,7 +68,12 @@ class Conv(Module):
         self.bias = uniform(bound, (out_channels,), rng, dtype) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
-        return self.function(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        tensor, padding = as_tensor(x), self.padding
+        if self.padding_mode != "zeros" and any(map(any, self.around)):
+            check_rank(type(self).__name__, tensor, self.spatial)
+            amounts = [amount for pads in reversed(self.around) for amount in pads]
+            tensor, padding = pad(tensor, amounts, self.padding_mode), 0
+        return self.function(tensor, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         parts = [
@@ -74,6 +87,8 @@ class Conv(Module):
             parts.append(f"groups={self.groups}")
         if self.bias is None:
             parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode!r}")
         return ", ".join(parts)
 
 
@@ -89,7 +104,8 @@ class Conv2d(Conv):
 
     Shapes:  x [N, in_channels, H, W] -> [N, out_channels, H', W']; weight [out, in / groups, kH, kW], bias [out]
     Args:    padding: one number, one an axis, four (top, bottom, left, right), "same" or "valid"; groups: as many as
-             in_channels for a depthwise convolution; dtype, rng: as for `Linear`
+             in_channels for a depthwise convolution; padding_mode: "zeros", "reflect", "replicate" or "circular";
+             dtype, rng: as for `Linear`
     Source:  PyTorch torch.nn.Conv2d
     """
 
@@ -204,13 +220,14 @@ class SeparableConv2d(Module):
         dilation: Numbers = 1,
         depth_multiplier: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
         between = in_channels * depth_multiplier
         self.depthwise = Conv2d(
-            in_channels, between, kernel_size, stride, padding, dilation, in_channels, False,
+            in_channels, between, kernel_size, stride, padding, dilation, in_channels, False, padding_mode,
             dtype=dtype, rng=rng,
         )  # fmt: skip
         self.pointwise = Conv2d(between, out_channels, 1, bias=bias, dtype=dtype, rng=rng)

@@ -60,6 +60,21 @@ WRONG: list[tuple[Any, tuple[str, ...], str]] = [
     (lambda x: nn.pixel_shuffle(x, 2), ("f32[1,6,3,3]",), "pixel_shuffle: 6 channels do not divide by 2 * 2"),
     (lambda x: nn.pixel_unshuffle(x, 2), ("f32[1,6,3,4]",), "pixel_unshuffle: 3 x 4 does not divide by 2"),
     (lambda x: nn.channel_shuffle(x, 4), ("f32[1,6,3]",), "channel_shuffle: 4 groups do not divide 6 channels"),
+    # padding that the axis is too short for
+    (
+        lambda x: nn.pad(x, (3, 0), "reflect"), ("f32[1,1,3]",),
+        'pad: axis 2 is 3, mode "reflect" with 3 needs 4',
+    ),
+    (
+        lambda x: nn.pad(x, (0, 4), "circular"), ("f32[1,1,L:3..9]",),
+        'pad: axis 2 may be less than 4: L, mode "circular" with 4 needs 4',
+    ),
+    (lambda x: nn.pad(x, (-1, 0), "replicate"), ("f32[1,1,3]",), 'pad: -1 cuts, which mode "replicate" does not'),
+    (lambda x: nn.pad(x, (1, 2, 3)), ("f32[1,1,3]",), "pad: 3 amounts, expected two for each of at most 3 axes"),
+    (
+        nn.Conv2d(1, 1, 3, padding=5, padding_mode="reflect"), ("f32[1,1,4,9]",),
+        'pad: axis 2 is 4, mode "reflect" with 5 needs 6',
+    ),
     # ranks and entries
     (nn.conv1d, ("f32[3,8]", "f32[4,3,3]"), "conv1d: expected x [N, C, L] and w [O, C / groups, kL]"),
     (
@@ -124,6 +139,8 @@ CONSTRUCTORS: list[tuple[Any, str]] = [
     (lambda: nn.ConvTranspose2d(4, 3, 3, groups=2), "ConvTranspose2d: groups=2 does not divide 4 input and 3 output"),
     (lambda: nn.Conv3d(1, 1, (2, 2)), r"Conv3d: kernel_size=\(2, 2\) has 2 entries for 3 spatial axes"),
     (lambda: nn.Conv2d(1, 1, 3, 2, "same"), r'Conv2d: padding "same" needs stride 1, got \(2, 2\)'),
+    (lambda: nn.Conv2d(1, 1, 3, padding_mode="wrap"), 'Conv2d: padding_mode is "wrap", expected one of "zeros", "reflect"'),
+    (lambda: nn.ReflectionPad2d((1, 2)), r"ReflectionPad2d: padding=\(1, 2\) has 2 entries, expected 4"),
     (lambda: nn.GroupNorm(3, 4), "GroupNorm: 3 groups do not divide 4 channels"),
     (lambda: nn.Embedding(4, 2, padding_idx=4), "Embedding: padding_idx 4 is not within the 4 rows"),
     (lambda: nn.Perceptron(4, 1), "Perceptron: classes is 1, expected a number from 2 on"),

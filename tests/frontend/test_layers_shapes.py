@@ -41,6 +41,9 @@ LAYERS: list[tuple[Any, str, dict[str, int]]] = [
     (nn.Hardmax, "f32[B,C:1..64]", {"B": 2, "C": 5}),
     (lambda: nn.GLU(1), "f32[B,4,L:1..64]", {"B": 2, "L": 3}),
     (lambda: nn.Unflatten(1, (2, -1)), "f32[B,6]", {"B": 2}),
+    (lambda: nn.ReflectionPad2d((1, 2, 0, 3)), "f32[B,2,H:4..64,W:3..64]", {"B": 2, "H": 4, "W": 3}),
+    (lambda: nn.ReplicationPad1d(3), "f32[B,2,L:1..64]", {"B": 2, "L": 2}),
+    (lambda: nn.CircularPad1d((2, 1)), "f32[B,2,L:2..64]", {"B": 2, "L": 2}),
     (lambda: nn.Perceptron(4, 3), "f32[B,4]", {"B": 3}),
 ]  # fmt: skip
 

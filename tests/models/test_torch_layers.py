@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 from torch_grid import RUNS, agree, normal, pair  # noqa: E402  torch may be missing
 
+import nervure as nv  # noqa: E402
 from nervure import nn  # noqa: E402
 
 
@@ -136,8 +137,31 @@ RESIZING: list[tuple[Any, ...]] = [
 ]
 
 
+PADDING: list[tuple[Any, ...]] = [
+    ("ZeroPad1d", ((2, 1),), {}, (2, 3, 4)),
+    ("ZeroPad2d", ((2, -1, 0, 3),), {}, (1, 2, 4, 5)),
+    ("ZeroPad3d", (1,), {}, (1, 2, 2, 3, 2)),
+    ("ConstantPad1d", (2, 1.5), {}, (2, 3, 4)),
+    ("ConstantPad2d", ((1, 0, 2, 1), -2.0), {}, (1, 2, 4, 5)),
+    ("ConstantPad3d", (1, 0.5), {}, (1, 2, 2, 3, 2)),
+    ("ReflectionPad1d", ((3, 1),), {}, (2, 3, 4)),
+    ("ReflectionPad2d", ((2, 1, 0, 3),), {}, (1, 2, 4, 5)),
+    ("ReflectionPad3d", (1,), {}, (1, 2, 2, 3, 2)),
+    ("ReplicationPad1d", ((5, 1),), {}, (2, 3, 4)),
+    ("ReplicationPad2d", ((2, 1, 0, 6),), {}, (1, 2, 4, 5)),
+    ("ReplicationPad3d", (2,), {}, (1, 2, 2, 3, 2)),
+    ("CircularPad1d", ((4, 1),), {}, (2, 3, 4)),
+    ("CircularPad2d", ((2, 1, 0, 3),), {}, (1, 2, 4, 5)),
+    ("CircularPad3d", (1,), {}, (1, 2, 2, 3, 2)),
+    ("Conv1d", (2, 4, 3), {"padding": 2, "padding_mode": "circular", "dilation": 2}, (1, 2, 6)),
+    ("Conv2d", (2, 4, 3), {"padding": (1, 2), "padding_mode": "reflect"}, (1, 2, 5, 6)),
+    ("Conv2d", (2, 4, (2, 3)), {"padding": "same", "padding_mode": "replicate"}, (1, 2, 5, 6)),
+    ("Conv3d", (1, 2, 3), {"padding": 1, "padding_mode": "replicate", "stride": 2}, (1, 1, 4, 3, 4)),
+]
+
+
 @over_runs
-@pytest.mark.parametrize("case", [*CONVOLUTIONS, *POOLS, *NORMS, *RESIZING], ids=ids)
+@pytest.mark.parametrize("case", [*CONVOLUTIONS, *POOLS, *NORMS, *RESIZING, *PADDING], ids=ids)
 def test_a_layer_is_pytorchs(case: Any, run: tuple[str, str]) -> None:
     name, args, options, shape = case
     ours, theirs = pair(name, args, options, run[1])
@@ -234,3 +258,57 @@ def test_a_function_is_pytorchs(case: Any, run: tuple[str, str]) -> None:
     theirs, ours = getattr(torch.nn.functional, name), getattr(nn, name)
     arrays = [normal(*shape, seed=k) for k, shape in enumerate(shapes)]
     agree(lambda *a: ours(*a, **options), lambda *a: theirs(*a, **options), arrays, *run)
+
+
+def test_a_state_dict_of_every_layer_with_weights_is_pytorchs() -> None:
+    def build(n: Any) -> Any:
+        return n.Sequential(
+            n.Conv1d(4, 6, 3, groups=2), n.Conv3d(1, 2, (1, 2, 3), bias=False), n.ConvTranspose1d(4, 6, 3, groups=2),
+            n.ConvTranspose2d(3, 4, (2, 3)), n.ConvTranspose3d(2, 4, 2, groups=2), n.BatchNorm3d(3),
+            n.InstanceNorm2d(3, affine=True, track_running_stats=True), n.InstanceNorm1d(3), n.LayerNorm((2, 3)),
+            n.LayerNorm(4, bias=False), n.GroupNorm(2, 4), n.RMSNorm(5), n.PReLU(3), n.Embedding(7, 3, padding_idx=1),
+            n.Bilinear(2, 3, 4), n.Linear(2, 3),
+        )  # fmt: skip
+
+    ours, theirs = build(nn), build(torch.nn)
+    state = {key: tensor.numpy() for key, tensor in theirs.state_dict().items()}
+    assert [(k, v.shape, v.dtype) for k, v in ours.state_dict().items()] == [
+        (k, v.shape, v.dtype) for k, v in state.items()
+    ]
+    ours.load_state_dict(state)
+    assert all((ours.state_dict()[key] == array).all() for key, array in state.items())
+
+
+def test_initial_weights_are_spread_as_pytorchs() -> None:
+    nv.seed(1)
+    torch.manual_seed(1)
+    layers = [
+        ("Linear", (50, 400)), ("Conv1d", (8, 400, 5)), ("ConvTranspose2d", (8, 400, 2)), ("Bilinear", (16, 4, 400)),
+        ("Embedding", (64, 32)),
+    ]  # fmt: skip
+    for name, args in layers:
+        ours, theirs = getattr(nn, name)(*args), getattr(torch.nn, name)(*args)
+        for key, tensor in theirs.state_dict().items():
+            found = ours.state_dict()[key]
+            assert found.std() == pytest.approx(float(tensor.std()), rel=0.1), (name, key)
+            if name != "Embedding":
+                assert np.abs(found).max() == pytest.approx(float(tensor.abs().max()), rel=0.02), (name, key)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["InstanceNorm2d", "BatchNorm2d"])
+def test_running_statistics_follow_pytorchs(name: str, training: bool) -> None:
+    options = {"affine": True, "track_running_stats": True, "momentum": 0.3}
+    ours, theirs = (
+        getattr(nn, name)(3, dtype="f64", **options),
+        getattr(torch.nn, name)(3, **options).double(),
+    )
+    theirs.train(training)
+    for turn in range(2):
+        x = normal(4, 3, 5, 2, seed=turn)
+        run = nv.compile(nv.trace(ours, x, training=training), backend="reference")
+        np.testing.assert_allclose(
+            run(x), theirs(torch.from_numpy(x)).detach().numpy(), rtol=1e-9, atol=1e-12
+        )
+    for key in ("running_mean", "running_var"):
+        np.testing.assert_allclose(ours.state_dict()[key], theirs.state_dict()[key].numpy(), rtol=1e-9)
