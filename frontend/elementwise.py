@@ -21,6 +21,7 @@ __all__ = [
     "dim_scalar",
     "divide",
     "floor_divide",
+    "heaviside",
     "modulo",
     "mismatch",
     "power",
@@ -187,6 +188,12 @@ def power(x: Value, y: Value, exponent: object = None) -> Value:
         square = b.mul(x, x)
         return square if exponent == 2 else b.mul(square, x)
     return binary(b.pow, x, y)
+
+
+def heaviside(x: Value, at0: Value) -> Value:
+    """0 below 0, 1 above, and what the second operand says at 0."""
+    left, middle = broadcast("heaviside", x, at0)
+    return b.select(b.eq(left, b.full_like(left, 0)), middle, b.step(left))
 
 
 def truncate(x: Value) -> Value:

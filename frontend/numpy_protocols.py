@@ -10,6 +10,7 @@ from ..ir.errors import TraceError
 from ..ir.graph import Value
 from ..ir.types import dtype_of
 from . import elementwise as e
+from . import ordering as o
 from . import reductions as r
 from . import shapes as s
 from .tensor import Tensor, as_tensor, operands
@@ -49,6 +50,7 @@ UNARY: dict[str, Unary] = {
 
 BUILDERS: dict[str, Callable[[Value, Value], Value]] = {
     "add": b.add,
+    "arctan2": b.atan2,
     "bitwise_and": b.and_,
     "bitwise_or": b.or_,
     "bitwise_xor": b.xor,
@@ -74,6 +76,7 @@ BUILDERS: dict[str, Callable[[Value, Value], Value]] = {
 BINARY: dict[str, Callable[[Value, Value], Value]] = {
     "divide": e.divide,
     "floor_divide": e.floor_divide,
+    "heaviside": e.heaviside,
     "matmul": s.matmul,
     "remainder": e.modulo,
 }
@@ -253,6 +256,38 @@ def _shape_op(function: Callable[..., Value]) -> Callable[..., Tensor]:
     return call
 
 
+def _in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A sort of `ordering` as numpy calls it; every kind is stable here."""
+
+    def call(
+        a: Any,
+        axis: int | None = -1,
+        kind: str | None = None,
+        order: None = None,
+        *,
+        stable: bool | None = None,
+    ) -> Any:
+        if order is not None:
+            raise TraceError("sort: a tensor has no fields to order by", where=user_lines())
+        return function(as_tensor(a).flatten() if axis is None else a, -1 if axis is None else axis)
+
+    return call
+
+
+def _sorted(input: Any, dim: int) -> Tensor:
+    return o.sort(input, dim)[0]
+
+
+def _running(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A running fold of `ordering` as numpy calls it."""
+
+    def call(a: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
+        x = as_tensor(a) if dtype is None else as_tensor(a).astype(dtype)
+        return function(x.flatten() if axis is None else x, 0 if axis is None else axis)
+
+    return call
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "all": _method("all"),
     "amax": _method("max"),
@@ -260,11 +295,14 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "any": _method("any"),
     "argmax": _method("argmax"),
     "argmin": _method("argmin"),
+    "argsort": _in_order(o.argsort),
     "around": _method("__round__"),
     "astype": _method("astype"),
     "broadcast_to": _broadcast_to,
     "clip": _clip,
     "concatenate": _concatenate,
+    "cumprod": _running(o.cumprod),
+    "cumsum": _running(o.cumsum),
     "dot": _dot,
     "expand_dims": _shape_op(s.expand_dims),
     "flip": _shape_op(s.flip),
@@ -283,6 +321,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "round": _method("__round__"),
     "shape": _attribute("shape"),
     "size": _attribute("size"),
+    "sort": _in_order(_sorted),
     "split": _split,
     "squeeze": _shape_op(s.squeeze),
     "stack": _stack,
