@@ -93,7 +93,6 @@ from .norms import (
     normalize,
     rms_norm,
 )  # fmt: skip
-from .padding import pad
 from .ordering import (
     argsort,
     cumprod,
@@ -102,6 +101,7 @@ from .ordering import (
     sort,
     topk,
 )  # fmt: skip
+from .padding import pad
 from .pointwise import (
     atan2,
     bitcast,
@@ -145,20 +145,20 @@ from .resize import (
 )  # fmt: skip
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "argsort", "atan2", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "batch_norm_train", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "bitcast", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumprod", "cumsum",
-    "depth_to_space", "dropout", "elu", "embedding", "exp", "flatten", "fma", "gelu", "global_avg_pool",
-    "global_max_pool", "glu", "group_norm", "hardmax", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
-    "heaviside", "hinge_embedding_loss", "hinge_loss", "huber_loss", "instance_norm", "interpolate", "kl_div",
-    "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log_softmax", "logsigmoid",
-    "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "mae_loss", "margin_ranking_loss", "max_pool1d",
-    "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "mish", "mse_loss",
-    "multi_hinge_loss", "multi_margin_loss", "new_key", "nll_loss", "normalize", "one_hot", "pad",
-    "pairwise_distance", "perceptron_loss", "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6", "reshape",
-    "rms_norm", "selu", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus",
-    "softshrink", "softsign", "sort", "space_to_depth", "split_key", "sqrt", "stack", "step", "swiglu", "tanh",
-    "tanhshrink", "threshold", "thresholded_relu", "topk", "triplet_margin_loss", "unflatten", "where",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "argsort", "atan2", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm",
+    "batch_norm_train", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "bitcast", "celu",
+    "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumprod", "cumsum", "depth_to_space", "dropout",
+    "elu", "embedding", "exp", "flatten", "fma", "gelu", "global_avg_pool", "global_max_pool", "glu", "group_norm",
+    "hardmax", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "heaviside", "hinge_embedding_loss",
+    "hinge_loss", "huber_loss", "instance_norm", "interpolate", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
+    "linear", "local_response_norm", "log", "log_softmax", "logsigmoid", "logsumexp", "lp_pool1d", "lp_pool2d",
+    "lp_pool3d", "mae_loss", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d",
+    "max_unpool2d", "max_unpool3d", "mish", "mse_loss", "multi_hinge_loss", "multi_margin_loss", "new_key",
+    "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance", "perceptron_loss", "pixel_shuffle",
+    "pixel_unshuffle", "prelu", "relu", "relu6", "reshape", "rms_norm", "selu", "sigmoid", "silu", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sort", "space_to_depth",
+    "split_key", "sqrt", "stack", "step", "swiglu", "tanh", "tanhshrink", "threshold", "thresholded_relu", "topk",
+    "triplet_margin_loss", "unflatten", "where",
 ]  # fmt: skip
