@@ -15,6 +15,7 @@ from .freeze import Freeze
 from .fuse import Fuse, Unfuse
 from .inline import Inline
 from .legalize import Legalize
+from .order import Order
 from .sink_transposes import SinkTransposes
 from .split_prepare import SplitPrepare
 from .unroll import Unroll
@@ -34,6 +35,7 @@ PASSES: Mapping[str, type[Pass]] = {
         Fuse,
         Inline,
         Legalize,
+        Order,
         SinkTransposes,
         SplitPrepare,
         Unfuse,

@@ -40,7 +40,7 @@ class LLVMBackend:
         legal = Pipeline.parse("decompose{keep=relu},unroll{max=1024},legalize{backend=llvm}")
         if level == 0:
             return legal
-        return standard_pipeline(level) + legal + Pipeline.parse(f"{CLEAN},split-prepare,fuse,dce")
+        return standard_pipeline(level) + legal + Pipeline.parse(f"{CLEAN},split-prepare,fuse,dce,order")
 
     def compile(
         self,

@@ -11,7 +11,7 @@ import pytest
 import nervure as nv
 from nervure import nn, optim
 from nervure.ir import build as b
-from nervure.ir.errors import TraceError, TypeInferenceError, VerifyError
+from nervure.ir.errors import InputError, TraceError, TypeInferenceError, VerifyError
 from nervure.ir.graph import Graph, Node, Value, make
 from nervure.ir.interpret import evaluate_program
 from nervure.ir.ops.calls import CustomVjp, Remat
@@ -311,3 +311,26 @@ def test_a_barrier_keeps_its_operand_and_passes_cotangents() -> None:
     ).main.outputs
     program = Program("p", [Graph("f", [x], [g])])
     np.testing.assert_array_equal(evaluate_program(program, [X])[0], 2 * X)
+
+
+def test_a_deep_network_of_remat_blocks_needs_less_memory() -> None:
+    class Net(nn.Module):
+        def __init__(self, wrap: Any) -> None:
+            self.layers = nn.ModuleList(nn.Linear(32, 32) for _ in range(24))
+            self.wrap = wrap
+
+        def __call__(self, x: Any) -> Any:
+            for start in range(0, 24, 6):
+                parts = [m for k in range(start, start + 6) for m in (self.layers[k], nn.Tanh())]
+                x = self.wrap(nn.Sequential(*parts))(x)
+            return x
+
+    def step(wrap: Any) -> Any:
+        program = nv.training_step(Net(wrap), nn.mse_loss, optim.SGD(0.1), "f32[64,32]", "f32[64,32]")
+        # 64 x 32 activations of f32 are 8 KB: 24 of them without remat; with it a block's 6, one a block and one slope
+        return nv.compile(program, max_memory=12 * 8192)
+
+    x = np.ones((64, 32), np.float32)
+    with pytest.raises(InputError, match="the call needs"):
+        step(lambda f: f)(x, x)
+    assert step(nv.remat)(x, x) > 0

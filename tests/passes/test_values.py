@@ -28,6 +28,8 @@ EXACT = [
     "split-prepare",
     "legalize{backend=reference}",
     "canonicalize,cse,dce,split-prepare,fuse",
+    "order",
+    "fuse,order",
     "unroll,canonicalize,fold-constants,cse,dce,fuse",
 ]
 CLOSE = [
