@@ -1,6 +1,7 @@
 """Losses that are 0 once a score is right by a margin: hinge, perceptron, ranking, similarity.
 
-The derivative at the corner is 0, but the perceptron's, which has a mistake there.
+The derivative at the corner is 0 for hinges, as PyTorch's; for ranking and similarity it is that of the side with a
+cost, as PyTorch's; the perceptron has a mistake there.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """A distance x for label 1, max(0, margin - x) for label -1."""
     x, y = _signs("hinge_embedding_loss", input, target)
-    cost = where(y != 1, relu(margin - x), 0) + where(y != -1, x, 0)
+    cost = where(y != 1, _above(margin - x), 0) + where(y != -1, x, 0)
     return reduced("hinge_embedding_loss", cost, reduction)
 
 
@@ -162,7 +163,7 @@ def cosine_embedding_loss(
     tiny = 1e-12
     lengths = ((x * x).sum(-1) + tiny) * ((z * z).sum(-1) + tiny)
     cosine = (x * z).sum(-1) / sqrt(lengths)
-    cost = where(y == 1, 1 - cosine, 0) + where(y == -1, relu(cosine - margin), 0)
+    cost = where(y == 1, 1 - cosine, 0) + where(y == -1, _above(cosine - margin), 0)
     return reduced("cosine_embedding_loss", cost, reduction)
 
 
@@ -174,7 +175,7 @@ def margin_ranking_loss(
     if x.shape != z.shape:
         raise wrong("margin_ranking_loss", "the inputs differ in shape", input1=x, input2=z)
     gap, y = _signs("margin_ranking_loss", x - z, target)
-    return reduced("margin_ranking_loss", relu(margin - y * gap), reduction)
+    return reduced("margin_ranking_loss", _above(margin - y * gap), reduction)
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
@@ -202,7 +203,12 @@ def triplet_margin_loss(
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = far.clip(max=pairwise_distance(positive, negative, p, eps))
-    return reduced("triplet_margin_loss", relu(margin + near - far), reduction)
+    return reduced("triplet_margin_loss", _above(margin + near - far), reduction)
+
+
+def _above(x: Tensor) -> Tensor:
+    """x where x >= 0, else 0; the derivative at 0 is 1."""
+    return where(x < 0, 0, x)
 
 
 def _signs(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:

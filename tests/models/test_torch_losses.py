@@ -175,3 +175,32 @@ def test_logits_far_out_neither_overflow_nor_lose_their_gradient() -> None:
 
 def value_of(function: Any, *arrays: Any) -> Any:
     return nv.compile(function, *arrays, backend="reference")(*arrays)
+
+
+CORNERS: list[tuple[Any, ...]] = [
+    ("l1_loss", ([0.5, 1.0, -1.0], [0.5, 1.0, -1.0]), {}),
+    ("huber_loss", ([0.5, 1.0, -1.0], [-0.5, 0.0, -1.0]), {}),
+    ("smooth_l1_loss", ([0.5, 1.0, -1.0], [-0.5, 0.0, -1.0]), {}),
+    ("hinge_embedding_loss", ([1.0, 1.0, 0.0], [-1.0, 1.0, -1.0]), {}),
+    ("margin_ranking_loss", ([1.0, 0.0, 2.0], [1.0, 0.5, 1.5], [1.0, -1.0, 1.0]), {}),
+    ("margin_ranking_loss", ([1.0, 0.0, 2.0], [0.5, 0.5, 1.5], [1.0, -1.0, 1.0]), {"margin": 0.5}),
+    ("multi_margin_loss", ([[1.0, 0.0, 2.0], [0.5, 0.5, 1.5]], [0, 2]), {}),
+    ("triplet_margin_loss", ([[1.0, 0.0]], [[1.0, 1.0]], [[1.0, -2.0]]), {"margin": 1.0, "eps": 0.0}),
+    ("kl_div", ([-1.0, 0.0], [0.0, 1.0]), {"reduction": "sum"}),
+]
+
+
+@pytest.mark.parametrize("case", CORNERS, ids=ids)
+def test_the_derivative_of_a_loss_at_its_corner_is_pytorchs(case: Any) -> None:
+    name, given, options = case
+    arrays = [np.array(a) for a in given]
+    moving, fixed = labels_fixed(name, arrays, "f64") if name != "kl_div" else (arrays[:1], arrays[1:])
+    ours, theirs = getattr(nn, name), getattr(torch.nn.functional, name)
+    tensors = [torch.from_numpy(a) for a in fixed]
+    agree(
+        lambda *a: ours(*a, *fixed, **options),
+        lambda *a: theirs(*a, *tensors, **options),
+        moving,
+        "reference",
+        "f64",
+    )
