@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from .base import Pass
 from .canonicalize import Canonicalize
+from .check_windows import CheckWindows
 from .cse import CommonSubexpressions
 from .dce import DeadCode
 from .decompose import Decompose
@@ -26,6 +27,7 @@ PASSES: Mapping[str, type[Pass]] = {
     p.name: p
     for p in (
         Canonicalize,
+        CheckWindows,
         CommonSubexpressions,
         DeadCode,
         Decompose,
