@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .backends.onnx import export_onnx
-    from .compile import compile
+    from .compiling import compile
     from .descent import minimize
     from .frontend import init, nn, optim
     from .frontend.derivatives import custom_vjp, remat, stop_gradient
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "NervureError": ("ir.errors", "NervureError"),
     "Program": ("ir.program", "Program"),
-    "compile": ("compile", "compile"),
+    "compile": ("compiling", "compile"),
     "custom_vjp": ("frontend.derivatives", "custom_vjp"),
     "export_onnx": ("backends.onnx", "export_onnx"),
     "grad": ("gradient", "grad"),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import compile
+from .compiling import compile
 from .frontend.optim import SGD, Optimizer
 from .frontend.parameter import Parameter
 from .frontend.tensor import Tensor, as_tensor

@@ -30,7 +30,7 @@ def command(
 
     ir is the program after the passes; kernels, plan, llvm, asm and obj are the LLVM backend's; onnx is a file.
     """
-    from ..compile import compile as compile_
+    from ..compiling import compile as compile_
     from ..inspect.stages import stage
 
     found = stage(compile_(program_of(model, types, init), backend=backend, opt=level), emit)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..ir.program import Program
     from ..ir.text.elided import Init
 
-__all__ = ["Model", "find_model", "model_options", "program_of"]
+__all__ = ["Model", "find_model", "model_options", "module_of", "program_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,6 +75,25 @@ def program_of(model: str, types: Sequence[str] = (), init: Init | None = None) 
     from ..frontend.trace import trace
 
     return trace(found.source, *input_types(found, types))
+
+
+def module_of(model: str, types: Sequence[str] = (), init: Init | None = None) -> tuple[Module, list[Any]]:
+    """The module that MODEL stands for, with the types of its inputs; a program becomes one.
+
+    Raises:
+        NervureError: it is not there, cannot be read, is a function, or lacks types of inputs
+    """
+    from ..frontend.nn.imported import ProgramModule
+    from ..frontend.nn.module import Module
+    from ..ir.errors import InputError
+
+    found = find_model(model, init)
+    if found.program is not None:
+        module = ProgramModule(found.program)
+        return module, list(module.inputs)
+    if not isinstance(found.source, Module):
+        raise InputError(f"{model} is a function, expected a module with weights")
+    return found.source, list(input_types(found, types))
 
 
 def find_model(text: str, init: Init | None = None) -> Model:

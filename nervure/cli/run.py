@@ -36,7 +36,7 @@ def command(
 
     Updates of a training step are applied to the weights in memory; no file is changed.
     """
-    from ..compile import compile as compile_
+    from ..compiling import compile as compile_
     from ..inspect.compare import compare_arrays
     from .values import input_arrays, named_paths, read_array, write_array
 

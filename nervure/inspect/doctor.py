@@ -78,7 +78,7 @@ def _cpu() -> str:
 
 def _backend(name: str) -> str:
     """Compile a little network and compare it with numpy."""
-    from ..compile import compile as compile_
+    from ..compiling import compile as compile_
     from ..frontend import nn
 
     def network(x: Any) -> Any:

@@ -39,3 +39,13 @@ def test_a_planted_difference_is_found() -> None:
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nervure has no complie"):
         nervure.complie  # noqa: B018  the access is what is tested
+
+
+def test_no_module_of_the_package_has_the_name_of_a_function() -> None:
+    # importing such a module would put it in the function's place
+    folder = Path(nervure.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} | {
+        path.name for path in folder.iterdir() if path.is_dir()
+    }
+    functions = {name for name in nervure.__all__ if callable(getattr(nervure, name))}
+    assert modules & functions == set()
