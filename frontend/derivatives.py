@@ -33,17 +33,23 @@ def remat(function: Function) -> Function:
     """The function, whose inner values are computed again for its derivative instead of being kept.
 
     Args:
-        function: of tensors, a module too; it may use outer tensors and parameters, and updates no state inside
+        function: of tensors, a module too; it may use outer tensors and parameters. State that it changes, such as the
+                  keys of dropout, is read as it was when it is computed again, so that the same elements are dropped
     Source: JAX checkpoint, PyTorch torch.utils.checkpoint
     """
 
     @wraps(function, updated=())
     def call(*args: Any, **options: Any) -> Any:
-        with current().region() as frame:
+        state = current()
+        with state.region("remat", updates=True) as frame:
             result = function(*args, **options)
             outputs = leaves(result)
-        body = Graph("body", frame.captured.values(), outputs)
-        return build(result, list(map(Tensor, b.remat(body, list(frame.captured)))))
+        written = frame.updates or {}
+        body = Graph("body", frame.captured.values(), [*outputs, *written.values()])
+        found = b.remat(body, list(frame.captured))
+        for entry, value in zip(written, found[len(outputs) :], strict=True):
+            state.update(entry, value)
+        return build(result, list(map(Tensor, found[: len(outputs)])))
 
     return call
 
@@ -88,7 +94,7 @@ class CustomVjp:
     def _forward(
         self, args: Sequence[Any], own: Sequence[int], given: Sequence[Value]
     ) -> tuple[Graph, Frame, list[Value], Any, list[Value]]:
-        with current().region() as frame:
+        with current().region("custom_vjp") as frame:
             inputs = _inputs(given)
             result = self.forward(*_exchanged(args, own, inputs))
             outputs = leaves(result)
@@ -109,7 +115,7 @@ class CustomVjp:
         outputs: Sequence[Value],
     ) -> tuple[Graph, Frame, list[Value], list[Value | None]]:
         assert self._backward is not None
-        with current().region() as frame:
+        with current().region("custom_vjp") as frame:
             inputs, results = _inputs(given), _inputs(outputs)
             floats = [v.type.dtype.is_float for v in outputs]
             slopes = [Value(v.type, name="slope") for v, f in zip(outputs, floats, strict=True) if f]

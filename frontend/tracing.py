@@ -23,10 +23,14 @@ class Frame:
     Attributes:
         parent:   the frame around a region, None for the program's graph
         captured: outer values used inside, with the region inputs that stand for them
+        of:       the op that holds the region
+        updates:  new contents of entries, where the op hands them out; None where it cannot
     """
 
     parent: Frame | None = None
     captured: dict[Value, Value] = field(default_factory=dict[Value, Value])
+    of: str = ""
+    updates: dict[Entry, Value] | None = None
 
 
 @dataclass(eq=False)
@@ -87,8 +91,12 @@ class Tracing:
 
     def read(self, entry: Entry) -> Value:
         """The entry's content as the current frame sees it: what was written while tracing, else what it holds at entry."""
-        if entry in self.updates:
-            return self.enter(self.updates[entry], self.root)
+        frame: Frame | None = self.frame
+        while frame is not None:
+            written = self.updates if frame is self.root else frame.updates
+            if written is not None and entry in written:
+                return self.enter(written[entry], frame)
+            frame = frame.parent
         if entry not in self.reads:
             name = self.name(entry)
             self.reads[entry] = Value(entry.type, entry=name, name=name)
@@ -98,18 +106,20 @@ class Tracing:
         """Give the entry a new content when the program has run.
 
         Raises:
-            TraceError: inside a region, which cannot write to the store, or with a value of another type
+            TraceError: inside a region that cannot hand it out, or with a value of another type
         """
         name = self.name(entry)
-        if self.frame is not self.root:
+        written = self.updates if self.frame is self.root else self.frame.updates
+        if written is None:
+            carry = "carry it through the scan and update it after, or " if self.frame.of == "scan" else ""
             raise TraceError(
-                f"@{name} cannot be updated inside the body of a scan",
+                f"@{name} cannot be updated inside the body of a {self.frame.of}",
                 where=user_lines(),
-                hint="carry it through the scan and update it after, or put the layer into eval()",
+                hint=f"{carry}put the layer into eval()",
             )
         if value.type != entry.type:
             raise TraceError(f"@{name} is {entry.type}, its update is {value.type}", where=user_lines())
-        self.updates[entry] = value
+        written[entry] = value
 
     def enter(self, value: Value, owner: Frame) -> Value:
         """The value as seen from the current frame: itself, or a region input that stands for it."""
@@ -127,10 +137,15 @@ class Tracing:
         return value
 
     @contextmanager
-    def region(self) -> Generator[Frame]:
-        """Trace a body: values made inside belong to it."""
+    def region(self, of: str = "scan", *, updates: bool = False) -> Generator[Frame]:
+        """Trace a body: values made inside belong to it.
+
+        Args:
+            of:      the op that holds it
+            updates: whether entries may be updated inside; the frame then has their new contents
+        """
         outer = self.frame
-        self.frame = Frame(outer)
+        self.frame = Frame(outer, of=of, updates={} if updates else None)
         try:
             yield self.frame
         finally:

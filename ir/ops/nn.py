@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..dims import Dim, product
+from ..dims import Dim, bounds, product
 from ..op import Accuracy, Cost, Level, Op, register, traffic
 from ..types import Array, TensorType, dtype_of, i64
 from .common import axes_of, narrow, need, need_kind, widen
@@ -125,6 +125,12 @@ class AlongAxis(Composite):
     def infer(self, x: TensorType) -> TensorType:
         need_kind(self, x, ("float",))
         axes_of(self, (self.axis,), x)
+        need(
+            self,
+            bounds(x.shape[self.axis])[0] > 0,
+            f"axis {self.axis} may be empty and has no largest element then",
+            x,
+        )
         return x
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:

@@ -10,11 +10,13 @@ import pytest
 from strategies import Instance, arrays, instances
 
 from nervure.ir.cost import node_cost
-from nervure.ir.dims import evaluate_dim
+from nervure.ir.dims import evaluate_dim, symbol
+from nervure.ir.errors import TypeInferenceError
 from nervure.ir.graph import Graph, Value, make
 from nervure.ir.interpret import evaluate_graph
 from nervure.ir.op import OPS, Accuracy, Cost, Level
 from nervure.ir.ops.constant import Constant, Literal
+from nervure.ir.ops.nn import LogSoftmax, Softmax
 from nervure.ir.program import Program
 from nervure.ir.text import parse_program, print_program
 from nervure.ir.types import Array, TensorType, f64
@@ -164,3 +166,11 @@ def test_literals_are_equal_by_bits():
     (a,) = make(Constant(Literal([1.0], f64)))
     (b,) = make(Constant(Literal([1.0], f64)))
     assert a is not b and a.op == b.op
+
+
+@pytest.mark.parametrize("op", [Softmax(1), LogSoftmax(1)], ids=lambda op: op.mnemonic)
+def test_what_normalises_by_the_largest_element_needs_one(op: Softmax | LogSoftmax):
+    for size in (0, symbol("N", 0, 4)):
+        with pytest.raises(TypeInferenceError, match="axis 1 may be empty and has no largest element then"):
+            make(op, Value(TensorType(f64, (2, size))))
+    make(op, Value(TensorType(f64, (0, 2))))

@@ -334,3 +334,35 @@ def test_a_deep_network_of_remat_blocks_needs_less_memory() -> None:
     with pytest.raises(InputError, match="the call needs"):
         step(lambda f: f)(x, x)
     assert step(nv.remat)(x, x) > 0
+
+
+def test_a_remat_of_layers_with_state_trains_as_the_plain_layers() -> None:
+    x, y = np.random.default_rng(3).normal(size=(2, 6, 4))
+    found: list[Any] = []
+    for wrap in (lambda f: f, nv.remat, lambda f: nv.remat(nv.remat(f))):
+        nv.seed(9)
+        block = nn.Sequential(nn.Linear(4, 4, dtype="f64"), nn.BatchNorm1d(4, dtype="f64"), nn.Dropout(0.4))
+        call = wrap(block)
+
+        class Twice(nn.Module):
+            def __init__(self, block: Any, call: Any) -> None:
+                self.block, self.call = block, call
+
+            def __call__(self, x: Any) -> Any:
+                return self.call(nn.tanh(self.call(x)))
+
+        model = Twice(block, call)
+        step = nv.compile(
+            nv.training_step(model, nn.mse_loss, optim.SGD(0.1), "f64[B,4]", "f64[B,4]"), backend="reference"
+        )
+        losses = [float(step(x, y)) for _ in range(4)]
+        assert model.block[1].num_batches_tracked.data == 8
+        found.append([*losses, *(v.sum() for v in block.state_dict().values())])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-12)
+
+
+def test_state_cannot_be_changed_where_no_result_would_hand_it_out() -> None:
+    f = nv.custom_vjp(nn.Dropout(0.5), lambda x, y, dy: dy)
+    with pytest.raises(TraceError, match="cannot be updated inside the body of a custom_vjp"):
+        nv.trace(lambda x: f(x), X, training=True)  # noqa: PLW0108
