@@ -87,7 +87,8 @@ class Optimizer:
         """The state for these parameters by name: made when first asked for, then the same again.
 
         Raises:
-            NervureError: another parameter of the same name was here before
+            NervureError: another parameter of the same name was here before; or one is new after some steps and the
+                optimiser's first steps are not like its later ones
         """
         wide = max((p.type.dtype for p in params.values()), key=lambda d: d.bits, default=f32)
         kind = _scalar_type(wide)
@@ -97,6 +98,13 @@ class Optimizer:
         if self._counting:
             found["optimizer.step"] = self._entry("step", TensorType(i64), 0)
         found |= self._shared(kind)
+        late = [name for name in params if name not in self._of]
+        if self._of and late and self.counts and self.steps:
+            raise NervureError(
+                f"{type(self).__name__}: {late[0]} is new after {self.steps} steps, which the optimiser counts for all "
+                "parameters together",
+                hint="make a new optimiser",
+            )
         for name, param in params.items():
             if self._of.setdefault(name, param) is not param:
                 raise NervureError(

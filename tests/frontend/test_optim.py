@@ -174,3 +174,16 @@ def test_what_makes_no_sense_is_refused(make: Any, message: str) -> None:
 def test_a_name_that_is_not_in_the_model_cannot_be_trained() -> None:
     with pytest.raises(TraceError, match="trainable names wieght, which the model has not"):
         step_of(linear(), optim.SGD(0.1), trainable=["wieght"])
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum", "sgd"])
+def test_a_parameter_that_joins_later_needs_its_own_first_steps(name: str) -> None:
+    model = nn.Sequential(nn.Linear(2, 3, dtype="f64"), nn.Linear(3, 1, dtype="f64"))
+    optimizer = EVERY[name](0.1)
+    compiled(step_of(model, optimizer, trainable=["1"]))(X, Y)
+    compiled(step_of(model, optimizer, trainable=["1"]))(X, Y)
+    if name == "sgd":
+        compiled(step_of(model, optimizer))(X, Y)
+        return
+    with pytest.raises(NervureError, match=r"0\.weight is new after 2 steps"):
+        step_of(model, optimizer)
