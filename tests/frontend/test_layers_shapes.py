@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nervure as nv
 from nervure import nn, optim
+from nervure.ir.interpret import evaluate_program
 
 RNG = np.random.default_rng(9)
 
@@ -62,9 +65,52 @@ def test_a_layer_over_symbolic_sizes_gives_what_it_gives_over_known_ones(
     else:
         x = RNG.normal(size=shape).astype(np.float32)
     wanted = nv.compile(layer, x, backend="reference")(x)
-    for backend in ("reference", "llvm"):
+    for backend in ("reference", "llvm", "onnx"):
         found = nv.compile(program, backend=backend)(x)
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+WINDOW = st.tuples(
+    st.integers(1, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 3), st.integers(1, 3)
+)
+
+
+@given(WINDOW)
+def test_the_size_behind_a_window_is_the_formulas_or_an_error_with_its_numbers(
+    window: tuple[int, ...],
+) -> None:
+    size, kernel, stride, padding, dilation = window
+    reach = (kernel - 1) * dilation + 1
+    x, w = f"f32[1,1,{size}]", f"f32[1,1,{kernel}]"
+
+    def layer(x: Any, w: Any) -> Any:
+        return nn.conv1d(x, w, None, stride, padding, dilation)
+
+    if reach > size + 2 * padding:
+        sizes = f"{size} \\+ {padding} \\+ {padding} < \\({kernel} - 1\\) \\* {dilation} \\+ 1 = {reach}"
+        with pytest.raises(nv.NervureError, match=f"the window does not fit: {sizes}"):
+            nv.trace(layer, x, w)
+    else:
+        found = nv.trace(layer, x, w).main.outputs[0].type.shape[2]
+        assert found == (size + 2 * padding - reach) // stride + 1
+
+
+NUMPY_MODES = {
+    "reflect": "reflect",
+    "symmetric": "symmetric",
+    "replicate": "edge",
+    "circular": "wrap",
+    "constant": "constant",
+}
+
+
+@pytest.mark.parametrize("mode", NUMPY_MODES)
+@given(low=st.integers(0, 3), high=st.integers(0, 3), above=st.integers(0, 3))
+def test_padding_is_numpys(mode: str, low: int, high: int, above: int) -> None:
+    x = np.arange(20.0).reshape(4, 5)
+    program = nv.trace(lambda x: nn.pad(x, (low, high, above, 0), mode), x)
+    wanted = np.pad(x, ((above, 0), (low, high)), mode=NUMPY_MODES[mode])
+    np.testing.assert_array_equal(evaluate_program(program, [x])[0], wanted)
 
 
 LOSSES: list[tuple[Any, str, str]] = [
