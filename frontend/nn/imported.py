@@ -9,6 +9,7 @@ from ...ir.errors import InputError
 from ...ir.graph import Value, rebuild
 from ...ir.program import Program
 from ...ir.store import Entry
+from ..parameter import Parameter
 from ..tensor import Tensor, as_tensor
 from ..tracing import current
 from .module import Module
@@ -42,6 +43,9 @@ class ProgramModule(Module):
 
     def named_entries(self) -> Iterator[tuple[str, Entry]]:
         yield from self._program.store.items()
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        return ((n, cast(Parameter, e)) for n, e in self.named_entries() if e.kind == "param")
 
     def __call__(self, *inputs: Any) -> Any:
         graph = self._program.main
