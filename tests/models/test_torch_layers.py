@@ -177,6 +177,35 @@ def test_an_activation_is_pytorchs(case: Any, run: tuple[str, str]) -> None:
 
 
 # PyTorch's CELU rounds 1 / alpha to f32: alpha is a power of 2 here
+TWICE: list[tuple[Any, ...]] = [
+    *(case for case in ACTIVATIONS if case[0] not in ("Threshold", "Hardshrink", "PReLU")),
+    ("LayerNorm", (3,), {}), ("GroupNorm", (2, 4), {}), ("RMSNorm", (3,), {}), ("LocalResponseNorm", (3,), {"alpha": 0.5}),
+    ("AdaptiveAvgPool2d", (2,), {}), ("LPPool2d", (2, 2), {}), ("MaxPool2d", (2,), {}), ("AvgPool2d", (2, 1, 1), {}),
+    ("Conv2d", (4, 2, 2), {}), ("ConvTranspose2d", (4, 2, 2), {"stride": 2}), ("ReflectionPad2d", (1,), {}),
+    ("InstanceNorm2d", (4,), {}), ("Upsample", (), {"scale_factor": 2, "mode": "bilinear"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TWICE, ids=ids)
+def test_the_derivative_of_the_derivative_is_pytorchs(case: Any) -> None:
+    """Of the sum of squares of the result, along a direction, which is smooth enough to differ from 0."""
+    name, args, options = case
+    ours, theirs = pair(name, args, options, "f64")
+    x, direction = (
+        1.3 * normal(2, 4, 4, 6 if "Norm" not in name else 3),
+        normal(2, 4, 4, 6 if "Norm" not in name else 3, seed=9),
+    )
+
+    leaf = torch.from_numpy(x).requires_grad_(True)
+    (first,) = torch.autograd.grad((theirs(leaf) ** 2).sum(), leaf, create_graph=True)
+    (wanted,) = torch.autograd.grad((first * torch.from_numpy(direction)).sum(), leaf)
+
+    slope = nv.grad(lambda x: (ours(x) ** 2).sum())
+    found = nv.compile(nv.grad(lambda x: (slope(x) * direction).sum()), x, backend="reference")(x)
+    largest = float(wanted.abs().max())
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-8, atol=1e-11 * max(largest, 1))
+
+
 KINKED = [
     ("ReLU", ()), ("ReLU6", ()), ("LeakyReLU", (0.3,)), ("ELU", (0.7,)), ("CELU", (0.5,)), ("SELU", ()), ("Softplus", ()),
     ("Hardswish", ()), ("Hardtanh", ()), ("Threshold", (0.5, -3.0)), ("Softshrink", (0.5,)),
