@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from ...ir.errors import InputError
 from ...ir.graph import Value, rebuild
 from ...ir.program import Program
 from ...ir.store import Entry
-from ..parameter import Parameter
+from .. import parameter
 from ..tensor import Tensor, as_tensor
 from ..tracing import current
 from .module import Module
@@ -37,6 +38,10 @@ class ProgramModule(Module):
             )
         self.inputs = tuple(v.type for v in program.main.inputs)
         self._program = program
+        names = [v.name or f"arg{k}" for k, v in enumerate(program.main.inputs)]
+        self.__signature__ = inspect.Signature(
+            [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names]
+        )
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         yield from self._program.store.items()
@@ -44,8 +49,8 @@ class ProgramModule(Module):
     def named_entries(self) -> Iterator[tuple[str, Entry]]:
         yield from self._program.store.items()
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        return ((n, cast(Parameter, e)) for n, e in self.named_entries() if e.kind == "param")
+    def named_parameters(self) -> Iterator[tuple[str, parameter.Parameter]]:
+        return ((n, cast(parameter.Parameter, e)) for n, e in self.named_entries() if e.kind == "param")
 
     def __call__(self, *inputs: Any) -> Any:
         graph = self._program.main

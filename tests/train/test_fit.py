@@ -151,7 +151,7 @@ def test_losses_and_optimisers_have_names() -> None:
 
 def test_a_split_takes_the_same_share_of_each_label() -> None:
     labels = np.repeat([0, 1, 2], [10, 20, 30])
-    (x, y), (held, names) = shares(np.arange(60), labels, 0.2, 0)
+    (x, _), (held, names) = shares(np.arange(60), labels, 0.2, 0)
     assert np.bincount(names).tolist() == [2, 4, 6]
     assert sorted([*x, *held]) == list(range(60))
     with pytest.raises(InputError, match="leaves"):
