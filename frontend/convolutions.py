@@ -182,6 +182,13 @@ def _transposed(
             ((k - 1) * d - p, (k - 1) * d - p + m)
             for k, d, p, m in zip(window, spread, cut, more, strict=True)
         ]
+        for axis, (size, k, s, d, p, m) in enumerate(
+            zip(x.shape[2:], window, step, spread, cut, more, strict=True)
+        ):
+            left = (size - 1) * s - 2 * p + (k - 1) * d + m + 1
+            if isinstance(left, int) and left < 1:
+                formula = f"({size} - 1) * {s} - 2 * {p} + ({k} - 1) * {d} + {m} + 1 = {left}"
+                raise wrong(name, f"spatial axis {axis}: nothing is left: {formula}")
         y = b.conv(x.value, _turned(w.value, groups), (1,) * spatial, around, step, spread, groups)
     return Tensor(_biased(name, y, bias))
 

@@ -31,11 +31,16 @@ Pads = tuple[tuple[int, int], ...]
 AXES = ("L", "H, W", "D, H, W")
 
 
+LEAST = {"padding": None, "output_padding": 0}
+"""The smallest number of each argument, 1 for those not named; a negative padding cuts."""
+
+
 def each(name: str, what: str, value: Numbers, spatial: int) -> tuple[int, ...]:
     """One number as one an axis; one an axis as they are."""
-    if isinstance(value, int):
-        return (value,) * spatial
-    found = tuple(int(v) for v in value)
+    found = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    least = LEAST.get(what, 1)
+    if least is not None and any(v < least for v in found):
+        raise wrong(name, f"{what} is {value}, expected numbers from {least} on")
     if len(found) == 1:
         return found * spatial
     if len(found) != spatial:

@@ -38,6 +38,16 @@ WRONG: list[tuple[Any, tuple[str, ...], str]] = [
         "max_pool1d: spatial axis 0: the window does not fit: 4 + 0 + 0 < (3 - 1) * 2 + 1 = 5",
     ),
     (lambda x: nn.max_pool2d(x, 2, padding=2), ("f32[1,1,4,4]",), "max_pool2d: padding (2, 2) is not within 0..1"),
+    (lambda x: nn.max_pool2d(x, 2, stride=0), ("f32[1,1,4,4]",), "max_pool2d: stride is 0, expected numbers from 1 on"),
+    (lambda x: nn.avg_pool1d(x, 0), ("f32[1,1,4]",), "avg_pool1d: kernel_size is 0, expected numbers from 1 on"),
+    (
+        lambda x, w: nn.conv2d(x, w, dilation=(1, 0)), ("f32[1,1,4,4]", "f32[1,1,2,2]"),
+        "conv2d: dilation is (1, 0), expected numbers from 1 on",
+    ),
+    (
+        lambda x, w: nn.conv_transpose1d(x, w, padding=3), ("f32[1,1,2]", "f32[1,1,3]"),
+        "conv_transpose1d: spatial axis 0: nothing is left: (2 - 1) * 1 - 2 * 3 + (3 - 1) * 1 + 0 + 1 = -2",
+    ),
     # channels and groups
     (nn.conv1d, ("f32[2,3,8]", "f32[4,2,3]"), "conv1d: weight expects 2 input channels, input has 3"),
     (
@@ -138,6 +148,7 @@ CONSTRUCTORS: list[tuple[Any, str]] = [
     (lambda: nn.Conv1d(3, 4, 3, groups=2), "Conv1d: groups=2 does not divide 3 input and 4 output channels"),
     (lambda: nn.ConvTranspose2d(4, 3, 3, groups=2), "ConvTranspose2d: groups=2 does not divide 4 input and 3 output"),
     (lambda: nn.Conv3d(1, 1, (2, 2)), r"Conv3d: kernel_size=\(2, 2\) has 2 entries for 3 spatial axes"),
+    (lambda: nn.Conv2d(1, 1, 0), "Conv2d: kernel_size is 0, expected numbers from 1 on"),
     (lambda: nn.Conv2d(1, 1, 3, 2, "same"), r'Conv2d: padding "same" needs stride 1, got \(2, 2\)'),
     (lambda: nn.Conv2d(1, 1, 3, padding_mode="wrap"), 'Conv2d: padding_mode is "wrap", expected one of "zeros", "reflect"'),
     (lambda: nn.ReflectionPad2d((1, 2)), r"ReflectionPad2d: padding=\(1, 2\) has 2 entries, expected 4"),
