@@ -70,6 +70,34 @@ def test_a_layer_over_symbolic_sizes_gives_what_it_gives_over_known_ones(
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize(
+    ("build", "spec", "sizes"), LAYERS, ids=[f"{build().__class__.__name__}" for build, _, _ in LAYERS]
+)
+def test_a_layer_takes_an_empty_batch(build: Any, spec: str, sizes: dict[str, int]) -> None:
+    program = nv.trace(build(), spec.replace("[B,", "[B:0..8,"))
+    given = {**sizes, "B": 0}
+    shape = tuple(d if isinstance(d, int) else given[str(d)] for d in program.main.inputs[0].type.shape)
+    x = np.zeros(shape, np.int64 if spec.startswith("i64") else np.float32)
+    wanted = nv.compile(program, backend="reference")(x)
+    assert wanted.shape[0] == 0
+    assert nv.compile(program)(x).shape == wanted.shape
+
+
+ACTIVATIONS: list[Any] = [
+    nn.relu, nn.relu6, nn.leaky_relu, nn.elu, nn.celu, nn.selu, nn.gelu, lambda x: nn.gelu(x, "tanh"), nn.silu, nn.mish,
+    nn.softplus, nn.softsign, nn.tanh, nn.sigmoid, nn.logsigmoid, nn.hardsigmoid, nn.hardswish, nn.hardtanh,
+    nn.thresholded_relu, nn.tanhshrink, nn.softshrink, nn.hardshrink, nn.step,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+def test_a_nan_passes_through_every_activation_and_spoils_nothing_else(backend: str) -> None:
+    x = np.array([-3.0, np.nan, 0.5, 2.0], np.float32)
+    found = nv.compile(lambda x: tuple(f(x) for f in ACTIVATIONS), x, backend=backend)(x)
+    for function, y in zip(ACTIVATIONS, found, strict=True):
+        assert np.isnan(y).tolist() == [False, True, False, False], function
+
+
 WINDOW = st.tuples(
     st.integers(1, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 3), st.integers(1, 3)
 )
