@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..calls import wrong
 from ..parameter import Parameter
 from ..tensor import Tensor, as_tensor
 from .module import Module
+from .options import FunctionLayer
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "Hardmax", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU",
@@ -21,19 +21,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Activation(Module):
-    """A function as a layer; the attributes that `__init__` sets are its options."""
-
-    function: ClassVar[Callable[..., Tensor]]
+class Activation(FunctionLayer):
+    """A function of one tensor as a layer."""
 
     def __call__(self, x: Any) -> Tensor:
-        return type(self).function(x, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "training"}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self._options().items())
+        return type(self).function(x, **self.options())
 
 
 class ReLU(Activation):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from .. import functional as F
 from ..parameter import Buffer
 from ..tensor import Tensor
-from .module import Module
+from .options import FunctionLayer
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss",
@@ -19,22 +18,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Loss(Module):
-    """A loss as a layer; the attributes that `__init__` sets are its options."""
-
-    function: ClassVar[Callable[..., Tensor]]
+class Loss(FunctionLayer):
+    """A loss as a layer."""
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = reduction
 
     def __call__(self, input: Any, target: Any) -> Tensor:
-        return type(self).function(input, target, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "training"}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self._options().items() if value is not None)
+        return type(self).function(input, target, **self.options())
 
 
 def _state(weight: Any) -> Buffer | None:
@@ -197,7 +188,7 @@ class MarginRankingLoss(HingeEmbeddingLoss):
         super().__init__(margin, reduction)
 
     def __call__(self, input1: Any, input2: Any, target: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  three inputs
-        return type(self).function(input1, input2, target, **self._options())
+        return type(self).function(input1, input2, target, **self.options())
 
 
 class CosineEmbeddingLoss(MarginRankingLoss):
@@ -223,4 +214,4 @@ class TripletMarginLoss(Loss):
         self.margin, self.p, self.eps, self.swap = margin, p, eps, swap
 
     def __call__(self, anchor: Any, positive: Any, negative: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  three inputs
-        return type(self).function(anchor, positive, negative, **self._options())
+        return type(self).function(anchor, positive, negative, **self.options())
