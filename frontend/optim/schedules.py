@@ -28,6 +28,7 @@ __all__ = [
     "Rate", "Schedule", "constant", "cosine", "exponential", "linear", "piecewise", "polynomial", "stepwise", "warmup",
 ]  # fmt: skip
 
+
 class Schedule:
     """A learning rate as a function of the number of steps made before.
 
