@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import data
     from .backends.onnx import export_onnx
     from .compiling import compile
     from .descent import minimize
@@ -31,6 +32,7 @@ _WHERE = {
     "NervureError": ("ir.errors", "NervureError"),
     "Program": ("ir.program", "Program"),
     "compile": ("compiling", "compile"),
+    "data": ("data", None),
     "custom_vjp": ("frontend.derivatives", "custom_vjp"),
     "export_onnx": ("backends.onnx", "export_onnx"),
     "grad": ("gradient", "grad"),
@@ -57,6 +59,7 @@ __all__ = [
     "Program",
     "compile",
     "custom_vjp",
+    "data",
     "export_onnx",
     "grad",
     "hessian",
