@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 
+import nervure as nv
+from nervure import nn
 from nervure.backends.base import find_backend
 from nervure.ir import build as b
 from nervure.ir.graph import Graph, Value
@@ -28,3 +31,12 @@ def test_an_integer_power_of_a_constant_wraps_and_compiles_at_once():
     exponents = np.array([0, 5, 41, 63])
     for found, wanted in zip(run(exponents), evaluate_program(program, [exponents]), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "onnx"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_splat_is_0_outside_where_a_convolution_pads_it(backend: str, size: int) -> None:
+    """The cotangent of a sum is such a splat."""
+    x, w = np.ones((1, 1, size + 1), np.float32), np.array([[[1, 10]]], np.float32)
+    run = nv.compile(nv.grad(lambda x, w: nn.conv1d(x, w).sum()), x, w, backend=backend)
+    assert run(x, w).ravel().tolist() == [1, *[11] * (size - 1), 10]

@@ -168,7 +168,11 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     out = group.var * each + row.var if many else row.var
     acc = accumulator(x.type.dtype, None)
     a = pull.read(w, (out, *(d.var for d in depth))).cast(acc)
-    b = pull.read(x, (image.var, channel, *place), pull.all_of(tests)).cast(acc)
+    inside = pull.all_of(tests)
+    b = pull.read(x, (image.var, channel, *place), inside)
+    if inside is not None and not isinstance(b, k.Load):
+        b = k.select(inside, b, k.zero(b.dtype))  # only a load is 0 outside by itself; a splat is not
+    b = b.cast(acc)
     index = (image.var, out, *at_pixel)
     batch = (image, group) if many else (image,)
     _contract(lowering, scope, pull, node, tails, index, batch, [row], column, depth, a, b)
