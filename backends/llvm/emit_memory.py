@@ -200,7 +200,7 @@ class MemoryEmitter:
         vector, short = f"<{lanes} x {ty}>", f"v{lanes}{_short(ty)}"
         if self.lone and mask is None and stride == 1:
             # LLVM (22) makes of a narrowing store under such a mask a scalar one as wide as before the narrowing
-            if value.lanes > 1:
+            if value.lanes > 1 and value.stride is None:
                 value = b.pure(f"extractelement {value.type} {{0}}, i64 0", (value,), value.ty)
             b.effect(f"store {ty} {value.text}, ptr {pointer.text}, align {align}")
             return

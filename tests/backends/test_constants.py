@@ -40,3 +40,13 @@ def test_a_splat_is_0_outside_where_a_convolution_pads_it(backend: str, size: in
     x, w = np.ones((1, 1, size + 1), np.float32), np.array([[[1, 10]]], np.float32)
     run = nv.compile(nv.grad(lambda x, w: nn.conv1d(x, w).sum()), x, w, backend=backend)
     assert run(x, w).ravel().tolist() == [1, *[11] * (size - 1), 10]
+
+
+@pytest.mark.parametrize("size", [3, 7])
+def test_positions_are_stored_where_one_is_left_over_behind_whole_vectors(size: int) -> None:
+    """Of 9 or 49 positions the last is stored alone: it is the counter itself, no vector's element."""
+    x = np.random.default_rng(0).normal(size=(1, 2, size, size))
+    model = nn.AdaptiveMaxPool2d((size + 1, 2), return_indices=True)
+    found, wanted = (nv.compile(model, x, backend=name)(x) for name in ("llvm", "reference"))
+    for got, want in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(got, want)
