@@ -143,6 +143,14 @@ from .resize import (
     pixel_unshuffle,
     space_to_depth,
 )  # fmt: skip
+from .scatter import (
+    dynamic_slice,
+    dynamic_update_slice,
+    gather,
+    scatter,
+    scatter_add,
+    scatter_reduce,
+)  # fmt: skip
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -150,15 +158,15 @@ __all__ = [
     "batch_norm_train", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "bitcast", "celu",
     "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
     "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumprod", "cumsum", "depth_to_space", "dropout",
-    "elu", "embedding", "exp", "flatten", "fma", "gelu", "global_avg_pool", "global_max_pool", "glu", "group_norm",
-    "hardmax", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "heaviside", "hinge_embedding_loss",
-    "hinge_loss", "huber_loss", "instance_norm", "interpolate", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
-    "linear", "local_response_norm", "log", "log_softmax", "logsigmoid", "logsumexp", "lp_pool1d", "lp_pool2d",
-    "lp_pool3d", "mae_loss", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d",
-    "max_unpool2d", "max_unpool3d", "mish", "mse_loss", "multi_hinge_loss", "multi_margin_loss", "new_key",
-    "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance", "perceptron_loss", "pixel_shuffle",
-    "pixel_unshuffle", "prelu", "relu", "relu6", "reshape", "rms_norm", "selu", "sigmoid", "silu", "smooth_l1_loss",
-    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sort", "space_to_depth",
-    "split_key", "sqrt", "stack", "step", "swiglu", "tanh", "tanhshrink", "threshold", "thresholded_relu", "topk",
-    "triplet_margin_loss", "unflatten", "where",
+    "dynamic_slice", "dynamic_update_slice", "elu", "embedding", "exp", "flatten", "fma", "gather", "gelu",
+    "global_avg_pool", "global_max_pool", "glu", "group_norm", "hardmax", "hardshrink", "hardsigmoid", "hardswish",
+    "hardtanh", "heaviside", "hinge_embedding_loss", "hinge_loss", "huber_loss", "instance_norm", "interpolate",
+    "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log_softmax",
+    "logsigmoid", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "mae_loss", "margin_ranking_loss", "max_pool1d",
+    "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "mish", "mse_loss", "multi_hinge_loss",
+    "multi_margin_loss", "new_key", "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance", "perceptron_loss",
+    "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6", "reshape", "rms_norm", "scatter", "scatter_add",
+    "scatter_reduce", "selu", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
+    "softplus", "softshrink", "softsign", "sort", "space_to_depth", "split_key", "sqrt", "stack", "step", "swiglu",
+    "tanh", "tanhshrink", "threshold", "thresholded_relu", "topk", "triplet_margin_loss", "unflatten", "where",
 ]  # fmt: skip

@@ -431,6 +431,16 @@ def scatter_elements(x: Value, indices: Value, updates: Value, axis: int, mode: 
     return make_one(index.ScatterElements(axis, mode), x, indices, updates)
 
 
+def dynamic_slice(x: Value, starts: Value, sizes: Sequence[Dim]) -> Value:
+    """The box of these sizes at `starts`, i64[rank], clamped."""
+    return make_one(index.DynamicSlice(tuple(sizes)), x, starts)
+
+
+def dynamic_update_slice(x: Value, update: Value, starts: Value) -> Value:
+    """x with `update` in the box at `starts`, i64[rank], clamped."""
+    return make_one(index.DynamicUpdateSlice(), x, update, starts)
+
+
 # control
 def fuse(label: str, body: Any, operands: Sequence[Value]) -> tuple[Value, ...]:
     return make(control.Fuse(label), *operands, regions=(body,))

@@ -21,7 +21,7 @@ from nervure.ir.ops.control import Fuse, Scan
 from nervure.ir.ops.cumulative import CumProd, CumSum
 from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
 from nervure.ir.ops.expect import ExpectRange
-from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
+from nervure.ir.ops.index import DynamicSlice, DynamicUpdateSlice, Gather, GatherElements, ScatterElements
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import (
     AvgPool,
@@ -237,7 +237,7 @@ def indexing() -> Iterable[Instance]:
     for d in SOME:
         yield Instance(Gather(0), (t(d, 5, 3), t(i64, 4)), ("any", "index:5"))
         yield Instance(GatherElements(1), (t(d, 2, 5), t(i64, 2, 3)), ("any", "index:5"))
-        for mode in ("add", "set"):
+        for mode in ("add", "set", "mul", "min", "max"):
             if mode == "set" or d != bool_:
                 yield Instance(
                     ScatterElements(1, mode),
@@ -252,6 +252,32 @@ def indexing() -> Iterable[Instance]:
     yield Instance(GatherElements(1), (t(f64, B, 5), t(i64, B, 1)), ("any", "index:5"), env=ENV)
     yield Instance(
         ScatterElements(0), (t(f64, 5, B), t(i64, 3, B), t(f64, 3, B)), ("any", "index:5", "any"), env=ENV
+    )
+    for mode in ("mul", "min", "max"):
+        yield Instance(
+            ScatterElements(0, mode),
+            (t(f64, 3, B), t(i64, 4, B), t(f64, 4, B)),
+            ("any", "index:3", "any"),
+            env=ENV,
+        )
+
+
+def boxes() -> Iterable[Instance]:
+    """The domains of the starts go beyond both ends."""
+    for d in SOME:
+        yield Instance(DynamicSlice((2, 3)), (t(d, 5, 3), t(i64, 2)), ("any", "index:5"))
+        yield Instance(DynamicUpdateSlice(), (t(d, 5, 4), t(d, 2, 3), t(i64, 2)), ("any", "any", "index:5"))
+    yield Instance(DynamicSlice(()), (t(f64), t(i64, 0)))
+    yield Instance(DynamicSlice((3, 0)), (t(f64, 3, 2), t(i64, 2)), ("any", "index:3"))
+    yield Instance(DynamicSlice((B, 2)), (t(f64, B, 5), t(i64, 2)), ("any", "index:5"), env=ENV)
+    yield Instance(DynamicSlice((1, B)), (t(f64, B + 2, 2 * B), t(i64, 2)), ("any", "index:5"), env=ENV)
+    yield Instance(DynamicUpdateSlice(), (t(f64), t(f64), t(i64, 0)))
+    yield Instance(DynamicUpdateSlice(), (t(f64, 3, 2), t(f64, 3, 0), t(i64, 2)), ("any", "any", "index:3"))
+    yield Instance(
+        DynamicUpdateSlice(), (t(f64, B, 5), t(f64, B, 2), t(i64, 2)), ("any", "any", "index:5"), env=ENV
+    )
+    yield Instance(
+        DynamicUpdateSlice(), (t(f64, 2 * B, 3), t(f64, B, 3), t(i64, 2)), ("any", "any", "index:5"), env=ENV
     )
 
 
@@ -356,6 +382,7 @@ for family in (
     contractions,
     windows,
     indexing,
+    boxes,
     composites,
     leaves,
     control,

@@ -20,7 +20,14 @@ from nervure.ir.ops.contract import DotGeneral
 from nervure.ir.ops.control import Fuse, Scan
 from nervure.ir.ops.elementwise import Add, Binary, Cast, Clamp, Compare, Mul, Predicate, Select, Unary
 from nervure.ir.ops.expect import ExpectRange
-from nervure.ir.ops.index import Gather, GatherElements, ScatterElements
+from nervure.ir.ops.index import (
+    SCATTER_MODES,
+    DynamicSlice,
+    DynamicUpdateSlice,
+    Gather,
+    GatherElements,
+    ScatterElements,
+)
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
 from nervure.ir.ops.pointwise import Bitcast, Fma, Step
@@ -264,8 +271,18 @@ def elements(g: Growth, name: str) -> None:
     if name == "gather_elements":
         g.add(GatherElements(axis), x, where)
         return
-    mode = g.choice(("add", "set")) if x.type.dtype != bool_ else "set"
+    mode = g.choice(("add", "set", *SCATTER_MODES)) if x.type.dtype != bool_ else "set"
     g.add(ScatterElements(axis, mode), x, where, g.like(x.type.with_shape(tuple(shape))))
+
+
+def box(g: Growth, name: str) -> None:
+    x = g.operand(ANY, (1, 3))
+    sizes = [g.integer(1, d) if isinstance(d, int) and d and g.chance(0.7) else d for d in x.type.shape]
+    starts = g.leaf(TensorType(i64, (x.type.rank,)), "index:4")
+    if name == "dynamic_slice":
+        g.add(DynamicSlice(tuple(sizes)), x, starts)
+    else:
+        g.add(DynamicUpdateSlice(), x, g.like(x.type.with_shape(tuple(sizes))), starts)
 
 
 def cumulative(g: Growth, name: str) -> None:
@@ -444,6 +461,7 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "window_sum": window_sum,
     "gather": gather,
     **dict.fromkeys(("gather_elements", "scatter_elements"), elements),
+    **dict.fromkeys(("dynamic_slice", "dynamic_update_slice"), box),
     **dict.fromkeys(("cumsum", "cumprod"), cumulative),
     "sort": sort,
     "top_k": top_k,

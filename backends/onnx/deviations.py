@@ -60,6 +60,14 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "a guard would read the operand twice",
     ),
     Deviation(
+        "scatter-extreme-nan",
+        ("scatter_elements",),
+        "NaN among updates of mode min or max, or where they go",
+        "NaN",
+        "NaN, or the extreme of the numbers written after it",
+        "a guard would scatter a second time, where the NaNs are",
+    ),
+    Deviation(
         "sigmoid-tail",
         ("sigmoid",),
         "x below about -4",

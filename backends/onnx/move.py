@@ -217,7 +217,9 @@ def scatter_elements(w: Writer, node: Node) -> None:
         return
     inner = NARROW.get(dtype.name, dtype)
     base, added = w.widened([w.tensor(x), w.tensor(updates)], dtype, inner)
-    found = w.node("ScatterElements", [base, at, added], axis=op.axis, reduction="add")
+    if op.mode in ("min", "max"):
+        w.need(18)
+    found = w.node("ScatterElements", [base, at, added], axis=op.axis, reduction=op.mode)
     result(w, node, w.cast(found, inner, dtype))
 
 

@@ -7,7 +7,7 @@ from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType, bf16
-from . import composites, contract, elementwise, move, order, pointwise, window
+from . import boxes, composites, contract, elementwise, move, order, pointwise, window
 from .elementwise import Emitter
 
 __all__ = ["EMITTERS", "LACKS", "NO_BF16", "reason_against"]
@@ -17,6 +17,7 @@ NO_BF16 = "onnxruntime's Python API passes no bf16 arrays"
 EMITTERS: dict[str, Emitter] = {
     **elementwise.EMITTERS,
     **move.EMITTERS,
+    **boxes.EMITTERS,
     **contract.EMITTERS,
     **window.EMITTERS,
     **composites.EMITTERS,

@@ -9,6 +9,7 @@ import numpy as np
 from nervure.backends.onnx.deviations import DEVIATIONS, as_markdown
 from nervure.ir.op import OPS
 from nervure.ir.ops.elementwise import Log1p, Select, Sigmoid
+from nervure.ir.ops.index import ScatterElements
 from nervure.ir.ops.reduce import ArgMax, ArgMin, ReduceMax, ReduceMin, ReduceSum
 from nervure.ir.ops.window import MaxPool
 
@@ -54,6 +55,15 @@ def test_row_arg_extreme_nan(alone):
         found, expected = alone(op, x)
         assert expected[0].tolist()[:2] == [1, 0]
         assert found[0][0] != 1
+        assert found[0][2] == expected[0][2]
+
+
+def test_row_scatter_extreme_nan(alone):
+    x, updates = np.array([NAN, 1, 2], F32), np.array([5, NAN, 4, 6], F32)
+    for mode in ("min", "max"):
+        found, expected = alone(ScatterElements(0, mode), x, np.array([0, 1, 1, 2]), updates)
+        assert np.isnan(expected[0][:2]).all()
+        assert not np.isnan(found[0]).all()
         assert found[0][2] == expected[0][2]
 
 

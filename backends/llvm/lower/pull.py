@@ -17,6 +17,7 @@ from ....ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Rever
 from ....ir.origin import Origin
 from ....ir.types import i64
 from .. import kernel_ir as k
+from .boxes import dynamic_slice, dynamic_update_slice
 from .elementwise import ELEMENTWISE, elementwise
 
 __all__ = ["MAPS", "Pull", "is_map"]
@@ -26,7 +27,7 @@ Request = tuple[Value, Index, "k.Expr | None"]
 
 MOVEMENT = (
     "broadcast_in_dim", "permute", "reshape", "slice", "reverse", "pad", "concat", "gather", "gather_elements", "iota",
-    "opt_barrier",
+    "opt_barrier", "dynamic_slice", "dynamic_update_slice",
 )  # fmt: skip
 MAPS = frozenset((*ELEMENTWISE, *MOVEMENT, "constant"))
 """Ops whose result at an index is an expression of their operands' elements."""
@@ -344,6 +345,8 @@ _MOVES: dict[str, Move] = {
     "reshape": _reshape,
     "gather": _gather,
     "gather_elements": _gather_elements,
+    "dynamic_slice": dynamic_slice,
+    "dynamic_update_slice": dynamic_update_slice,
     "opt_barrier": lambda pull, node, index, inside, element: element(node.operands[0], index, inside),
 }
 

@@ -12,6 +12,8 @@ from .memory import KernelScope
 
 __all__ = ["scatter_elements"]
 
+_COMBINE: dict[str, k.Combine | None] = {"set": None, "add": "add", "mul": "mul", "min": "min", "max": "max"}
+
 
 def scatter_elements(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     """Two kernels: the copy, a map; and serial loops over the updates, so that their order is fixed."""
@@ -27,7 +29,7 @@ def scatter_elements(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> N
     at = (*loops[: op.axis], where, *loops[op.axis + 1 :])
     element = pull.read(updates, loops)
     out = scope.output(tail.memory, x.type.shape)
-    statements: list[k.Stmt] = [out.store(at, element, combine="add" if op.mode == "add" else None)]
+    statements: list[k.Stmt] = [out.store(at, element, combine=_COMBINE[op.mode])]
     for var, extent in reversed(list(zip(loops, indices.type.shape, strict=True))):
         statements = [k.For(var, extent, tuple(statements), "serial")]
     lowering.launch(scope, op.mnemonic, statements, node.origins)
