@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .backends.onnx import export_onnx
     from .compiling import compile
     from .descent import minimize
-    from .frontend import init, nn, optim
+    from .frontend import init, nn, optim, preprocessing
     from .frontend.derivatives import custom_vjp, remat, stop_gradient
     from .frontend.random import seed
     from .frontend.scan import scan
@@ -43,6 +43,7 @@ _WHERE = {
     "minimize": ("descent", "minimize"),
     "nn": ("frontend.nn", None),
     "optim": ("frontend.optim", None),
+    "preprocessing": ("frontend.preprocessing", None),
     "parse": ("ir.text", "parse_program"),
     "remat": ("frontend.derivatives", "remat"),
     "save": ("ir.text", "save"),
@@ -70,6 +71,7 @@ __all__ = [
     "nn",
     "optim",
     "parse",
+    "preprocessing",
     "remat",
     "save",
     "scan",

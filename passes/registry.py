@@ -10,6 +10,7 @@ from .check_windows import CheckWindows
 from .cse import CommonSubexpressions
 from .dce import DeadCode
 from .decompose import Decompose
+from .fold_affine import FoldAffine
 from .fold_batchnorm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .freeze import Freeze
@@ -31,6 +32,7 @@ PASSES: Mapping[str, type[Pass]] = {
         CommonSubexpressions,
         DeadCode,
         Decompose,
+        FoldAffine,
         FoldBatchNorm,
         FoldConstants,
         Freeze,
