@@ -49,7 +49,7 @@ def test_the_suite_notices_a_backend_that_is_a_little_off(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        importlib.import_module("nervure.compile"),
+        importlib.import_module("nervure.compiling"),
         "find_backend",
         lambda name: WrongBackend() if name == "wrong" else find_backend(name),
     )
