@@ -50,6 +50,10 @@ from .convolutions import (
     conv_transpose2d,
     conv_transpose3d,
 )  # fmt: skip
+from .folding import (
+    fold,
+    unfold,
+)  # fmt: skip
 from .layers import (
     bilinear,
     dropout,
@@ -158,7 +162,7 @@ __all__ = [
     "batch_norm_train", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "bitcast", "celu",
     "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
     "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumprod", "cumsum", "depth_to_space", "dropout",
-    "dynamic_slice", "dynamic_update_slice", "elu", "embedding", "exp", "flatten", "fma", "gather", "gelu",
+    "dynamic_slice", "dynamic_update_slice", "elu", "embedding", "exp", "flatten", "fma", "fold", "gather", "gelu",
     "global_avg_pool", "global_max_pool", "glu", "group_norm", "hardmax", "hardshrink", "hardsigmoid", "hardswish",
     "hardtanh", "heaviside", "hinge_embedding_loss", "hinge_loss", "huber_loss", "instance_norm", "interpolate",
     "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log_softmax",
@@ -168,5 +172,6 @@ __all__ = [
     "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6", "reshape", "rms_norm", "scatter", "scatter_add",
     "scatter_reduce", "selu", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
     "softplus", "softshrink", "softsign", "sort", "space_to_depth", "split_key", "sqrt", "stack", "step", "swiglu",
-    "tanh", "tanhshrink", "threshold", "thresholded_relu", "topk", "triplet_margin_loss", "unflatten", "where",
+    "tanh", "tanhshrink", "threshold", "thresholded_relu", "topk", "triplet_margin_loss", "unflatten", "unfold",
+    "where",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ from .ops import (
     window,
 )
 from .ops.constant import Constant, Iota, Literal
+from .ops.patches import FoldPatches, Patches
 from .ops.sort import Sort, TopK
 from .types import DType, TensorType
 
@@ -414,6 +415,34 @@ def window_sum(
     ones = (1,) * len(window_)
     op = window.WindowSum(
         tuple(window_), tuple(strides), tuple(padding), tuple(dilation or ones), tuple(base_dilation or ones)
+    )
+    return make_one(op, x)
+
+
+def patches(
+    x: Value,
+    window_: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int] | None = None,
+) -> Value:
+    """Each window's elements as channels."""
+    op = Patches(tuple(window_), tuple(strides), tuple(padding), tuple(dilation or (1,) * len(window_)))
+    return make_one(op, x)
+
+
+def fold_patches(
+    x: Value,
+    sizes: Sequence[Dim],
+    window_: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int] | None = None,
+) -> Value:
+    """The adjoint of `patches`: windows added up where they were read, in an image of these sizes."""
+    ones = (1,) * len(window_)
+    op = FoldPatches(
+        tuple(window_), tuple(strides), tuple(padding), tuple(dilation or ones), tuple(sizes)
     )
     return make_one(op, x)
 

@@ -35,6 +35,7 @@ from nervure.ir.ops.nn import (
     Relu,
     Softmax,
 )
+from nervure.ir.ops.patches import FoldPatches, Patches
 from nervure.ir.ops.pointwise import Bitcast, Fma, Step
 from nervure.ir.ops.reduce import (
     ArgMax,
@@ -233,6 +234,31 @@ def windows() -> Iterable[Instance]:
     yield Instance(AvgPool((3,), (2,), ((1, 1),)), (t(f64, B, 2, 7),), env=ENV)
 
 
+def patches() -> Iterable[Instance]:
+    """Each reading with the folding that undoes it."""
+    near = Patches((2, 2), (1, 2), ((0, 1), (1, 0)), (1, 1))
+    wide = Patches((3,), (2,), ((-1, 4),), (2,))
+    deep = Patches((2, 1, 2), (1, 2, 1), ((1, 0), (0, 1), (-1, 2)), (2, 1, 3))
+    height = symbol("H", 5, 9)
+    cases = [(near, t(d, 2, 3, 4, 5), {}) for d in (f64, f32, f16, bf16, i64, i32, u8)]
+    cases += [
+        (wide, t(f64, 2, 3, 9), {}),
+        (wide, t(f32, 2, 3, 9), {}),
+        (deep, t(f64, 1, 2, 4, 3, 5), {}),
+        (Patches((2, 3, 2), (2, 1, 1), ((1, 0), (2, 1), (0, 0)), (1, 2, 1)), t(f32, 2, 2, 3, 6, 4), {}),
+        (Patches((1, 1), (2, 3), ((0, 0), (0, 0)), (1, 1)), t(f64, 2, 2, 5, 4), {}),
+        (near, t(f64, B, 2, 4, 5), ENV),
+        (near, t(f64, 2, B, 4, 5), ENV),
+        (Patches((3,), (2,), ((1, 1),), (1,)), t(f64, 2, 2, height), {"H": 8}),
+        (Patches((3, 2), (2, 1), ((1, 1), (0, 0)), (1, 1)), t(f32, 2, 2, height, 4), {"H": 8}),
+        (near, t(f64, 0, 2, 4, 5), {}),
+    ]
+    for op, x, env in cases:
+        yield Instance(op, (x,), env=env)
+        back = FoldPatches(op.window, op.strides, op.padding, op.dilation, x.shape[2:])
+        yield Instance(back, (op.infer(x),), env=env)
+
+
 def indexing() -> Iterable[Instance]:
     for d in SOME:
         yield Instance(Gather(0), (t(d, 5, 3), t(i64, 4)), ("any", "index:5"))
@@ -381,6 +407,7 @@ for family in (
     reductions,
     contractions,
     windows,
+    patches,
     indexing,
     boxes,
     composites,

@@ -11,6 +11,7 @@ from random_programs import Growth, Rejected
 
 from nervure.ir import build as b
 from nervure.ir.dims import Dim
+from nervure.ir.errors import TypeInferenceError
 from nervure.ir.graph import Graph, Value
 from nervure.ir.op import OPS
 from nervure.ir.ops.barrier import OptBarrier, StopGradient
@@ -30,6 +31,7 @@ from nervure.ir.ops.index import (
 )
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
+from nervure.ir.ops.patches import FoldPatches, Patches
 from nervure.ir.ops.pointwise import Bitcast, Fma, Step
 from nervure.ir.ops.rng import KEY, RngSplit
 from nervure.ir.ops.sort import Sort, TopK
@@ -248,6 +250,22 @@ def window_sum(g: Growth, name: str) -> None:
     g.add(op, x)
 
 
+def patches(g: Growth, name: str) -> None:
+    spatial = g.choice((1, 2, 2, 3))
+    x = image(g, ("float", "float", "int"), spatial)
+    pads = padding(g, -1, 2, spatial)
+    op = Patches(g.integers(1, 3, spatial), g.integers(1, 2, spatial), pads, g.integers(1, 2, spatial))
+    if name == "patches":
+        g.add(op, x)
+        return
+    try:
+        columns = op.infer(x.type)
+    except TypeInferenceError as error:
+        raise Rejected from error
+    back = FoldPatches(op.window, op.strides, op.padding, op.dilation, x.type.shape[2:])
+    g.add(back, g.like(columns))
+
+
 def indexed(g: Growth, kinds: Sequence[str] = ANY) -> tuple[Value, int, int]:
     """An operand, an axis of static size, and the size."""
     x = g.operand(kinds, (1, 3))
@@ -459,6 +477,7 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "max_pool": max_pool,
     "avg_pool": avg_pool,
     "window_sum": window_sum,
+    **dict.fromkeys(("patches", "fold_patches"), patches),
     "gather": gather,
     **dict.fromkeys(("gather_elements", "scatter_elements"), elements),
     **dict.fromkeys(("dynamic_slice", "dynamic_update_slice"), box),

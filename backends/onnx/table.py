@@ -7,7 +7,7 @@ from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType, bf16
-from . import boxes, composites, contract, elementwise, move, order, pointwise, window
+from . import boxes, composites, contract, elementwise, move, order, patches, pointwise, window
 from .elementwise import Emitter
 
 __all__ = ["EMITTERS", "LACKS", "NO_BF16", "reason_against"]
@@ -20,6 +20,7 @@ EMITTERS: dict[str, Emitter] = {
     **boxes.EMITTERS,
     **contract.EMITTERS,
     **window.EMITTERS,
+    **patches.EMITTERS,
     **composites.EMITTERS,
     **pointwise.EMITTERS,
     **order.EMITTERS,

@@ -43,7 +43,7 @@ def window_extent(
     return floordiv(room, stride) + 1
 
 
-def _check_window(op: Op, x: TensorType, *groups: Sequence[Any]) -> int:
+def check_window(op: Op, x: TensorType, *groups: Sequence[Any]) -> int:
     spatial = x.rank - 2
     need(op, spatial >= 1, f"x has rank {x.rank}, expected [N, C, spatial...]", x)
     for group in groups:
@@ -102,7 +102,7 @@ class Conv(Op):
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
         need_kind(self, x, ("float",))
         need(self, x.dtype == w.dtype, f"element types differ: {x.dtype} and {w.dtype}", x, w)
-        spatial = _check_window(self, x, self.strides, self.padding, self.lhs_dilation, self.rhs_dilation)
+        spatial = check_window(self, x, self.strides, self.padding, self.lhs_dilation, self.rhs_dilation)
         need(self, 1 <= spatial <= 3, f"{spatial} spatial axes, expected 1 to 3", x, w)
         need(self, w.rank == x.rank, f"weight has rank {w.rank}, input has rank {x.rank}", x, w)
         need(
@@ -185,7 +185,7 @@ class MaxPool(Op):
 
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
         need_kind(self, x, ("float", "int", "uint"))
-        spatial = _check_window(self, x, self.window, self.strides, self.padding, self.dilation)
+        spatial = check_window(self, x, self.window, self.strides, self.padding, self.dilation)
         for k in range(spatial):
             reach = (self.window[k] - 1) * self.dilation[k] + 1
             need(
@@ -249,7 +249,7 @@ class WindowSum(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         need_kind(self, x, ("float", "int", "uint"))
-        spatial = _check_window(
+        spatial = check_window(
             self, x, self.window, self.strides, self.padding, self.dilation, self.base_dilation
         )
         sizes = [

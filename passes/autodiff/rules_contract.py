@@ -13,6 +13,7 @@ from ...ir.dims import Dim, dim_text, floordiv
 from ...ir.errors import UnsupportedError
 from ...ir.graph import Node, Value
 from ...ir.ops.contract import DotGeneral
+from ...ir.ops.patches import FoldPatches, Patches
 from ...ir.ops.window import Conv, MaxPool, WindowSum
 from .rule import Cotangents, Rule, attributes_of, only, zeros_like
 from .rules_move import fit, inverse
@@ -164,6 +165,16 @@ def _window_sum(node: Node, g: Value) -> Cotangents:
     return (_fitted(dx, x, all(e for _, e in back)),)
 
 
+def _patches(node: Node, g: Value) -> Cotangents:
+    op, x = attributes_of(node, Patches), node.operands[0]
+    return (b.fold_patches(g, x.type.shape[2:], op.window, op.strides, op.padding, op.dilation),)
+
+
+def _fold_patches(node: Node, g: Value) -> Cotangents:
+    op = attributes_of(node, FoldPatches)
+    return (b.patches(g, op.window, op.strides, op.padding, op.dilation),)
+
+
 RULES: Mapping[str, Rule] = {
     # dx = g . y over y's free axes,  dy = g . x over x's free axes
     "dot_general": only(_dot_general),
@@ -174,4 +185,7 @@ RULES: Mapping[str, Rule] = {
     "max_pool": only(_max_pool),
     # dx = window_sum(g), strides and base_dilation exchanged
     "window_sum": only(_window_sum),
+    # each is the other's adjoint
+    "patches": only(_patches),
+    "fold_patches": only(_fold_patches),
 }

@@ -8,7 +8,7 @@ from .lowering import Barrier
 from .reduce import MONOIDS, arg_reduction, reduction
 from .scatter import scatter_elements
 from .sort import sort
-from .window import max_pool, window_sum
+from .window import fold_patches, max_pool, window_sum
 
 __all__ = ["BARRIERS", "TAILED"]
 
@@ -20,11 +20,12 @@ BARRIERS: dict[str, Barrier] = {
     "conv": convolution,
     "max_pool": max_pool,
     "window_sum": window_sum,
+    "fold_patches": fold_patches,
     "scatter_elements": scatter_elements,
     **dict.fromkeys(("cumsum", "cumprod"), cumulative),
     **dict.fromkeys(("sort", "top_k"), sort),
 }
 """How each op that is no map becomes kernels."""
 
-TAILED = frozenset((*MONOIDS, "dot_general", "conv", "window_sum"))
+TAILED = frozenset((*MONOIDS, "dot_general", "conv", "window_sum", "fold_patches"))
 """Ops whose kernel takes the elementwise nodes behind them along."""

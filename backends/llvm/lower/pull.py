@@ -19,6 +19,7 @@ from ....ir.types import i64
 from .. import kernel_ir as k
 from .boxes import dynamic_slice, dynamic_update_slice
 from .elementwise import ELEMENTWISE, elementwise
+from .patches import patches
 
 __all__ = ["MAPS", "Pull", "is_map"]
 
@@ -27,7 +28,7 @@ Request = tuple[Value, Index, "k.Expr | None"]
 
 MOVEMENT = (
     "broadcast_in_dim", "permute", "reshape", "slice", "reverse", "pad", "concat", "gather", "gather_elements", "iota",
-    "opt_barrier", "dynamic_slice", "dynamic_update_slice",
+    "opt_barrier", "dynamic_slice", "dynamic_update_slice", "patches",
 )  # fmt: skip
 MAPS = frozenset((*ELEMENTWISE, *MOVEMENT, "constant"))
 """Ops whose result at an index is an expression of their operands' elements."""
@@ -347,6 +348,7 @@ _MOVES: dict[str, Move] = {
     "gather_elements": _gather_elements,
     "dynamic_slice": dynamic_slice,
     "dynamic_update_slice": dynamic_update_slice,
+    "patches": patches,
     "opt_barrier": lambda pull, node, index, inside, element: element(node.operands[0], index, inside),
 }
 

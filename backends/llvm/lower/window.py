@@ -7,6 +7,7 @@ from itertools import product as places
 
 from ....ir.graph import Node, Value
 from ....ir.ops.common import accumulator
+from ....ir.ops.patches import FoldPatches
 from ....ir.ops.window import MaxPool, WindowSum
 from ....ir.types import i64
 from .. import kernel_ir as k
@@ -14,7 +15,7 @@ from .lowering import Lowering, Tail
 from .memory import KernelScope
 from .pull import Index, Pull
 
-__all__ = ["max_pool", "window_sum"]
+__all__ = ["fold_patches", "max_pool", "window_sum"]
 
 
 class Window:
@@ -109,3 +110,36 @@ def window_sum(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     stored = pull.read(tail.value, window.vars)
     store = scope.output(tail.memory, tail.value.type.shape).store(window.vars, stored)
     lowering.launch(scope, op.mnemonic, window.around([store]), node.origins)
+
+
+def fold_patches(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """For each element of the result the sum, in the order of the window's places, of what was read there."""
+    op, x, result = node.op, node.operands[0], node.results[0]
+    assert isinstance(op, FoldPatches)
+    (tail,) = tails
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    loops = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
+    acc = accumulator(x.type.dtype, None)
+    total: k.Expr = k.zero(acc)
+    for number, offset in enumerate(places(*(range(size) for size in op.window))):
+        at: list[k.Expr] = [loops[0], pull.affine(loops[1], op.places, number)]
+        tests: list[k.Expr] = []
+        for axis, place in enumerate(offset):
+            # result[i] was read by window o at this place where o * stride = i + low - place * dilation
+            shift = place * op.dilation[axis] - op.padding[axis][0]
+            window, inside = pull.unpad(
+                loops[axis + 2], shift, 1, op.strides[axis] - 1, x.type.shape[axis + 2]
+            )
+            at.append(window)
+            tests += inside
+        test = pull.all_of(tests)
+        wide = pull.read(x, tuple(at), test).cast(acc)
+        total = total + (wide if test is None else k.select(test, wide, k.zero(acc)))
+    pull.give(result, loops, total.cast(x.type.dtype))
+    stored = pull.read(tail.value, loops)
+    statements: list[k.Stmt] = [scope.output(tail.memory, tail.value.type.shape).store(loops, stored)]
+    for axis in reversed(range(len(loops))):
+        kind = "vector" if axis == len(loops) - 1 else "serial"
+        statements = [k.For(loops[axis], result.type.shape[axis], tuple(statements), kind)]
+    lowering.launch(scope, op.mnemonic, statements, node.origins)
