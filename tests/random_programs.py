@@ -21,6 +21,7 @@ from nervure.ir.ops.constant import Constant, Literal
 from nervure.ir.program import Program
 from nervure.ir.store import Entry, Store
 from nervure.ir.types import DTYPES, Array, DType, TensorType, bool_, f32, i32, i64, u8
+from nervure.passes.autodiff import gradients
 
 T = TypeVar("T")
 
@@ -36,6 +37,9 @@ CONDITION = 8.0
 COMMON = (f32, f32, f32, f32, f32, f32, i64, i32, u8, bool_)
 WIDE = (*COMMON, *DTYPES.values())
 ATTEMPTS = 500
+
+DIFFERENTIATED = 4
+"""One in so many programs computes its derivatives too."""
 
 
 class Rejected(Exception):
@@ -147,14 +151,14 @@ class Growth:
         operands_of_node = [Value(o.type) for o in operands]
         outputs = make(op, *operands_of_node, regions=regions)
         found = run(arrays)
-        if not all(map(sane, found)) or not self._steady(run, arrays, found):
+        if not all(map(sane, found)) or not self.steady(run, arrays, found):
             raise Rejected
         self.content.update(zip(results, found, strict=True))
         self.values += results
         self.nodes += 1
         return results
 
-    def _steady(
+    def steady(
         self, run: Callable[[Sequence[Array]], list[Array]], arrays: list[Array], found: list[Array]
     ) -> bool:
         """Whether no result jumps when the operands move."""
@@ -233,4 +237,40 @@ def random_program(seed: int) -> tuple[Program, list[Array]]:
         except Rejected:
             continue
     program = growth.finish(f"random_{seed}")
+    if seed % DIFFERENTIATED == 1:
+        program = with_gradients(growth, program)
     return program, [growth.content[v] for v in program.main.inputs]
+
+
+def with_gradients(growth: Growth, program: Program) -> Program:
+    """The program with the derivatives of its results by its inputs and entries as further results.
+
+    The results are weighted by inputs of their own. The program stays as it is where it has no derivative, or one that is
+    out of range or jumps.
+    """
+    graph = program.main
+    heads = [v for v in graph.outputs if v.type.dtype.is_float and not v.is_leaf]
+    wrt = [v for v in (*graph.inputs, *graph.reads()) if v.type.dtype.is_float]
+    weights = [Value(h.type, name=f"g{k}") for k, h in enumerate(heads)]
+    for weight in weights:
+        shape = weight.type.concrete(growth.env)
+        growth.content[weight] = domain_array(growth.rng, "any", shape, weight.type.dtype)
+    try:
+        found = [g for g in gradients(heads, wrt, weights) if g is not None]
+    except NervureError:
+        return program
+    if not found:
+        return program
+    inputs, reads = [*graph.inputs, *weights], graph.reads()
+    given = [growth.content[v] for v in inputs] + [program.store[v.entry or ""].data for v in reads]
+
+    def run(arrays: Sequence[Array]) -> list[Array]:
+        kept = {v.entry or "": a for v, a in zip(reads, arrays[len(inputs) :], strict=True)}
+        return evaluate_graph(Graph("f", inputs, found), arrays[: len(inputs)], kept, env=growth.env)[0]
+
+    with np.errstate(all="ignore"):
+        values = run(given)
+        if not all(map(sane, values)) or not growth.steady(run, given, values):
+            return program
+    outputs = [*graph.outputs, *found]
+    return program.with_graphs(Graph(graph.name, inputs, outputs, graph.updates))
