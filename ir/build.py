@@ -24,6 +24,7 @@ from .ops import (
     index,
     move,
     pointwise,
+    quant,
     reduce,
     window,
 )
@@ -468,6 +469,23 @@ def dynamic_slice(x: Value, starts: Value, sizes: Sequence[Dim]) -> Value:
 def dynamic_update_slice(x: Value, update: Value, starts: Value) -> Value:
     """x with `update` in the box at `starts`, i64[rank], clamped."""
     return make_one(index.DynamicUpdateSlice(), x, update, starts)
+
+
+# quantization
+def quantize(
+    x: Value, scale: Value, zero_point: Value, dtype: DType, axis: int | None = None
+) -> Value:
+    return make_one(quant.Quantize(dtype, axis), x, scale, zero_point)
+
+
+def dequantize(x: Value, scale: Value, zero_point: Value, axis: int | None = None) -> Value:
+    return make_one(quant.Dequantize(axis), x, scale, zero_point)
+
+
+def dynamic_quantize(x: Value) -> tuple[Value, Value, Value]:
+    """The u8, the scale and the zero point."""
+    values, scale, zero_point = make(quant.DynamicQuantize(), x)
+    return values, scale, zero_point
 
 
 # control

@@ -1,3 +1,4 @@
+# long file: one function a family of ops
 """The table of op instances behind `strategies.instances`: every op, its dtypes, and its corner shapes."""
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from nervure.ir.ops.nn import (
 )
 from nervure.ir.ops.patches import FoldPatches, Patches
 from nervure.ir.ops.pointwise import Bitcast, Fma, Step
+from nervure.ir.ops.quant import Dequantize, DynamicQuantize, Quantize
 from nervure.ir.ops.reduce import (
     ArgMax,
     ArgMin,
@@ -50,7 +52,23 @@ from nervure.ir.ops.reduce import (
 from nervure.ir.ops.rng import KEY, RngBits, RngNormal, RngSplit, RngUniform
 from nervure.ir.ops.sort import Sort, TopK
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
-from nervure.ir.types import DTYPES, DType, TensorType, bf16, bool_, f16, f32, f64, i8, i32, i64, u8, u32, u64
+from nervure.ir.types import (
+    DTYPES,
+    DType,
+    TensorType,
+    bf16,
+    bool_,
+    f16,
+    f32,
+    f64,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+    u32,
+    u64,
+)
 
 FLOATS = (f64, f32, f16, bf16)
 NUMBERS = tuple(d for d in DTYPES.values() if d != bool_)
@@ -336,6 +354,24 @@ def composites() -> Iterable[Instance]:
     yield Instance(Dropout(0.0), (t(f64, B, 2), KEY), ("any", "key"), env=ENV)
 
 
+def quantizations() -> Iterable[Instance]:
+    for d in FLOATS:
+        for q in (i8, u8, i16):
+            domains = ("any", "positive", "any")
+            yield Instance(Quantize(q), (t(d, 3, 4), t(d), t(q)), domains)
+            yield Instance(Quantize(q, 1), (t(d, 3, 4), t(d, 4), t(q, 4)), domains)
+            yield Instance(Dequantize(), (t(q, 3, 4), t(d), t(q)))
+            yield Instance(Dequantize(0), (t(q, 3, 4), t(d, 3), t(q, 3)))
+        yield Instance(Dequantize(1), (t(i32, 3, 4), t(d, 4), t(i32, 4)))
+        yield Instance(DynamicQuantize(), (t(d, 3, 4),))
+    yield Instance(Quantize(u8, 0), (t(f32, B, 3), t(f32, B), t(u8, B)), ("any", "positive", "any"), env=ENV)
+    yield Instance(Quantize(i8), (t(f32), t(f32), t(i8)), ("any", "positive", "any"))
+    yield Instance(Dequantize(1), (t(i8, 2, B, 3), t(f64, B), t(i8, B)), env=ENV)
+    yield Instance(DynamicQuantize(), (t(f32, B, 3),), env=ENV)
+    yield Instance(DynamicQuantize(), (t(f32, 2, 3),), ("positive",))
+    yield Instance(DynamicQuantize(), (t(f32),))
+
+
 def leaves() -> Iterable[Instance]:
     for d in ALL:
         yield Instance(Constant(Literal(np.arange(6).reshape(2, 3), d)))
@@ -411,6 +447,7 @@ for family in (
     indexing,
     boxes,
     composites,
+    quantizations,
     leaves,
     control,
     calls,

@@ -33,10 +33,11 @@ from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, R
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
 from nervure.ir.ops.patches import FoldPatches, Patches
 from nervure.ir.ops.pointwise import Bitcast, Fma, Step
+from nervure.ir.ops.quant import Dequantize, DynamicQuantize, Quantize
 from nervure.ir.ops.rng import KEY, RngSplit
 from nervure.ir.ops.sort import Sort, TopK
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
-from nervure.ir.types import DTYPES, TensorType, bool_, i32, i64, u32
+from nervure.ir.types import DTYPES, TensorType, bool_, i8, i16, i32, i64, u8, u32
 
 __all__ = ["BUILDERS"]
 
@@ -376,6 +377,24 @@ def batch_norm(g: Growth, name: str) -> None:
         g.add(BatchNorm(1e-3), x, *middle, g.leaf(channel, "positive"))
 
 
+def quantize(g: Growth, name: str) -> None:
+    x, target = g.operand(FLOAT, (0, 3)), g.choice((i8, u8, i16))
+    axes = [None, *(k for k, d in enumerate(x.type.shape) if isinstance(d, int))]
+    axis = g.choice(axes)
+    shape = () if axis is None else (x.type.shape[axis],)
+    scale = g.leaf(TensorType(x.type.dtype, shape), "positive")
+    zero_point = g.leaf(TensorType(target, shape))
+    if name == "quantize":
+        g.add(Quantize(target, axis), x, scale, zero_point)
+    else:
+        g.add(Dequantize(axis), g.leaf(x.type.with_dtype(target)), scale, zero_point)
+
+
+def dynamic_quantize(g: Growth, name: str) -> None:
+    """A new leaf of few elements: each may lie close to where it is rounded the other way."""
+    g.add(DynamicQuantize(), g.leaf(TensorType(g.dtype(FLOAT), (g.integer(1, 3),))))
+
+
 def dropout(g: Growth, name: str) -> None:
     g.add(Dropout(g.choice((0.0, 0.25, 0.5))), g.operand(FLOAT), key(g))
 
@@ -493,6 +512,8 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "cross_entropy": cross_entropy,
     "expect_range": expect_range,
     **dict.fromkeys(("batch_norm", "batch_norm_train"), batch_norm),
+    **dict.fromkeys(("quantize", "dequantize"), quantize),
+    "dynamic_quantize": dynamic_quantize,
     "dropout": dropout,
     **dict.fromkeys(("rng_bits", "rng_uniform", "rng_normal"), rng),
     "rng_split": rng_split,

@@ -76,6 +76,14 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "exp and a quotient cost three times as much as Sigmoid",
     ),
     Deviation(
+        "quantize-nan",
+        ("quantize", "dynamic_quantize"),
+        "NaN",
+        "0",
+        "an end of the range or another number",
+        "a guard would read the operand twice for what holds no information",
+    ),
+    Deviation(
         "sign-of-zero",
         ("select", "log1p", "reduce_sum"),
         "a result of 0",
@@ -118,6 +126,7 @@ def as_markdown() -> str:
         "| max_pool | all | padding as wide as the window without its dilation |",
         "| scan | all | a length that may be 0, unless it is constant: onnxruntime's Scan takes no empty sequence |",
         "| cumprod | all | along an axis that may be empty: onnxruntime's Scan takes no empty sequence |",
+        "| dequantize | scales of f64 | ONNX has no f64 scale |",
         "| bitcast | all | ONNX has no such op in the opsets that are written |",
         "| reduce_prod | integers | over a symbolic axis: onnxruntime multiplies integers in floating point |",
         "",

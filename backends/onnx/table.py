@@ -5,9 +5,10 @@ from __future__ import annotations
 from ...ir.dims import bounds
 from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
+from ...ir.ops.quant import Dequantize
 from ...ir.ops.window import MaxPool
-from ...ir.types import DType, bf16
-from . import boxes, composites, contract, elementwise, move, order, patches, pointwise, window
+from ...ir.types import DType, bf16, f64
+from . import boxes, composites, contract, elementwise, move, order, patches, pointwise, quant, window
 from .elementwise import Emitter
 
 __all__ = ["EMITTERS", "LACKS", "NO_BF16", "reason_against"]
@@ -24,6 +25,7 @@ EMITTERS: dict[str, Emitter] = {
     **composites.EMITTERS,
     **pointwise.EMITTERS,
     **order.EMITTERS,
+    **quant.EMITTERS,
 }
 """How each op becomes ONNX nodes."""
 
@@ -36,9 +38,13 @@ LACKS: dict[str, tuple[str, ...]] = {
     "batch_norm": ("f64",),
     "log_softmax": ("f64",),
     "max_pool": ("i64", "u64"),
+    "quantize": ("f64",),
+    "dequantize": ("i32",),
+    "dynamic_quantize": ("f64",),
 }
 """Element types for which onnxruntime's CPU provider has no kernel, or one that does not serve, and for which no wider
-type does: batch_norm keeps eps in f32, log_softmax loses NaN, fma would need a product of 106 bits."""
+type does: batch_norm keeps eps in f32, log_softmax loses NaN, fma would need a product of 106 bits,
+the zero point of an i32 must be 0."""
 
 
 def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
@@ -53,6 +59,8 @@ def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
         return "onnxruntime's Scan takes no empty sequence"
     if isinstance(op, MaxPool) and any(max(p) >= k for p, k in zip(op.padding, op.window, strict=True)):
         return "onnxruntime takes no padding as wide as the window without its dilation"
+    if isinstance(op, Dequantize) and dtypes[1] == f64:
+        return "ONNX has no f64 scale"
     lacking = [d for d in dtypes[:1] if d.name in LACKS.get(op.mnemonic, ())]
     if lacking:
         return f"onnxruntime's CPU provider has no kernel that serves {lacking[0]}"

@@ -47,6 +47,7 @@ NOT_DIFFERENTIABLE: Mapping[str, str] = {
     **dict.fromkeys(("not", "and", "or", "xor", "shl", "shr", "reduce_any", "reduce_all"), _BITS),
     "stop_gradient": "that is what it is for",
     **dict.fromkeys(("argmax", "argmin"), _PLACE),
+    "quantize": "its result is an integer",
     "expect_range": "its operand is an integer",
     "bitcast": "bits read as another type have no slope",
     **dict.fromkeys(("rng_bits", "rng_split", "rng_uniform", "rng_normal"), _KEY),

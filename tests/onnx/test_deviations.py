@@ -10,8 +10,10 @@ from nervure.backends.onnx.deviations import DEVIATIONS, as_markdown
 from nervure.ir.op import OPS
 from nervure.ir.ops.elementwise import Log1p, Select, Sigmoid
 from nervure.ir.ops.index import ScatterElements
+from nervure.ir.ops.quant import DynamicQuantize, Quantize
 from nervure.ir.ops.reduce import ArgMax, ArgMin, ReduceMax, ReduceMin, ReduceSum
 from nervure.ir.ops.window import MaxPool
+from nervure.ir.types import u8
 
 NAN = np.float32(np.nan)
 F32 = np.float32
@@ -72,6 +74,16 @@ def test_row_sigmoid_tail(alone):
     found, expected = alone(Sigmoid(), x)
     assert (found[0][x < -20] == 0).all() and (expected[0][x < -20] > 0).all()
     np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=1e-7 * 2)
+
+
+def test_row_quantize_nan(alone):
+    x, scale, zero_point = np.array([NAN, 3, 9], F32), F32(0.5), np.uint8(7)
+    found, expected = alone(Quantize(u8), x, scale, zero_point)
+    assert expected[0].tolist() == [0, 13, 25]
+    assert found[0].tolist()[1:] == [13, 25]
+    found, expected = alone(DynamicQuantize(), x)
+    assert np.isnan(expected[1]) and not expected[0].any()
+    assert not np.isnan(found[1]) or found[0].any()
 
 
 def test_row_sign_of_zero(alone):
