@@ -258,6 +258,7 @@ class CrossEntropy(Composite):
         need_kind(self, logits, ("float",), what="the logits operand")
         need(self, logits.rank == 2, f"logits have rank {logits.rank}, expected [N, C]", logits, labels)
         need(self, labels.dtype == i64, f"labels are {labels.dtype}, expected i64", logits, labels)
+        need(self, bounds(logits.shape[1])[0] > 0, "there may be no classes", logits, labels)
         need(self, labels.shape == logits.shape[:1], "labels and logits differ in batch", logits, labels)
         need(
             self,

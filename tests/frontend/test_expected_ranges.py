@@ -50,3 +50,8 @@ def test_the_expectation_is_part_of_the_text() -> None:
 def test_labels_that_are_no_integers_are_an_error_of_the_trace() -> None:
     with pytest.raises(nv.NervureError, match="target is f32, expected integers"):
         nv.trace(nn.cross_entropy, "f32[B,4]", "f32[B]")
+
+
+def test_logits_need_classes() -> None:
+    with pytest.raises(nv.NervureError, match="there may be no classes"):
+        nv.trace(nn.cross_entropy, "f32[B,0]", "i64[B]")
