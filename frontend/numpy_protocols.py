@@ -10,6 +10,7 @@ from ..ir.errors import TraceError
 from ..ir.graph import Value
 from ..ir.types import dtype_of
 from . import elementwise as e
+from . import linalg
 from . import ordering as o
 from . import reductions as r
 from . import shapes as s
@@ -288,6 +289,11 @@ def _running(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return call
 
 
+def _eigh(a: Any, UPLO: str = "L") -> tuple[Tensor, Tensor]:
+    """Either triangle of a symmetric matrix is the other one."""
+    return linalg.eigh(a)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "all": _method("all"),
     "amax": _method("max"),
@@ -299,11 +305,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "around": _method("__round__"),
     "astype": _method("astype"),
     "broadcast_to": _broadcast_to,
+    "cholesky": linalg.cholesky,
     "clip": _clip,
     "concatenate": _concatenate,
     "cumprod": _running(o.cumprod),
     "cumsum": _running(o.cumsum),
     "dot": _dot,
+    "eigh": _eigh,
     "expand_dims": _shape_op(s.expand_dims),
     "flip": _shape_op(s.flip),
     "full_like": _full_like,

@@ -22,6 +22,7 @@ from .ops import (
     elementwise,
     expect,
     index,
+    linalg,
     move,
     pointwise,
     quant,
@@ -469,6 +470,22 @@ def dynamic_slice(x: Value, starts: Value, sizes: Sequence[Dim]) -> Value:
 def dynamic_update_slice(x: Value, update: Value, starts: Value) -> Value:
     """x with `update` in the box at `starts`, i64[rank], clamped."""
     return make_one(index.DynamicUpdateSlice(), x, update, starts)
+
+
+# factorizations
+def cholesky(x: Value) -> Value:
+    return make_one(linalg.Cholesky(), x)
+
+
+def triangular_solve(a: Value, y: Value, *, lower: bool = True, transpose: bool = False) -> Value:
+    """The x with a x = y, or a^T x = y."""
+    return make_one(linalg.TriangularSolve(lower, transpose), a, y)
+
+
+def eigh(x: Value) -> tuple[Value, Value]:
+    """Eigenvalues, ascending, and eigenvectors as columns."""
+    values, vectors = make(linalg.Eigh(), x)
+    return values, vectors
 
 
 # quantization

@@ -16,6 +16,7 @@ from ..ir.ops.constant import Constant
 from ..ir.ops.move import BroadcastInDim
 from ..ir.types import Array
 from .base import Pass, Remarks
+from .closed import folded_factorization
 from .regions import map_regions
 
 __all__ = ["FoldConstants"]
@@ -26,7 +27,7 @@ class FoldConstants(Pass):
     """Replace values that depend on constants only, with the reference evaluator.
 
     Only what has one right answer is folded: moves, comparisons, single IEEE operations, and sums of integers. numpy's
-    exp is not the compiled one. A result whose elements are all equal becomes a scalar and a broadcast.
+    exp is not the compiled one. Factorizations, which no backend has, are folded with all that leads to them. A result whose elements are all equal becomes a scalar and a broadcast.
 
     Args:
         max_bytes: larger results stay computed
@@ -37,6 +38,9 @@ class FoldConstants(Pass):
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+            closed = folded_factorization(node, operands)
+            if closed is not None:
+                return closed if remarks.allow("fold-constants") else None
             if not self._may_fold(node, operands):
                 return None
             arrays = [self._known(o) for o in operands]

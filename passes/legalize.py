@@ -10,8 +10,10 @@ from ..ir.errors import InputError, UnsupportedError
 from ..ir.graph import Graph, Node, Value, rebuild
 from ..ir.op import Level, Op
 from ..ir.ops.control import Scan
+from ..ir.ops.linalg import Factorization
 from ..ir.types import DType
 from .base import Pass, Remarks
+from .closed import folded_factorization
 from .decompose import decomposed, until_stable
 from .inline import HELD, inline
 from .regions import map_regions
@@ -34,7 +36,8 @@ def find_supports_with(find: Callable[[str], Supports]) -> None:
 class Legalize(Pass):
     """Take apart what a backend lacks, and refuse what is left that it cannot run.
 
-    A composite is decomposed, a fused region or a call put back into the graph, a scan of constant length unrolled.
+    A composite is decomposed, a fused region or a call put back into the graph, a scan of constant length unrolled, a
+    factorization of constants folded.
 
     Args:
         backend:  its name, for the message and the text form
@@ -95,6 +98,8 @@ def _simpler(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
     """The node's results by simpler means, or None where there are none."""
     if node.op.level is Level.NN:
         return decomposed(node, operands)
+    if isinstance(node.op, Factorization):
+        return folded_factorization(node, operands)
     if isinstance(node.op, HELD):
         return inline(node.regions[0], operands)
     if isinstance(node.op, Scan) and isinstance(node.op.length, int):

@@ -23,6 +23,7 @@ from nervure.ir.ops.cumulative import CumProd, CumSum
 from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
 from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.index import DynamicSlice, DynamicUpdateSlice, Gather, GatherElements, ScatterElements
+from nervure.ir.ops.linalg import Cholesky, Eigh, TriangularSolve
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import (
     AvgPool,
@@ -372,6 +373,20 @@ def quantizations() -> Iterable[Instance]:
     yield Instance(DynamicQuantize(), (t(f32),))
 
 
+def factorizations() -> Iterable[Instance]:
+    shapes = [t(d, 3, 3) for d in FLOATS] + [t(f64, 2, 3, 3), t(f64, 1, 1), t(f64, 0, 2, 2), t(f64, 0, 0)]
+    for x in shapes:
+        yield Instance(Cholesky(), (x,), ("definite",))
+        yield Instance(Eigh(), (x,))
+        for lower in (True, False):
+            for transpose in (True, False):
+                right = x.with_shape((*x.shape[:-1], 2))
+                yield Instance(TriangularSolve(lower, transpose), (x, right), ("definite", "any"))
+    yield Instance(Cholesky(), (t(f64, B, 4, 4),), ("definite",), env=ENV)
+    yield Instance(Eigh(), (t(f64, B, 2, 2),), env=ENV)
+    yield Instance(TriangularSolve(), (t(f64, 3, 3), t(f64, 3, B)), ("definite", "any"), env=ENV)
+
+
 def leaves() -> Iterable[Instance]:
     for d in ALL:
         yield Instance(Constant(Literal(np.arange(6).reshape(2, 3), d)))
@@ -448,6 +463,7 @@ for family in (
     boxes,
     composites,
     quantizations,
+    factorizations,
     leaves,
     control,
     calls,

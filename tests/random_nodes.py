@@ -29,6 +29,7 @@ from nervure.ir.ops.index import (
     GatherElements,
     ScatterElements,
 )
+from nervure.ir.ops.linalg import TriangularSolve
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
 from nervure.ir.ops.patches import FoldPatches, Patches
@@ -413,6 +414,19 @@ def rng_split(g: Growth, name: str) -> None:
     g.add(RngSplit(g.integer(1, 3)), key(g))
 
 
+def factorization(g: Growth, name: str) -> None:
+    """Of constants: no backend computes it at run time."""
+    from strategies import domain_array
+
+    n, dtype = g.integer(1, 3), g.dtype(FLOAT)
+    (x,) = g.add(Constant(Literal(domain_array(g.rng, "definite", (n, n), dtype))))
+    if name != "triangular_solve":
+        g.add(OPS[name](), x)
+        return
+    (y,) = g.add(Constant(Literal(domain_array(g.rng, "any", (n, g.integer(1, 3)), dtype))))
+    g.add(TriangularSolve(g.chance(0.5), g.chance(0.5)), x, y)
+
+
 def constant(g: Growth, name: str) -> None:
     dtype = g.dtype(ANY)
     from strategies import domain_array
@@ -517,6 +531,7 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "dropout": dropout,
     **dict.fromkeys(("rng_bits", "rng_uniform", "rng_normal"), rng),
     "rng_split": rng_split,
+    **dict.fromkeys(("cholesky", "eigh", "triangular_solve"), factorization),
     "constant": constant,
     "iota": iota,
     "fuse": fuse,

@@ -16,7 +16,7 @@ __all__ = ["Domain", "Instance", "arrays", "domain_array", "instances", "operand
 
 Domain = str
 """What an operand's elements may be: any, positive, unit, nonzero, index:N (some beyond the ends), shift, key, below,
-above, around (some 0)."""
+above, around (some 0), definite (matrices near a multiple of the identity)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ def domain_array(rng: np.random.Generator, domain: Domain, shape: tuple[int, ...
     if dtype.is_integer:
         return _integers(rng, name, shape, dtype)
     spread = _spread(rng, shape)
+    if name == "definite":
+        return (0.3 * spread + 3 * np.eye(*shape[-2:])).astype(dtype.numpy)
     return np.asarray(_FLOATS[name](spread)).astype(dtype.numpy)
 
 

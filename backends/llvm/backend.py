@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import BackendError
 from ...ir.op import Level, Op
+from ...ir.ops.linalg import REFERENCE_ONLY, Factorization
 from ...ir.program import Program
 from ...ir.types import DType
 from ...runtime.executable import Executable, check_device
@@ -27,6 +28,8 @@ class LLVMBackend:
     def supports(self, op: Op, dtypes: tuple[DType, ...]) -> str | None:
         if op.mnemonic in MAPS or op.mnemonic in BARRIERS or op.mnemonic == "fuse":
             return None
+        if isinstance(op, Factorization):
+            return REFERENCE_ONLY
         if op.level is Level.NN:
             return "it is a composite"
         if op.mnemonic == "scan":

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...ir.op import OPS
+from ...ir.ops.linalg import REFERENCE_ONLY, Factorization
 from .table import LACKS, NO_BF16
 
 __all__ = ["DEVIATIONS", "Deviation", "as_markdown"]
+
+FACTORIZATIONS = sorted(name for name, op in OPS.items() if issubclass(op, Factorization))
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def as_markdown() -> str:
         "| scan | all | a length that may be 0, unless it is constant: onnxruntime's Scan takes no empty sequence |",
         "| cumprod | all | along an axis that may be empty: onnxruntime's Scan takes no empty sequence |",
         "| dequantize | scales of f64 | ONNX has no f64 scale |",
+        f"| {', '.join(FACTORIZATIONS)} | all | {REFERENCE_ONLY} |",
         "| bitcast | all | ONNX has no such op in the opsets that are written |",
         "| reduce_prod | integers | over a symbolic axis: onnxruntime multiplies integers in floating point |",
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...ir.dims import bounds
 from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
+from ...ir.ops.linalg import REFERENCE_ONLY, Factorization
 from ...ir.ops.quant import Dequantize
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType, bf16, f64
@@ -49,6 +50,8 @@ the zero point of an i32 must be 0."""
 
 def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
     """Why stock onnxruntime cannot run the op on these element types, or None."""
+    if isinstance(op, Factorization):
+        return REFERENCE_ONLY
     if op.mnemonic not in EMITTERS:
         if op.level is Level.NN:
             return "ONNX has no such node"

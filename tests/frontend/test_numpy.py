@@ -59,6 +59,10 @@ CASES: dict[str, list[Callable[[Any, Any], Any]]] = {
     "around": [lambda x, n: np.around(x)],
     "astype": [lambda x, n: np.astype(x, np.float32)],
     "broadcast_to": [lambda x, n: np.broadcast_to(x, (2, 3, 4))],
+    "cholesky": [
+        lambda x, n: np.linalg.cholesky(np.dot(x, x.T) + np.diag([1.0, 2.0, 3.0])),
+        lambda x, n: np.linalg.cholesky(np.dot(x, x.T) + np.diag([1.0, 2.0, 3.0]), upper=True),
+    ],
     "clip": [lambda x, n: np.clip(x, -0.5, 0.5), lambda x, n: np.clip(x, None, 0)],
     "concatenate": [
         lambda x, n: np.concatenate([x, x * 2], axis=1),
@@ -67,6 +71,10 @@ CASES: dict[str, list[Callable[[Any, Any], Any]]] = {
     "cumprod": [lambda x, n: np.cumprod(x, axis=1), lambda x, n: np.cumprod(n)],
     "cumsum": [lambda x, n: np.cumsum(x), lambda x, n: np.cumsum(n, axis=-1, dtype=np.float64)],
     "dot": [lambda x, n: np.dot(x, x.T)],
+    "eigh": [
+        lambda x, n: np.linalg.eigh(np.dot(x, x.T))[0],
+        lambda x, n: np.abs(np.linalg.eigh(np.dot(x.T, x) + np.diag([1.0, 2.0, 3.0, 4.0]), "U")[1]),
+    ],
     "expand_dims": [lambda x, n: np.expand_dims(x, 1), lambda x, n: np.expand_dims(x, -1)],
     "flip": [lambda x, n: np.flip(x), lambda x, n: np.flip(x, axis=1)],
     "full_like": [lambda x, n: np.full_like(x, 3)],
