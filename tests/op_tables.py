@@ -248,6 +248,25 @@ def windows() -> Iterable[Instance]:
     yield Instance(WindowSum((2,), (3,), ((1, 0),), (1,), (2,)), (t(f64, B, 2, 6),), env=ENV)
     for d in FLOATS:
         yield Instance(AvgPool((2, 2), (2, 2), ((0, 0), (0, 0))), (t(d, 2, 2, 4, 6),))
+        line, cube = t(d, 2, 2, 7), t(d, 2, 2, 3, 4, 5)
+        # asymmetric, cutting, with a remainder of the stride; the last window of ceil_mode is padding at the end
+        yield Instance(MaxPool((3,), (2,), ((0, 2),), (1,)), (line,))
+        yield Instance(MaxPool((2, 3, 2), (1, 2, 3), ((1, 0), (0, 2), (-1, 1)), (1, 1, 2)), (cube,))
+        yield Instance(AvgPool((3,), (3,), ((1, 2),)), (line,))
+        yield Instance(AvgPool((2, 1, 3), (1, 2, 2), ((1, 0), (0, 0), (0, 2))), (cube,))
+        yield Instance(AvgPool((2, 2, 2), (1, 1, 2), ((-1, 1), (0, 1), (1, -1)), True), (cube,))
+        yield Instance(WindowSum((3,), (2,), ((2, -1),), (2,), (2,)), (line,))
+        yield Instance(
+            WindowSum((2, 1, 3), (1, 2, 1), ((0, 1), (-1, 0), (2, 1)), (1, 1, 2), (1, 2, 1)), (cube,)
+        )
+        yield Instance(conv((2,), ((0, 2),), groups=2), (line, t(d, 4, 1, 3)))
+        yield Instance(
+            conv((1, 2, 1), ((1, 0), (0, 2), (-1, 1)), lhs=(2, 1, 2), rhs=(1, 2, 1), groups=2),
+            (cube, t(d, 4, 1, 2, 2, 3)),
+        )
+    yield Instance(MaxPool((2, 2), (1, 2), ((-1, 1), (1, -2)), (1, 1)), (t(f64, B, 2, 4, 7),), env=ENV)
+    yield Instance(MaxPool((2,), (2,), ((-1, -1),), (1,)), (t(i32, 2, 2, 7),))
+    yield Instance(AvgPool((2,), (2,), ((-1, 1),)), (t(f64, B, 2, 6),), env=ENV)
     yield Instance(AvgPool((3, 2), (2, 1), ((1, 1), (1, 0))), (t(f64, 2, 2, 6, 5),))
     yield Instance(AvgPool((3, 2), (2, 1), ((1, 1), (1, 0)), True), (t(f64, 2, 2, 6, 5),))
     yield Instance(AvgPool((3,), (2,), ((1, 1),)), (t(f64, B, 2, 7),), env=ENV)

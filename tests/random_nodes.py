@@ -223,24 +223,24 @@ def conv(g: Growth, name: str) -> None:
 
 
 def max_pool(g: Growth, name: str) -> None:
-    spatial = g.choice((1, 2, 2))
+    spatial = g.choice((1, 2, 2, 3))
     x, window = image(g, NUMBERS, spatial), g.integers(2, 3, spatial)
     dilation = g.integers(1, 2, spatial) if g.chance(0.3) else (1,) * spatial
-    pads = padding(g, 0, 1, spatial) if set(dilation) == {1} else ((0, 0),) * spatial
+    pads = padding(g, -1, 1, spatial) if set(dilation) == {1} else ((0, 0),) * spatial
     g.add(MaxPool(window, g.integers(1, 2, spatial), pads, dilation), x)
 
 
 def avg_pool(g: Growth, name: str) -> None:
-    spatial = g.choice((1, 2, 2))
+    spatial = g.choice((1, 2, 2, 3))
     x = image(g, FLOAT, spatial)
     counted = g.chance(0.5)
     g.add(
-        AvgPool(g.integers(2, 3, spatial), g.integers(1, 2, spatial), padding(g, 0, 1, spatial), counted), x
+        AvgPool(g.integers(2, 3, spatial), g.integers(1, 2, spatial), padding(g, -1, 1, spatial), counted), x
     )
 
 
 def window_sum(g: Growth, name: str) -> None:
-    spatial = g.choice((1, 2, 2))
+    spatial = g.choice((1, 2, 2, 3))
     x = image(g, ("float", "float", "int"), spatial)
     op = WindowSum(
         g.integers(1, 3, spatial),

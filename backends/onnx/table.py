@@ -6,6 +6,7 @@ from ...ir.dims import bounds
 from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
 from ...ir.ops.linalg import REFERENCE_ONLY, Factorization
+from ...ir.ops.nn import AvgPool
 from ...ir.ops.quant import Dequantize
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType, bf16, f64
@@ -64,6 +65,8 @@ def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
         return "onnxruntime takes no padding as wide as the window without its dilation"
     if isinstance(op, Dequantize) and dtypes[1] == f64:
         return "ONNX has no f64 scale"
+    if isinstance(op, AvgPool) and min(min(p) for p in op.padding) < 0:
+        return "ONNX's AveragePool takes no negative padding"
     lacking = [d for d in dtypes[:1] if d.name in LACKS.get(op.mnemonic, ())]
     if lacking:
         return f"onnxruntime's CPU provider has no kernel that serves {lacking[0]}"

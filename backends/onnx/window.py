@@ -144,17 +144,37 @@ def _prepared(
 
 
 def max_pool(w: Writer, node: Node) -> None:
+    """MaxPool; of x cut first, where the padding is negative, and then the positions are those within what is left."""
     op = node.op
     assert isinstance(op, MaxPool)
-    dtype = node.operands[0].type.dtype
+    dtype, shape = node.operands[0].type.dtype, node.operands[0].type.shape
     inner = {"f16": f32, "bf16": f32, "i16": f32, "i32": f64, "u32": f64}.get(dtype.name, dtype)
     x = w.cast(w.tensor(node.operands[0]), dtype, inner)
+    x, padding = _prepared(w, x, shape, op.padding, (1,) * len(op.window), inner)
     values, indices = w.multi(
         "MaxPool", [x], ["", ""], kernel_shape=list(op.window), strides=list(op.strides), dilations=list(op.dilation),
-        pads=_pads(op.padding),
+        pads=_pads(padding),
     )  # fmt: skip
+    if padding != list(op.padding):
+        indices = _positions_before(w, indices, shape, op.padding)
     result(w, node, indices, 1)
     result(w, node, w.cast(values, inner, dtype), 0)
+
+
+def _positions_before(w: Writer, positions: str, shape: Sequence[Dim], padding: Pads) -> str:
+    """Flat positions within x that was cut, as flat positions within the whole of x."""
+    rest = positions
+    stride: Dim = 1
+    total: str | None = None
+    for size, (low, high) in zip(reversed(shape[2:]), reversed(padding), strict=True):
+        left = w.dim(size + min(low, 0) + min(high, 0))
+        place = w.node("Add", [w.node("Mod", [rest, left]), w.vector([max(-low, 0)])])
+        rest = w.node("Div", [rest, left])
+        here = w.node("Mul", [place, w.dim(stride)])
+        total = here if total is None else w.node("Add", [total, here])
+        stride = stride * size
+    assert total is not None
+    return w.node("Add", [w.node("Mul", [rest, w.dim(stride)]), total])
 
 
 def window_sum(w: Writer, node: Node) -> None:

@@ -308,7 +308,8 @@ class AvgPool(Composite):
     """The mean of each window.
 
     Shapes:   x T[N, C, spatial...] -> T[N, C, spatial'...]
-    Args:     window, strides; padding: (low, high) an axis; count_include_pad: whether padded zeros count
+    Args:     window, strides; padding: (low, high) an axis, less than the window, negative cuts;
+              count_include_pad: whether padded zeros count
     Source:   ONNX AveragePool-22
     """
 
@@ -326,7 +327,7 @@ class AvgPool(Composite):
     def infer(self, x: TensorType) -> TensorType:
         need_kind(self, x, ("float",))
         for pads, size in zip(self.padding, self.window, strict=False):
-            need(self, 0 <= min(pads) <= max(pads) < size, f"padding {pads} is not within 0..{size - 1}", x)
+            need(self, max(pads) < size, f"padding {pads} is not below the window's size of {size}", x)
         return self._sum().infer(x)
 
     def evaluate(self, x: Array, *, types: tuple[TensorType, ...], **_: Any) -> Array:
@@ -342,7 +343,7 @@ class AvgPool(Composite):
         from ..graph import make_one
 
         total = make_one(self._sum(), x)
-        if self.count_include_pad or not any(sum(p) for p in self.padding):
+        if self.count_include_pad or not any(any(p) for p in self.padding):
             return build.div(total, build.full_like(total, int(np.prod(self.window))))
         counted = build.full(x.type.with_shape((1, 1, *x.type.shape[2:])), 1)
         count = make_one(self._sum(), counted)

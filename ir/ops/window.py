@@ -171,7 +171,8 @@ class MaxPool(Op):
     """The largest element of each window, and where it stood.
 
     Shapes:   x T[N, C, spatial...] -> T[N, C, spatial'...], i64[N, C, spatial'...]
-    Args:     window, strides, dilation >= 1; padding: (low, high) an axis, padded elements never win
+    Args:     window, strides, dilation >= 1; padding: (low, high) an axis, less than a window reaches; negative cuts,
+              and padded elements never win
     Gradient: dy added at the index
     Numerics: the first of equals wins; a NaN wins over all. The index is flat over the whole of x
     Source:   ONNX MaxPool-22 with storage_order 0
@@ -190,8 +191,8 @@ class MaxPool(Op):
             reach = (self.window[k] - 1) * self.dilation[k] + 1
             need(
                 self,
-                0 <= min(self.padding[k]) <= max(self.padding[k]) < reach,
-                f"padding {self.padding[k]} is not within 0..{reach - 1}",
+                max(self.padding[k]) < reach,
+                f"padding {self.padding[k]} is not below the window's reach of {reach}",
                 x,
             )
         sizes = [
