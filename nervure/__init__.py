@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .backends.onnx import export_onnx
     from .compiling import compile
     from .descent import minimize
-    from .frontend import init, nn, optim, preprocessing
+    from .frontend import init, nn, optim, preprocessing, svm
     from .frontend.derivatives import custom_vjp, remat, stop_gradient
     from .frontend.random import seed
     from .frontend.scan import scan
@@ -47,6 +47,7 @@ _WHERE = {
     "parse": ("ir.text", "parse_program"),
     "remat": ("frontend.derivatives", "remat"),
     "save": ("ir.text", "save"),
+    "svm": ("frontend.svm", None),
     "scan": ("frontend.scan", "scan"),
     "seed": ("frontend.random", "seed"),
     "stop_gradient": ("frontend.derivatives", "stop_gradient"),
@@ -77,6 +78,7 @@ __all__ = [
     "scan",
     "seed",
     "stop_gradient",
+    "svm",
     "trace",
     "training_step",
     "value_and_grad",

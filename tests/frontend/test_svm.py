@@ -1,0 +1,167 @@
+"""Support vector machines against scikit-learn, on every backend; their margins, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.svm import SVC
+
+import nervure as nv
+from nervure import nn, optim
+from nervure.frontend.svm import KernelSVM, LinearSVM
+from nervure.ir.errors import InputError, TypeInferenceError
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(80, 3))
+TWO = np.where(X[:, 0] + 0.5 * X[:, 1] ** 2 + 0.3 * RNG.normal(size=80) > 0.3, "yes", "no")
+THREE = np.digitize(X[:, 0] + 0.2 * RNG.normal(size=80), [-0.5, 0.5]) * 10
+F64 = {"dtype": "f64", "tol": 1e-11}
+EXACT = {"tol": 1e-10, "max_iter": 100_000}
+
+MACHINES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "linear": (lambda: LinearSVM(**F64), lambda: SVC(kernel="linear", **EXACT)),
+    "linear, C=10": (lambda: LinearSVM(10, **F64), lambda: SVC(kernel="linear", C=10, **EXACT)),
+    "rbf": (lambda: KernelSVM(**F64), lambda: SVC(**EXACT)),
+    "rbf, gamma=2": (lambda: KernelSVM(gamma=2.0, C=3, **F64), lambda: SVC(gamma=2.0, C=3, **EXACT)),
+    "poly": (
+        lambda: KernelSVM("poly", degree=2, coef0=1, **F64),
+        lambda: SVC(kernel="poly", degree=2, coef0=1, **EXACT),
+    ),
+    "sigmoid": (
+        lambda: KernelSVM("sigmoid", gamma=0.1, C=0.5, **F64),
+        lambda: SVC(kernel="sigmoid", gamma=0.1, C=0.5, **EXACT),
+    ),
+}
+
+
+def decide(machine: Any, x: Any, backend: str = "reference", dtype: str = "f64") -> Any:
+    return nv.compile(machine, f"{dtype}[B,3]", backend=backend)(x)
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm"])
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_decision_function_is_scikit_learns(name: str, backend: str) -> None:
+    ours, theirs = (make() for make in MACHINES[name])
+    ours.fit(X, TWO)
+    theirs.fit(X, TWO)
+    found, wanted = decide(ours, X, backend), theirs.decision_function(X)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
+    assert ours.predict(found).tolist() == theirs.predict(X).tolist()
+
+
+def test_several_classes_are_one_against_the_rest() -> None:
+    ours, theirs = (make() for make in MACHINES["rbf"])
+    other = OneVsRestClassifier(theirs).fit(X, THREE)
+    found = decide(ours.fit(X, THREE), X)
+    wanted = other.decision_function(X)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
+    first, second = np.sort(wanted, axis=1)[:, :-3:-1].T
+    clear = first - second > 1e-5
+    assert clear.sum() > 60
+    assert ours.predict(found)[clear].tolist() == other.predict(X)[clear].tolist()
+
+
+def test_a_machine_of_several_is_the_machine_of_its_class() -> None:
+    found = decide(LinearSVM(**F64).fit(X, THREE), X)
+    for k, label in enumerate([0, 10, 20]):
+        np.testing.assert_array_equal(found[:, k], decide(LinearSVM(**F64).fit(X, THREE == label), X))
+
+
+def test_only_support_vectors_are_kept() -> None:
+    ours, theirs = KernelSVM(**F64).fit(X, TWO), SVC(**EXACT).fit(X, TWO)
+    assert len(ours.support.data) == len(theirs.support_)
+    np.testing.assert_array_equal(ours.support.data, X[np.sort(theirs.support_)])
+
+
+def test_the_margin_of_two_points_is_half_their_distance() -> None:
+    machine = LinearSVM(1e6, **F64).fit([[0.0, 0.0], [3.0, 4.0]], [0, 1])
+    np.testing.assert_allclose(machine.margin, [2.5])
+    found = nv.compile(machine, "f64[B,2]", backend="reference")(np.array([[1.5, 2.0], [0, 0], [3, 4]]))
+    np.testing.assert_allclose(found, [0, -1, 1], atol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "onnx"])
+@pytest.mark.parametrize("name", MACHINES)
+def test_in_f32_it_compiles(name: str, backend: str) -> None:
+    wanted = MACHINES[name][1]().fit(X, TWO).decision_function(X)
+    kind = type(MACHINES[name][0]())
+    machine = MACHINES[name][0]()
+    machine.dtype = nn.Linear(1, 1).weight.type.dtype
+    assert isinstance(machine, kind)
+    found = decide(machine.fit(X, TWO), X.astype(np.float32), backend, "f32")
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_it_exports(tmp_path: Path) -> None:
+    import onnxruntime
+
+    machine = KernelSVM().fit(X, TWO)
+    nv.export_onnx(nv.trace(machine, "f32[B,3]"), tmp_path / "svm.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "svm.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": X.astype(np.float32)})
+    np.testing.assert_allclose(found, SVC().fit(X, TWO).decision_function(X), rtol=1e-2, atol=1e-2)
+
+
+def objective(w: Any, c: float, signs: Any, cost: float) -> float:
+    return float(w @ w / 2 + cost * np.maximum(0, 1 - signs * (X @ w + c)).sum())
+
+
+def test_subgradient_descent_comes_near_the_optimum() -> None:
+    signs = np.where(TWO == "yes", 1.0, -1.0)
+    best = LinearSVM(0.1, **F64).fit(X, TWO)
+    walked = LinearSVM(0.1, "subgradient", steps=5000, dtype="f64").fit(X, TWO)
+    values = [objective(m.weight.data[0], float(m.bias.data[0]), signs, 0.1) for m in (best, walked)]
+    assert values[0] <= values[1] <= values[0] * 1.01
+
+
+def test_a_training_step_with_the_hinge_loss_comes_to_the_same_hyperplane() -> None:
+    signs = np.where(TWO == "yes", 1.0, -1.0)[:, None]
+    cost = 0.1
+    nv.seed(0)
+    model = nn.Linear(3, 1, dtype="f64")
+
+    def loss(scores: Any, y: Any) -> Any:
+        return cost * nn.hinge_loss(scores, y, reduction="sum") + (model.weight * model.weight).sum() / 2
+
+    optimizer = optim.SGD(0.02)
+    step = nv.compile(nv.training_step(model, loss, optimizer, "f64[80,3]", "f64[80,1]"))
+    for rate in (0.02, 0.005, 0.001, 0.0002):
+        optimizer.lr = rate
+        for _ in range(3000):
+            step(X, signs)
+    best = LinearSVM(cost, **F64).fit(X, TWO)
+    values = [
+        objective(m.weight.data.reshape(-1), float(m.bias.data.reshape(-1)[0]), signs[:, 0], cost)
+        for m in (best, model)
+    ]
+    assert values[1] <= values[0] * (1 + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LinearSVM(0), "C is 0, expected above 0"),
+        (lambda: LinearSVM(solver="newton"), 'solver is "newton"'),  # type: ignore[arg-type]
+        (lambda: KernelSVM("rbd"), 'kernel is "rbd"'),  # type: ignore[arg-type]
+        (lambda: KernelSVM(gamma=-1), "gamma is -1"),
+        (lambda: LinearSVM().fit(X, TWO[:5]), r"x is \[80, 3\], y \[5\]"),
+        (lambda: LinearSVM().fit(X[:, 0], TWO), r"expected \[N, D\]"),
+        (lambda: LinearSVM().fit(X, np.ones(80)), "all labels are 1.0, expected two classes"),
+        (lambda: KernelSVM().fit(np.where(X > 2, np.nan, X), TWO), "x is nan at"),
+    ],
+)
+def test_wrong_options_and_data_are_errors(make: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_unfitted_use_and_other_features_are_errors() -> None:
+    with pytest.raises(TypeInferenceError, match="LinearSVM: it has no support vectors"):
+        nv.trace(LinearSVM(), "f32[B,3]")
+    with pytest.raises(TypeInferenceError, match="KernelSVM: it was fitted to 3 features"):
+        nv.trace(KernelSVM().fit(X, TWO), "f32[B,4]")
