@@ -443,9 +443,7 @@ def fold_patches(
 ) -> Value:
     """The adjoint of `patches`: windows added up where they were read, in an image of these sizes."""
     ones = (1,) * len(window_)
-    op = FoldPatches(
-        tuple(window_), tuple(strides), tuple(padding), tuple(dilation or ones), tuple(sizes)
-    )
+    op = FoldPatches(tuple(window_), tuple(strides), tuple(padding), tuple(dilation or ones), tuple(sizes))
     return make_one(op, x)
 
 
@@ -489,9 +487,7 @@ def eigh(x: Value) -> tuple[Value, Value]:
 
 
 # quantization
-def quantize(
-    x: Value, scale: Value, zero_point: Value, dtype: DType, axis: int | None = None
-) -> Value:
+def quantize(x: Value, scale: Value, zero_point: Value, dtype: DType, axis: int | None = None) -> Value:
     return make_one(quant.Quantize(dtype, axis), x, scale, zero_point)
 
 

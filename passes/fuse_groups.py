@@ -5,7 +5,7 @@ outside can stand between two members, and exchanging groups for single nodes ca
 
     contraction   conv, dot_general or linear, after permutes and reverses of its operands; then elementwise nodes;
                   then, behind a convolution, a pool, and elementwise nodes behind a sum pool
-    reduction     one reduction or sum pool, after maps that it alone reads; then elementwise nodes
+    reduction     one reduction, sum pool or fold_patches, after maps that it alone reads; then elementwise nodes
     softmax       its two reductions over the same axes with everything between
     map           elementwise nodes and data movement
 
@@ -27,6 +27,7 @@ from ..ir.ops.constant import Constant, Iota
 from ..ir.ops.contract import DotGeneral
 from ..ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reverse, Slice
 from ..ir.ops.nn import AvgPool, Linear
+from ..ir.ops.patches import FoldPatches
 from ..ir.ops.reduce import Reduction
 from ..ir.ops.window import Conv, MaxPool, WindowSum
 from ..ir.origin import merge_origins, origins_of
@@ -41,7 +42,13 @@ KINDS = ("conv", "dot", "reduce", "map")
 
 MOVES: tuple[type[Op], ...] = (Permute, Slice, Reverse, Pad, Concat)
 COPIED: tuple[type[Op], ...] = (Constant, Iota, BroadcastInDim)
-ROOTS: dict[type[Op], str] = {Conv: "conv", DotGeneral: "dot", Linear: "dot", WindowSum: "reduce"}
+ROOTS: dict[type[Op], str] = {
+    Conv: "conv",
+    DotGeneral: "dot",
+    Linear: "dot",
+    WindowSum: "reduce",
+    FoldPatches: "reduce",
+}
 
 
 @dataclass(eq=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from nervure.backends.base import find_backend
 from nervure.ir import build as b
 from nervure.ir.dims import symbol
 from nervure.ir.graph import Graph, Node, Value, make_one
@@ -52,6 +53,22 @@ def with_bias(y: Value, c: Value, axis: int) -> Value:
 def convolution() -> tuple[list[Value], Value]:
     x, w, c = arg("x", B, 2, 6, 6), arg("w", 4, 2, 3, 3), arg("c", 4)
     return [x, w, c], with_bias(b.conv(x, w, (1, 1), ((1, 1), (1, 1))), c, 1)
+
+
+def test_a_transposed_convolution_by_hand_takes_its_order_bias_and_relu_along():
+    columns, c = arg("columns", B, 3, 3, 8), arg("c", 2)
+    turned = b.permute(columns, (0, 3, 1, 2))
+    folded = b.fold_patches(turned, (4, 4), (2, 2), (1, 1), ((0, 0), (0, 0)))
+    result = fuse([columns, c], [relu(with_bias(folded, c, 1))])
+    assert shown(result) == ["permute+fold_patches+add+relu"]
+    data = [np.random.default_rng(0).normal(size=s).astype(np.float32) for s in ((3, 3, 3, 8), (2,))]
+    (want,) = evaluate_program(
+        Program("p", [Graph("main", [columns, c], [relu(with_bias(folded, c, 1))])]), data
+    )
+    (fused,) = evaluate_program(result.program, data)
+    np.testing.assert_array_equal(fused, want)
+    compiled = find_backend("llvm").compile(result.program)
+    np.testing.assert_allclose(compiled(*data), want, rtol=1e-6)
 
 
 def test_a_convolution_takes_bias_relu_and_a_max_pool_along():

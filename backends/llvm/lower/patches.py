@@ -1,4 +1,4 @@
-"""Windows as channels, read element by element, so that a matrix product of them copies nothing."""
+"""Windows as channels, read element by element: a channel says which place of which window."""
 
 from __future__ import annotations
 
