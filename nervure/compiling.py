@@ -10,6 +10,7 @@ from .backends.base import find_backend
 from .backends.signatures import ranges_of
 from .frontend.nn.module import Module
 from .frontend.trace import trace
+from .inspect.reproduce import write_reproducer_on_failure
 from .ir.errors import InputError
 from .ir.program import Program
 from .passes.manager import run_pipeline
@@ -40,6 +41,7 @@ def compile(
 
     Raises:
         NervureError: what cannot be traced, run on the backend, or found on this machine
+        Exception: a fault of nervure; a note of the error names the folder of a reproducer
     """
     if isinstance(model, Program):
         if specs:
@@ -48,8 +50,9 @@ def compile(
     else:
         program = trace(model, *specs)
     chosen = find_backend(backend)
-    result = run_pipeline(program, chosen.pipeline(opt), verify=verify)
-    executable = chosen.compile(result.program, device=device, **options)
+    with write_reproducer_on_failure(program, backend=backend, level=opt):
+        result = run_pipeline(program, chosen.pipeline(opt), verify=verify)
+        executable = chosen.compile(result.program, device=device, **options)
     executable.signature = replace(executable.signature, ranges=ranges_of(program.main))
     executable.program = result.program
     executable.notes = result.notes
