@@ -56,6 +56,17 @@ class Parameter(Operand, Entry):
         Parameter.__init__(copy, self.data, self.kind, self.name, self.trainable, self.optional)
         return copy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its content; entries that shared a ledger join again in the next program."""
+        return _parameter, (
+            type(self),
+            np.array(self.data),
+            self.kind,
+            self.name,
+            self.trainable,
+            self.optional,
+        )
+
     def __repr__(self) -> str:
         return f"Parameter({self.type})"
 
@@ -67,3 +78,11 @@ class Buffer(Parameter):
 
     def __init__(self, data: Any, name: str = "", optional: bool = False) -> None:
         super().__init__(data, "state", name, optional=optional)
+
+
+def _parameter(
+    cls: type[Parameter], data: Array, kind: EntryKind, name: str, trainable: bool, optional: bool
+) -> Parameter:
+    made = object.__new__(cls)
+    Parameter.__init__(made, data, kind, name, trainable, optional)
+    return made

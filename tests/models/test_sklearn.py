@@ -1,0 +1,75 @@
+"""Estimators pass every check of scikit-learn, and learn."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, make_regression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from nervure import nn
+from nervure.sklearn import NervureClassifier, NervureRegressor
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks([NervureClassifier(epochs=60), NervureRegressor(epochs=60)])
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def convnet(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)),
+        nn.Conv2d(1, 8, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(72, outputs),
+    )
+
+
+def test_a_convolutional_model_classifies_digits_in_a_pipeline() -> None:
+    x, y = load_digits(return_X_y=True)
+    model = make_pipeline(
+        StandardScaler(), NervureClassifier(convnet, epochs=16, standardize=False, random_state=0)
+    )
+    scores = cross_val_score(model, x[:900], y[:900], cv=3)
+    assert scores.mean() > 0.9
+
+
+def test_a_regressor_finds_a_line() -> None:
+    x, y = make_regression(200, 4, noise=1.0, random_state=0)
+    model = NervureRegressor(lambda n, k: nn.Linear(n, k, dtype="f64"), epochs=100, random_state=0).fit(x, y)
+    assert model.score(x, y) > 0.99
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_a_pickled_estimator_predicts_the_same() -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    model = NervureClassifier(epochs=5, random_state=1).fit(x, y)
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(model.predict_proba(x), again.predict_proba(x))
+
+
+def test_a_random_state_decides_everything() -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    first, second = (
+        NervureClassifier(epochs=3, random_state=5).fit(x, y).decision_function(x) for _ in range(2)
+    )
+    assert np.array_equal(first, second)
+
+
+def test_without_scikit_learn_one_error_says_what_to_install() -> None:
+    code = "import sys\nsys.modules['sklearn'] = None\nimport nervure.sklearn"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "nervure.sklearn needs scikit-learn" in run.stderr
+    assert "pip install 'nervure[sklearn]'" in run.stderr
