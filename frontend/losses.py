@@ -160,7 +160,7 @@ def class_labels(name: str, target: Tensor, classes: Dim | None) -> Tensor:
     """Labels as i64, said to lie within the classes; executables refuse inputs that do not."""
     if not target.dtype.is_integer:
         raise wrong(name, f"target is {target.dtype}, expected integers, the labels of classes")
-    if isinstance(classes, int):
+    if isinstance(classes, int) and classes > 0:
         target = Tensor(b.expect_range(target.value, 0, classes))
     return target.astype(i64)
 

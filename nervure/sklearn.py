@@ -49,6 +49,8 @@ class Estimator(BaseEstimator):
         random_state: of initial weights and batches, as everywhere in scikit-learn
     """
 
+    n_features_in_: int
+
     def __init__(
         self,
         model: Factory = mlp,
@@ -104,9 +106,8 @@ class Estimator(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Weights travel as arrays, executables do not."""
-        state: dict[str, Any] = dict(super().__getstate__())
-        state.pop("_run", None)
-        return state
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_run"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
