@@ -27,6 +27,10 @@ COMMANDS: dict[str, str] = {
     "bench": "Time a program on several backends.",
     "profile": "Time every kernel of a program.",
     "explain": "Why each value is or is not fused; what an error code means.",
+    "tape": "Every value on the way through a program; where a NaN was born.",
+    "bisect": "Which pass, rewrite or kernel makes a result wrong.",
+    "reduce": "The smallest program that still fails a check.",
+    "replay": "What is to blame for a saved fault.",
     "doctor": "What of nervure works on this machine.",
     "cache": "Look at the cache of compiled objects, or clear it.",
 }

@@ -40,7 +40,8 @@ def command(
     features = as_features(x, run.signature.inputs[0][1])
     parts = [run(features[k : k + batch]) for k in range(0, len(features), batch)]
     scores = np.concatenate(parts) if parts else np.zeros((0, 0))
-    labels = y is not None and np.asarray(y).dtype.kind in "iub" and scores.ndim == 2 and scores.shape[1] > 1
+    several = scores.ndim == 2 and scores.shape[1] > 1
+    labels = y.dtype.kind in "iub" and several
     found = (
         scores.argmax(axis=1)
         if labels or (y is None and scores.ndim == 2 and scores.shape[1] > 1)

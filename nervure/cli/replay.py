@@ -1,0 +1,25 @@
+"""``nervure replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .output import json_option, print_json
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
+    """Say what is to blame for the fault that a reproducer in FOLDER holds. Exit code 1 while it is still there."""
+    from ..inspect.reproduce import replay
+
+    verdict = replay(folder)
+    if as_json:
+        print_json(verdict.to_json())
+    else:
+        click.echo(str(verdict))
+    ctx.exit(0 if verdict.kind == "agrees" else 1)

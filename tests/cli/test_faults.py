@@ -1,0 +1,99 @@
+"""``nervure tape``, ``bisect``, ``reduce`` and ``replay``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nervure as nv
+from nervure.inspect.reproduce import save_reproducer
+
+Run = Callable[..., Any]
+
+NAN = """from nervure import nn
+
+
+def f(x: "f32[3]"):
+    y = x - x
+    z = y / y
+    return nn.relu(z) + 1
+"""
+
+
+def test_a_tape_has_every_value_and_names_where_a_nan_was_born(nervure: Run) -> None:
+    Path("nan.py").write_text(NAN)
+    ran = nervure("tape", "nan.py:f", "-o", "tape.npz", "--json")
+    assert ran.code == 0
+    assert ran.json["birth"]["node"]["op"] == "div"
+    assert ran.json["birth"]["node"]["lines"] == ["nan.py:6, in f"]
+    assert [row["nan"] for row in ran.json["rows"]][:3] == [0, 0, 3]
+    with np.load("tape.npz") as kept:
+        assert np.isnan(kept["%1"]).all()
+    assert "nan born in div %1 at nan.py:6" in nervure("tape", "nan.py:f").out
+
+
+def test_tapes_of_two_backends_are_compared(nervure: Run) -> None:
+    ran = nervure("tape", "net.py:Net", "--input", "x=2x4:rand", "--against", "llvm")
+    assert (ran.code, ran.out) == (0, "reference and llvm agree\n")
+
+
+def test_bisect_of_what_is_right_says_so(nervure: Run) -> None:
+    ran = nervure("bisect", "net.py:Net", "--input", "x=2x4:rand")
+    assert ran.code == 0
+    assert "llvm" in ran.out
+
+
+def test_bisect_of_what_is_expected_otherwise_blames_the_program(nervure: Run) -> None:
+    np.save("y.npy", np.zeros((2, 3), np.float32))
+    ran = nervure("bisect", "net.py:Net", "--input", "x=2x4:rand", "--expect", "result0=@y.npy", "--json")
+    assert ran.code == 1
+    assert ran.json["kind"] == "reference"
+
+
+def test_reduce_keeps_what_fails_the_check(nervure: Run) -> None:
+    Path("check.py").write_text(
+        "import sys, nervure as nv\nprogram = nv.load(sys.argv[1])\n"
+        "sys.exit(3 if any(n.op.mnemonic == 'softmax' for n in program.main.nodes) else 0)\n"
+    )
+    check = f"{sys.executable} check.py {{}}"
+    ran = nervure(
+        "reduce", "net.py:Net", "--check", check, "--input", "x=2x4:rand", "--limit", "40", "--json"
+    )
+    assert ran.code == 0, ran.err
+    assert ran.json["nodes_after"] == 1
+    reduced = nv.load("reduced/program.nv")
+    assert [n.op.mnemonic for n in reduced.main.nodes] == ["softmax"]
+
+
+def test_reduce_of_what_passes_is_an_error(nervure: Run) -> None:
+    ran = nervure("reduce", "net.py:Net", "--check", "true", "--input", "x=2x4:rand")
+    assert ran.code == 2
+    assert "finds nothing wrong" in ran.err
+
+
+def test_a_fault_that_is_gone_replays_as_agreement(nervure: Run) -> None:
+    program = nv.trace(lambda x: x + 1, "f32[3]")
+    save_reproducer(Path("fault"), program, [np.ones(3, np.float32)], backend="llvm", what="It was wrong.")
+    assert nervure("replay", "fault").code == 0
+    assert nervure("replay", "fault", "--json").json["kind"] == "agrees"
+    assert nervure("replay", "gone").code == 2
+
+
+def test_a_fault_of_nervure_leaves_a_reproducer_and_exit_code_70(nervure: Run, monkeypatch: Any) -> None:
+    from nervure.backends.llvm import assemble
+
+    def broken(*_: Any) -> None:
+        raise AssertionError("planted")
+
+    monkeypatch.setattr(assemble, "assemble", broken)
+    ran = nervure("run", "net.py:total")
+    assert ran.code == 70
+    assert "error[NV0900]: a fault of nervure: AssertionError: planted" in ran.err
+    folder = Path(ran.err.partition("written to ")[2].partition(";")[0])
+    assert json.loads((folder / "how.json").read_text())["backend"] == "llvm"
+    assert nervure("--debug", "run", "net.py:total").err.count("Traceback") == 1
