@@ -210,12 +210,15 @@ def _write(
     pipeline: Pipeline | None,
     inputs: Sequence[Array] | None,
 ) -> Path:
+    from ..ir.program import Program
     from ..ir.text import print_program
 
     first = str(error).splitlines()[0] if str(error) else ""
     what = f"{type(error).__name__}: {first}"
     size = sum(e.data.nbytes for e in program.store.values() if e.has_data)
-    key = hashlib.sha256(f"{print_program(program)}\n{what}\n{backend}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{print_program(program, origins=False)}\n{what}\n{backend}".encode()).hexdigest()[
+        :12
+    ]
     name = re.sub(r"[^A-Za-z0-9_-]", "_", program.name or "main")[:40]
     folder = cache_folder()
     if folder is None:
@@ -226,7 +229,7 @@ def _write(
     given = made_up_inputs(program) if inputs is None else inputs
     return save_reproducer(
         target,
-        program,
+        Program(name, program.graphs.values(), program.store),
         given,
         pipeline=pipeline,
         backend=backend,

@@ -60,7 +60,7 @@ def compare_tapes(trusted: Tape, other: Tape) -> Difference | None:
     """The first value, in the order of the trusted run, that the other run has otherwise; None where they agree.
 
     Runs of one program are compared value by value. Of two programs, such as before and after some passes, those
-    values are compared that still have their name, or their op and line, as often in both. How far values of one
+    values are compared that still have their name, or alone have their op and line. How far values of one
     element type may be apart is what the reference loses to rounding up to them. Values of two float types may be
     apart by what one op loses in the coarser of them, so that the first node where precision is lost is named.
     """
@@ -107,21 +107,31 @@ def _same_shape(a: Tape, b: Tape) -> bool:
 
 
 def _groups(tape: Tape) -> dict[Any, list[Row]]:
-    """The rows by what they are called, or by op and line; nameless ones of no line are left out."""
+    """The rows by what they are called, or by their op, its operands' ops and line; those that nothing tells apart are
+    left out."""
     found: dict[Any, list[Row]] = {}
     for row in tape:
         path = tuple(level.name for level in row.slot.path if level.scan is not None)
         value = row.value
+        if _is_alias(tape, row):
+            continue
         if value.entry is not None:
-            key: Any = ("@", value.entry)
+            key: Any = ("entry", value.entry)
         elif value.name:
-            key = (path, row.steps, value.name, row.array.shape)
-        elif row.lines:
-            key = (path, row.steps, row.op, value.index, row.lines, row.array.shape)
+            key = ("name", path, row.steps, value.name, row.array.shape)
+        elif row.lines and value.node is not None and value.node.operands:
+            operands = tuple("" if o.op is None else o.op.mnemonic for o in value.node.operands)
+            key = ("op", path, row.steps, value.node.op, operands, value.index, row.lines, row.array.shape)
         else:
             continue
         found.setdefault(key, []).append(row)
-    return found
+    return {key: rows for key, rows in found.items() if len(rows) == 1 or key[0] != "op"}
+
+
+def _is_alias(tape: Tape, row: Row) -> bool:
+    """Whether it is the result of a group or call, and the value within has the same name."""
+    made = tape.exposure.makers.get((row.slot.path, row.value))
+    return made is not None and made[0][-1].scan is None and made[1].name == row.value.name
 
 
 class _Measures:

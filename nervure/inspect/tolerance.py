@@ -81,12 +81,16 @@ def _promoted_graph(graph: Graph) -> Graph:
         return mapping[value]
 
     for node in graph.nodes:
+        names = [r.name for r in node.results]
         regions = [_promoted_graph(r) for r in node.regions]
         if isinstance(node.op, Bitcast):  # it reads the bits of the narrow type
             narrow = [make(Cast(o.type.dtype), of(o))[0] for o in node.operands]
             results = make(node.op, *narrow)
         else:
-            results = make(_promoted_op(node.op), *map(of, node.operands), regions=regions)
+            operands = map(of, node.operands)
+            results = make(
+                _promoted_op(node.op), *operands, regions=regions, names=names, origins=node.origins
+            )
         for old, new in zip(node.results, results, strict=True):
             wanted = _wide(old.type.dtype)
             mapping[old] = new if new.type.dtype == wanted else make(Cast(wanted), new)[0]
