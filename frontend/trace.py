@@ -75,14 +75,25 @@ def trace(
 
 def name_values(model: object, state: Tracing, outputs: Sequence[Value]) -> None:
     """Name what modules gave by their paths, ``conv1`` or ``linear0``; results of the program keep their own names."""
-    bare = _unwrapped(model)
-    paths = {m: p for p, m in bare.named_modules()} if isinstance(bare, Module) else {}
+    paths = _paths(_unwrapped(model))
     for layer in state.layers:
         path = paths.get(cast(Module, layer.module), "")
         if path and len(layer.outputs) == 1:
             (value,) = layer.outputs
             if value.node is not None and not value.name and value not in outputs:
                 value.name = f"{type(layer.module).__name__.lower()}{path}" if path.isdigit() else path
+
+
+def _paths(bare: object) -> dict[Module, str]:
+    """The dotted path of each module, below the variable's name where a function closes over several."""
+    if isinstance(bare, Module):
+        return {m: p for p, m in bare.named_modules()}
+    held = _modules_of(bare)
+    found: dict[Module, str] = {}
+    for variable, module in held.items():
+        for path, inner in module.named_modules():
+            found.setdefault(inner, path if len(held) == 1 else f"{variable}.{path}" if path else variable)
+    return found
 
 
 def store_of(model: object, state: Tracing) -> Store:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .frontend.random import seed
     from .frontend.scan import scan
     from .frontend.trace import trace
-    from .gradient import grad, value_and_grad
+    from .gradient import explain_grad, grad, value_and_grad
     from .ir.errors import NervureError
     from .ir.program import Program
     from .ir.text import load, save
@@ -34,6 +34,7 @@ _WHERE = {
     "compile": ("compiling", "compile"),
     "data": ("data", None),
     "custom_vjp": ("frontend.derivatives", "custom_vjp"),
+    "explain_grad": ("gradient", "explain_grad"),
     "export_onnx": ("backends.onnx", "export_onnx"),
     "grad": ("gradient", "grad"),
     "hessian": ("jacobians", "hessian"),
@@ -62,6 +63,7 @@ __all__ = [
     "compile",
     "custom_vjp",
     "data",
+    "explain_grad",
     "export_onnx",
     "grad",
     "hessian",

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, cast, overload
 
 from .frontend.tensor import Tensor, as_tensor
+from .frontend.trace import trace
 from .frontend.tracing import user_lines
 from .ir import build as b
 from .ir.errors import TraceError
@@ -15,8 +16,9 @@ from .ir.ops.move import Reshape
 from .ir.program import Program
 from .ir.types import TensorType
 from .passes.autodiff import gradients
+from .passes.autodiff.explain import ChainRule, chain_rule
 
-__all__ = ["argument_numbers", "grad", "own", "value_and_grad"]
+__all__ = ["argument_numbers", "explain_grad", "grad", "own", "value_and_grad"]
 
 Function = Callable[..., Any]
 Argnums = int | Sequence[int]
@@ -121,3 +123,20 @@ def _program(program: Program, argnums: Argnums, *, with_value: bool) -> Program
     outputs = [output, *slopes] if with_value else slopes
     grown = Graph(graph.name, graph.inputs, outputs, graph.updates)
     return Program(f"{program.name}_grad", [grown], program.store)
+
+
+def explain_grad(f: Any, *specs: Any) -> ChainRule:
+    """The chain rule of a module, function or program, op by op, as equations with the shapes filled in.
+
+    Args:
+        f:     what is differentiated; a result that is no scalar is summed
+        specs: one type an input; none for a program
+
+    Returns:
+        what prints as text, and has its steps one by one
+
+    Raises:
+        InputError: the first result is no float
+    """
+    program = f if isinstance(f, Program) else trace(f, *specs)
+    return chain_rule(program.main)

@@ -42,11 +42,7 @@ def command(
     scores = np.concatenate(parts) if parts else np.zeros((0, 0))
     several = scores.ndim == 2 and scores.shape[1] > 1
     labels = y.dtype.kind in "iub" and several
-    found = (
-        scores.argmax(axis=1)
-        if labels or (y is None and scores.ndim == 2 and scores.shape[1] > 1)
-        else scores
-    )
+    found = scores.argmax(axis=1) if labels else scores
     right = int((found == y).sum()) if labels else None
     if output is not None and output.suffix == ".npy":
         write_array(output, found)
