@@ -81,8 +81,7 @@ class _Writer:
     def __init__(self, graph: Graph, head: Value) -> None:
         self.graph = graph
         self.head = head
-        self.names = {v: name.lstrip("%@") for v, name in value_names(graph).items()}
-        self.names = {v: f"v{name}" if name.isdigit() else name for v, name in self.names.items()}
+        self.names: dict[Value, str] = {v: _plain(name) for v, name in value_names(graph).items()}
         self.matters = self._matters()
         self.terms: dict[Value, list[str]] = {head: ["1" if head.type.rank == 0 else "ones"]}
         self.ends: dict[str, None] = {}
@@ -135,6 +134,12 @@ class _Writer:
             if template is None or operand not in self.matters:
                 continue
             self.terms.setdefault(operand, []).append(template.format(*given.operands, **given.results))
+
+
+def _plain(name: str) -> str:
+    """A name without its mark; a letter before a number."""
+    bare = name.lstrip("%@")
+    return f"v{bare}" if bare.isdigit() else bare
 
 
 class _Names:
