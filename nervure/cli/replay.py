@@ -11,13 +11,16 @@ from .output import json_option, print_json
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--reduce", is_flag=True, help="Write a smaller program to FOLDER/reduced as well.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
+def command(ctx: click.Context, folder: Path, reduce: bool, as_json: bool) -> None:
     """Say what is to blame for the fault that a reproducer in FOLDER holds. Exit code 1 while it is still there."""
-    from ..inspect.reproduce import replay
+    from ..inspect.reproduce import reduce_reproducer, replay
 
     verdict = replay(folder)
+    if reduce and verdict.kind in ("pass", "backend"):
+        click.echo(f"reduced to {reduce_reproducer(folder)}", err=True)
     if as_json:
         print_json(verdict.to_json())
     else:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..ir.errors import InputError, NervureError
+from ..ir.errors import InputError, NervureError, TypeInferenceError, VerifyError
 from ..ir.graph import Value
 from ..ir.op import attributes
 from ..ir.program import Program
 from ..ir.text.printer import attribute_text
-from ..ir.types import Array
+from ..ir.types import Array, dtype_of
 from ..passes.base import Pass, Remarks
 from ..passes.manager import Pipeline, PipelineResult, pass_text, run_pipeline
 from .exposure import with_own_store
@@ -123,6 +123,7 @@ def bisect(
 
     Raises:
         InputError: inputs or expect do not fit
+        NervureError: a pass or the backend refuses the program
     """
     if pipeline is None:
         from ..backends.base import find_backend
@@ -162,7 +163,8 @@ class _Trial:
                 raise InputError(f"expect: no output is named {name}", hint=f"there are {', '.join(names)}")
         wanted = list(self.yardstick.expected)
         for k, name in enumerate(names):
-            wanted[k] = np.asarray(given.get(name, wanted[k]))
+            if name in given:
+                wanted[k] = _fitting(name, np.asarray(given[name]), wanted[k])
         found = self.yardstick.compare(wanted, "expected").wrong
         if not found:
             self.yardstick.expected = wanted
@@ -189,8 +191,12 @@ class _Trial:
         try:
             result = self._run(count, stop_after)
             return self._wrong(result.program)
+        except (VerifyError, TypeInferenceError) as error:
+            return f"{type(error).__name__}: {error.message}"
+        except NervureError:
+            raise  # the program is refused, nobody is wrong
         except Exception as error:
-            return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            return f"{type(error).__name__}: {error}"
 
     def _wrong(self, program: Program) -> str:
         found = self.yardstick.compare(reference(program, self.inputs), "found").wrong
@@ -294,6 +300,17 @@ class _Trial:
             lines=blamed.lines,
             program=final,
         )
+
+
+def _fitting(name: str, given: Array, like: Array) -> Array:
+    """What is expected of an output, in the output's element type where both are floats."""
+    floats = dtype_of(given).is_float and dtype_of(like).is_float
+    array = given.astype(like.dtype) if floats else given
+    if array.shape != like.shape or array.dtype != like.dtype:
+        raise InputError(
+            f"expect: {name} is {given.dtype}{list(given.shape)}, expected {like.dtype}{list(like.shape)}"
+        )
+    return array
 
 
 def _first(wrong: Callable[[int], bool], right: int, bad: int) -> int:

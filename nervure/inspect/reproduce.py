@@ -1,8 +1,4 @@
-"""A fault in a folder: the program, its inputs, and one command that shows it again.
-
-``python -m nervure.inspect.reproduce FOLDER`` says what is to blame; with ``--reduce`` it writes a smaller program
-to FOLDER/reduced first.
-"""
+"""A fault in a folder: the program, its inputs, and one command that shows it again."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-import sys
+import shlex
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +23,14 @@ if TYPE_CHECKING:
     from ..passes.manager import Pipeline
     from .bisect import Verdict
 
-__all__ = ["Reproducer", "load_reproducer", "replay", "save_reproducer", "write_reproducer_on_failure"]
+__all__ = [
+    "Reproducer",
+    "load_reproducer",
+    "reduce_reproducer",
+    "replay",
+    "save_reproducer",
+    "write_reproducer_on_failure",
+]
 
 LARGEST = 64 << 20
 """Bytes of weights that a reproducer of an internal error holds; of larger programs it has types alone."""
@@ -94,7 +97,7 @@ def save_reproducer(
         backend:  who runs it, where passes alone are right
         level:    of the backend's passes
         what:     what is wrong
-        command:  shows it again; by default this module's
+        command:  shows it again; `nervure replay` if not given
         weights:  whether the content of the store is written
 
     Raises:
@@ -111,12 +114,14 @@ def save_reproducer(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {directory}: {error.strerror}") from error
-    command = command or f"python -m nervure.inspect.reproduce {_quoted(str(directory))}"
+    command = command or f"nervure replay {shlex.quote(str(directory))}"
+    side_file = directory / "program.safetensors"
+    side_file.unlink(missing_ok=True)
     if weights:
         save(program, directory / "program.nv")
     else:
         write_atomically(directory / "program.nv", print_program(program, digits=None).encode())
-    side = " (weights in `program.safetensors`)" if (directory / "program.safetensors").exists() else ""
+    side = " (weights in `program.safetensors`)" if side_file.exists() else ""
     arrays = {name: _plain(array) for name, array in zip(_input_names(program), inputs, strict=False)}
     buffer = BytesIO()
     cast(Any, np.savez)(buffer, **{f"input.{name}": array for name, array in arrays.items()})
@@ -277,32 +282,12 @@ def _typed(found: Mapping[str, Any], name: str, dtype: Any) -> Array:
     return array if array.dtype == dtype else array.view(dtype)
 
 
-def _quoted(text: str) -> str:
-    import shlex
+def reduce_reproducer(folder: Path) -> Path:
+    """Write the smallest program that shows the same fault to ``reduced`` within a reproducer's folder.
 
-    return shlex.quote(text)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """The command: what is to blame; 1 if the fault is still there, 2 for wrong use."""
-    paths = [a for a in arguments if not a.startswith("-")]
-    unknown = set(arguments) - set(paths) - {"--reduce"}
-    if len(paths) != 1 or unknown:
-        print("usage: python -m nervure.inspect.reproduce FOLDER [--reduce]", file=sys.stderr)
-        return 2
-    folder = Path(paths[0])
-    try:
-        verdict = replay(folder)
-        if "--reduce" in arguments and verdict.kind in ("pass", "backend"):
-            print(f"reduced to {_reduced(folder)}")
-    except NervureError as error:
-        print(f"error[{error.code}]: {error}", file=sys.stderr)
-        return 2
-    print(verdict)
-    return 0 if verdict.kind == "agrees" else 1
-
-
-def _reduced(folder: Path) -> Path:
+    Raises:
+        InputError: the folder holds no reproducer, or the fault is there no more
+    """
     from .reduce import reduce, same_blame
 
     found = load_reproducer(folder)
@@ -317,7 +302,3 @@ def _reduced(folder: Path) -> Path:
         level=found.level,
         what=found.what,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

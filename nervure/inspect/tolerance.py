@@ -146,6 +146,9 @@ class Yardstick:
             _tolerance(value, narrow, exact)
             for value, narrow, exact in zip(program.main.roots, self.expected, wide, strict=True)
         ]
+        main = program.main
+        self.labels = [v.name or f"result {k}" for k, v in enumerate(main.outputs)]
+        self.labels += [f"@{name}" for name, _ in main.updates]
         self._movement: Results | None = None
 
     def compare(self, found: Sequence[Array], label: str) -> Agreement:
@@ -158,13 +161,13 @@ class Yardstick:
             agreement.elements += want.size
             if got.shape != want.shape or got.dtype != want.dtype:
                 agreement.wrong.append(
-                    f"{label}: result {k} is {got.dtype}{list(got.shape)}, expected {want.dtype}{list(want.shape)}"
+                    f"{label}: {self.labels[k]} is {got.dtype}{list(got.shape)}, expected {want.dtype}{list(want.shape)}"
                 )
                 continue
             bad, excused = self.judge(k, got)
             agreement.excused += excused
             if bad.any():
-                agreement.wrong.append(self.describe(k, got, bad, f"{label}: result {k}"))
+                agreement.wrong.append(self.describe(k, got, bad, f"{label}: {self.labels[k]}"))
         return agreement
 
     def describe(self, k: int, got: Array, bad: Array, label: str) -> str:

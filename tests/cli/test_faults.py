@@ -97,3 +97,22 @@ def test_a_fault_of_nervure_leaves_a_reproducer_and_exit_code_70(nervure: Run, m
     folder = Path(ran.err.partition("written to ")[2].partition(";")[0])
     assert json.loads((folder / "how.json").read_text())["backend"] == "llvm"
     assert nervure("--debug", "run", "net.py:total").err.count("Traceback") == 1
+
+
+def test_a_fault_that_is_still_there_is_reduced_beside_itself(nervure: Run, monkeypatch: Any) -> None:
+    from nervure.passes.cse import CommonSubexpressions
+
+    program = nv.trace(lambda x: np.tanh(x) + 1, "f32[3]")
+    inputs = [np.ones(3, np.float32)]
+    save_reproducer(Path("fault"), program, inputs, backend="llvm", what="It fails.")
+
+    def broken(self: Any, graph: Any, remarks: Any) -> Any:
+        assert all(node.op.mnemonic != "tanh" for node in graph.nodes), "planted"
+        return graph
+
+    monkeypatch.setattr(CommonSubexpressions, "run", broken)
+    ran = nervure("replay", "fault", "--reduce")
+    assert ran.code == 1
+    assert "pass cse" in ran.out
+    assert Path(ran.err.removeprefix("reduced to ").strip()) == Path("fault/reduced")
+    assert [n.op.mnemonic for n in nv.load("fault/reduced/program.nv").main.nodes] == ["tanh"]

@@ -9,10 +9,12 @@ import planted
 import pytest
 from planted import PIPELINE, PLANTS, Plant
 
+import nervure.inspect.bisect as bisect_module
+import nervure.inspect.kernels as kernels
 from nervure.inspect.bisect import bisect
 from nervure.ir import build as b
-from nervure.ir.errors import InputError
-from nervure.ir.graph import Graph, Value
+from nervure.ir.errors import InputError, UnsupportedError
+from nervure.ir.graph import Graph, Value, make_one
 from nervure.ir.program import Program
 from nervure.ir.types import TensorType, f32
 from nervure.passes.base import Pass
@@ -101,6 +103,56 @@ def test_expected_results_of_others_are_compared_by_name() -> None:
     assert bisect(sums(), Pipeline(), [x], expect=[2 * x, np.exp(x)]).kind == "agrees"
     with pytest.raises(InputError, match="no output is named z"):
         bisect(sums(), Pipeline(), [x], expect={"z": x})
+
+
+def test_expected_floats_may_have_another_width_but_not_another_shape() -> None:
+    x = np.array([1, 2, 3], np.float32)
+    assert bisect(sums(), Pipeline(), [x], expect={"y": 2 * x.astype(np.float64)}).kind == "agrees"
+    with pytest.raises(InputError, match=r"expect: y is float32\[2\], expected float32\[3\]"):
+        bisect(sums(), Pipeline(), [x], expect={"y": x[:2]})
+
+
+def test_a_program_that_a_pass_refuses_blames_nobody() -> None:
+    from nervure.ir.ops.linalg import Cholesky
+
+    x = Value(TensorType(f32, (2, 2)), name="x")
+    program = Program("p", [Graph("main", [x], [make_one(Cholesky(), x)])])
+    with pytest.raises(UnsupportedError):
+        bisect(program, None, [np.eye(2, dtype=np.float32)], backend="onnx")
+
+
+def test_what_is_wrong_only_as_a_whole_is_the_backends_without_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program, inputs = planted.network(planted.unary(b.exp))
+    right = kernels.run_on
+
+    def run_on(backend: str, given: Program, arrays: Any) -> Any:
+        found = right(backend, given, arrays)
+        return [a + 1 for a in found] if len(given.main.outputs) == 2 else found
+
+    monkeypatch.setattr(bisect_module, "run_on", run_on)
+    monkeypatch.setattr(kernels, "run_on", run_on)
+    verdict = bisect(program, None, inputs, backend="llvm")
+    assert verdict.blame == ("backend", "llvm", "")
+    assert str(verdict).startswith("all passes are right; llvm is wrong\n  found: shares")
+
+
+def test_a_value_that_is_wrong_only_when_returned_alone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, inputs = planted.network(planted.unary(lambda x: b.cumsum(x, 0)))
+    right = kernels.run_on
+
+    def run_on(backend: str, given: Program, arrays: Any) -> Any:
+        found = right(backend, given, arrays)
+        if len(given.main.outputs) > 3:
+            return found
+        alone = given.main.outputs[0].op
+        spoiled = len(given.main.outputs) == 2 or (alone is not None and alone.mnemonic == "cumsum")
+        return [found[0] + 1, *found[1:]] if spoiled else found
+
+    monkeypatch.setattr(bisect_module, "run_on", run_on)
+    monkeypatch.setattr(kernels, "run_on", run_on)
+    assert bisect(program, None, inputs, backend="llvm").blame == ("backend", "llvm", "cumsum")
 
 
 def test_the_program_and_its_store_are_left_alone() -> None:

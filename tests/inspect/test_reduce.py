@@ -130,6 +130,6 @@ def test_a_reproducer_holds_what_was_saved(tmp_path: Path) -> None:
     for got, want in zip(reference(found.program, found.inputs), reference(program, inputs), strict=True):
         assert np.array_equal(got, want)
     readme = (tmp_path / "a b" / "README.md").read_text()
-    assert f"python -m nervure.inspect.reproduce '{tmp_path / 'a b'}'" in readme
+    assert f"nervure replay '{tmp_path / 'a b'}'" in readme
     with pytest.raises(InputError, match="cannot read"):
         load_reproducer(tmp_path)

@@ -21,7 +21,7 @@ from nervure.inspect import reproduce
 from nervure.inspect.reproduce import (
     load_reproducer,
     made_up_inputs,
-    main,
+    reduce_reproducer,
     replay,
     save_reproducer,
     write_reproducer_on_failure,
@@ -152,32 +152,29 @@ def test_made_up_inputs_fit_symbols_ranges_and_element_types(tmp_path: Path) -> 
     assert np.array_equal(read, made_up_inputs(half)[0]) and read.dtype == bf16.numpy
 
 
-def test_the_command_says_what_is_to_blame_and_reduces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_a_reproducer_is_reduced_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (plant,) = [p for p in PLANTS if p.name == "|-x| as x"]
     program, inputs = planted.network(plant.piece)
     save_reproducer(tmp_path, program, inputs, pipeline=Pipeline.parse(PIPELINE), what="|-x|")
-    assert main([str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "all passes are right\n"
+    with pytest.raises(InputError, match="finds nothing wrong"):
+        reduce_reproducer(tmp_path)
     plant.plant(monkeypatch)
-    assert main([str(tmp_path), "--reduce"]) == 1
-    assert "rewrite abs-neg" in capsys.readouterr().out
+    assert reduce_reproducer(tmp_path) == tmp_path / "reduced"
     small = load_reproducer(tmp_path / "reduced")
     assert [n.op.mnemonic for n in small.program.main.nodes] == ["neg", "abs"]
-    assert main([str(tmp_path / "reduced")]) == 1
+    assert not (tmp_path / "reduced" / "program.safetensors").exists()
+    assert replay(tmp_path / "reduced").blame == plant.blame
 
 
-def test_wrong_use_of_the_command_is_told(tmp_path: Path, capsys: Any) -> None:
-    assert main([]) == 2
-    assert main([str(tmp_path)]) == 2
-    assert "error[NV0601]: cannot read" in capsys.readouterr().err
+def test_a_folder_without_a_reproducer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        replay(tmp_path)
     (tmp_path / "program.nv").write_text(
         "nervure 1\nprogram p {\n  graph main() -> () {\n    return\n  }\n}\n"
     )
     (tmp_path / "how.json").write_text(json.dumps({}))
-    assert main([str(tmp_path)]) == 2
-    assert "is no reproducer" in capsys.readouterr().err
+    with pytest.raises(InputError, match="is no reproducer"):
+        replay(tmp_path)
 
 
 def test_the_readme_names_a_command_that_runs(tmp_path: Path) -> None:
@@ -187,7 +184,11 @@ def test_the_readme_names_a_command_that_runs(tmp_path: Path) -> None:
     readme = (tmp_path / "one two" / "README.md").read_text()
     (command,) = [line.strip() for line in readme.splitlines() if line.startswith("    ")]
     ran = subprocess.run(
-        command.replace("python", sys.executable, 1), shell=True, capture_output=True, text=True, check=False
+        command.replace("nervure", f"{sys.executable} -m nervure", 1),
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (ran.returncode, ran.stdout) == (0, "all passes are right, and so is reference\n"), ran.stderr
 

@@ -1,3 +1,4 @@
+# long file: the pieces with a NaN and the wrong kernels stand beside their tests
 """Tapes: every value of every backend; where NaN are born; which kernel is wrong."""
 
 from __future__ import annotations
@@ -9,18 +10,23 @@ from typing import Any
 import numpy as np
 import planted
 import pytest
+from networks import digits
 from planted import Weights
+from random_programs import random_program
 
+import nervure as nv
 import nervure.backends.llvm.lower.elementwise as llvm_elementwise
 import nervure.backends.llvm.lower.pull as llvm_pull
 import nervure.backends.llvm.lower.reduce as llvm_reduce
 import nervure.backends.onnx.contract as onnx_contract
 import nervure.backends.onnx.table as onnx_table
+from nervure import nn, optim
 from nervure.inspect.births import birth
 from nervure.inspect.bisect import bisect
 from nervure.inspect.tape import birth_of_nan, compare_tapes, tape
-from nervure.inspect.tolerance import promote_program, promoted_array
+from nervure.inspect.tolerance import promote_program, promoted_array, reference
 from nervure.ir import build as b
+from nervure.ir.errors import UnsupportedError
 from nervure.ir.graph import Graph, Value
 from nervure.ir.program import Program
 from nervure.ir.store import Entry, Store
@@ -383,3 +389,34 @@ def test_element_types_are_compared_by_what_one_op_may_lose() -> None:
     program, inputs = around(lambda x, w: b.exp(x))
     narrow_, wide = tape(program, inputs), tape(promote_program(program), list(map(promoted_array, inputs)))
     assert compare_tapes(wide, narrow_) is None
+
+
+SEEDS = [pytest.param(k, marks=() if k < 6 else pytest.mark.long) for k in range(120)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_tapes_of_random_programs_agree(seed: int) -> None:
+    program, inputs = random_program(seed)
+    expected = tape(program, inputs)
+    for row, want in zip(expected.roots, reference(program, inputs), strict=True):
+        assert row.array.tobytes() == want.tobytes()
+    born = birth(expected)
+    assert born is None or not born.reaches
+    for backend in BACKENDS[1:]:
+        try:
+            found = tape(program, inputs, backend)
+        except UnsupportedError:
+            continue
+        assert compare_tapes(expected, found) is None
+        assert bisect(program, None, inputs, backend=backend).kind == "agrees"
+
+
+def test_a_training_step_has_a_tape_on_every_backend() -> None:
+    net = nn.Sequential(nn.Linear(20, 8), nn.Tanh(), nn.Linear(8, 10))
+    step = nv.training_step(net, nn.cross_entropy, optim.Adam(0.1), "f32[B,20]", "i64[B]")
+    inputs = list(digits((20,), 4, 0))
+    kept = {name: entry.data.copy() for name, entry in step.store.items()}
+    expected = tape(step, inputs)
+    for backend in BACKENDS[1:]:
+        assert compare_tapes(expected, tape(step, inputs, backend)) is None
+    assert all(np.array_equal(kept[name], entry.data) for name, entry in step.store.items())
