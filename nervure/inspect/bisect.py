@@ -17,7 +17,7 @@ from ..ir.text.printer import attribute_text
 from ..ir.types import Array, dtype_of
 from ..passes.base import Pass, Remarks
 from ..passes.manager import Pipeline, PipelineResult, pass_text, run_pipeline
-from .exposure import with_own_store
+from .cuts import copied
 from .kernels import first_wrong_node, run_on
 from .tolerance import Yardstick, reference
 
@@ -129,7 +129,7 @@ def bisect(
         from ..backends.base import find_backend
 
         pipeline = find_backend(backend or "reference").pipeline(2)
-    own = with_own_store(program)
+    own = copied(program)
     with np.errstate(all="ignore"):
         trial = _Trial(own, pipeline, list(inputs), expect)
         return trial.verdict(backend)

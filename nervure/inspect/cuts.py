@@ -18,7 +18,16 @@ from ..ir.types import Array
 from ..passes.inline import HELD, inline
 from ..passes.unroll import unrolled
 
-__all__ = ["Contents", "bypasses", "only", "opened_regions", "smaller_dims", "static", "without_prepare"]
+__all__ = [
+    "Contents",
+    "bypasses",
+    "copied",
+    "only",
+    "opened_regions",
+    "smaller_dims",
+    "static",
+    "without_prepare",
+]
 
 Contents = dict[Value, Array]
 Sample = tuple[Program, list[Array]]
@@ -133,6 +142,11 @@ def _edited(graph: Graph, target: Node, edit: Edit) -> Graph:
     return rebuild(graph, rewrite)
 
 
+def copied(program: Program) -> Program:
+    """The same program of other nodes and on a copy of its store, so that nothing reaches the one that is given."""
+    return _resized(program, [], lambda dim: dim, lambda a: a)[0]
+
+
 def static(program: Program, inputs: Sequence[Array]) -> Sample:
     """The program for the sizes of these inputs alone."""
     env = bind_symbols([v.type for v in program.main.inputs], inputs)
@@ -179,13 +193,17 @@ def _resized_graph(graph: Graph, dim: Callable[[Dim], Dim], cut: Callable[[Array
         return mapping[value]
 
     inputs = [of(v) for v in graph.inputs]
+    nodes: list[Node] = []
     for node in graph.nodes:
         regions = [_resized_graph(r, dim, cut) for r in node.regions]
         op = _resized_op(node.op, dim, cut)
         names = [r.name for r in node.results]
         results = make(op, *map(of, node.operands), regions=regions, names=names, origins=node.origins)
         mapping.update(zip(node.results, results, strict=True))
-    return Graph(graph.name, inputs, map(of, graph.outputs), [(n, of(v)) for n, v in graph.updates])
+        assert results[0].node is not None
+        nodes.append(results[0].node)
+    updates = [(n, of(v)) for n, v in graph.updates]
+    return Graph(graph.name, inputs, map(of, graph.outputs), updates, nodes)
 
 
 def _resized_op(op: Op, dim: Callable[[Dim], Dim], cut: Callable[[Array], Array]) -> Op:

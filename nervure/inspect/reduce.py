@@ -14,8 +14,7 @@ from ..ir.types import Array
 from ..ir.verify import verify_program
 from ..passes.manager import Pipeline, run_pipeline
 from .bisect import bisect
-from .cuts import Contents, bypasses, only, opened_regions, smaller_dims, static, without_prepare
-from .exposure import with_own_store
+from .cuts import Contents, bypasses, copied, only, opened_regions, smaller_dims, static, without_prepare
 from .tolerance import Yardstick, reference
 
 __all__ = ["Check", "pass_check", "reduce", "same_blame"]
@@ -44,7 +43,7 @@ def reduce(program: Program, inputs: Sequence[Array], check: Check, *, limit: in
         InputError: the check finds nothing wrong with the program as it is given
     """
     with np.errstate(all="ignore"):
-        return _Reduction(with_own_store(program), list(inputs), check, limit).run()
+        return _Reduction(copied(program), list(inputs), check, limit).run()
 
 
 def same_blame(pipeline: Pipeline, backend: str | None = None) -> Check:
