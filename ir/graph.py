@@ -246,6 +246,7 @@ def rebuild(graph: Graph, rewrite: Rewrite, leaves: Mapping[Value, Value] | None
     returned. Nodes that a rewrite makes inherit the origins of the node they replace.
     """
     mapping: dict[Value, Value] = dict(leaves or {})
+    known = set(graph.nodes)
     for node in graph.nodes:
         operands = tuple(mapping.get(o, o) for o in node.operands)
         with origins_of(node.origins):
@@ -257,8 +258,8 @@ def rebuild(graph: Graph, rewrite: Rewrite, leaves: Mapping[Value, Value] | None
         for old, new in zip(node.results, results, strict=True):
             if old is not new:
                 assert old.type == new.type, f"rewrite of {node} changed {old.type} to {new.type}"
-                if not new.name and new.node is not None:
-                    new.name = old.name
+                if not new.name and new.node is not None and new.node not in known:
+                    new.name = old.name  # of a new node alone: the graph that is given stays as it is
                 mapping[old] = new
     if not mapping:
         return graph

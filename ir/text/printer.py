@@ -150,7 +150,7 @@ class Printer:
         self.origins = origins
 
     def program(self, program: Program) -> str:
-        self.lines = [HEADER, f"program {program.name or 'main'} {{"]
+        self.lines = [HEADER, f"program {_word(program.name)} {{"]
         for s in program.symbols:
             self.lines.append(f"  sym {s.name} in {s.lo}..{s.hi}")
         for name, entry in program.store.items():
@@ -202,6 +202,12 @@ class Printer:
         for region in node.regions:
             self.graph(region, indent + "  ", "")
         self.lines.append(indent + "}")
+
+
+def _word(name: str) -> str:
+    """A program's name as the text can hold it."""
+    word = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return word if word[:1].isalpha() or word[:1] == "_" else f"program{'_' if word else ''}{word}"
 
 
 def value_names(graph: Graph) -> dict[Value, str]:

@@ -154,3 +154,15 @@ def test_an_entry_without_data_says_so():
 def test_two_entries_of_one_name_are_refused():
     with pytest.raises(NervureError, match="two store entries"):
         Store([Entry("w", VECTOR), Entry("w", VECTOR)])
+
+
+def test_a_rewrite_to_a_value_that_is_there_names_nothing_in_the_graph_that_is_given() -> None:
+    x = Value(TensorType(f32, (3,)), name="x")
+    inner = b.neg(x)
+    twice = b.neg(b.neg(inner))
+    assert twice.node is not None
+    twice.name = "twice"
+    graph = Graph("f", [x], [twice, inner])
+    after = rebuild(graph, lambda node, _: [inner] if node is twice.node else None)
+    assert after.outputs == (inner, inner)
+    assert inner.name == ""

@@ -213,3 +213,10 @@ def test_entries_of_every_kind_read_back(kind: Any):
     again = parse_program(print_program(program))
     assert again.store["e"].kind == kind
     assert print_program(again) == print_program(program)
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "9lives", "né", "sym {", "_ok", "x.y"])
+def test_any_program_name_prints_as_a_word_that_parses(name: str):
+    x = Value(TensorType(f32, (2,)), name="x")
+    text = print_program(Program(name, [Graph("f", [x], [x])]))
+    assert print_program(parse_program(text)) == text
