@@ -524,7 +524,9 @@ def remat(body: Any, operands: Sequence[Value]) -> tuple[Value, ...]:
     return make(calls.Remat(), *operands, regions=(body,))
 
 
-def custom_vjp(forward: Any, backward: Any, operands: Sequence[Value], by: Sequence[int]) -> tuple[Value, ...]:
+def custom_vjp(
+    forward: Any, backward: Any, operands: Sequence[Value], by: Sequence[int]
+) -> tuple[Value, ...]:
     return make(calls.CustomVjp(tuple(by)), *operands, regions=(forward, backward))
 
 

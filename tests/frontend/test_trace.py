@@ -211,7 +211,9 @@ def test_all_programs_of_a_module_share_its_entries() -> None:
     version = one.store.ledger.version
     model.fc2.bias.assign(model.fc2.bias.data + 1)
     assert two.store.ledger.version > version
-    np.testing.assert_allclose(evaluate_program(one, [np.ones((1, 4), np.float32)])[0], before + 1, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        evaluate_program(one, [np.ones((1, 4), np.float32)])[0], before + 1, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_a_trace_inside_a_trace_leaves_the_outer_one_alone() -> None:

@@ -98,7 +98,10 @@ def test_a_planted_import_is_found(path: str, text: str) -> None:
         ("frontend/nn/module.py", "from ...ir import build as b\nfrom ..tensor import Tensor"),
         ("runtime/call.py", "from ..ir.types import Dim\nfrom ..ir import errors"),
         ("backends/llvm/jit.py", "from ...passes.manager import Pass\nfrom ...runtime.call import call"),
-        ("nervure/compiling.py", "from .frontend.trace import trace\nfrom .backends.base import find_backend"),
+        (
+            "nervure/compiling.py",
+            "from .frontend.trace import trace\nfrom .backends.base import find_backend",
+        ),
     ],
 )
 def test_an_allowed_import_is_not(path: str, text: str) -> None:
