@@ -1,1 +1,8 @@
 """Programs as pictures and pages: the layered drawing, SVG, DOT, Mermaid, and the page that shows a compilation."""
+
+from __future__ import annotations
+
+from .svg import svg
+from .text import dot, mermaid
+
+__all__ = ["dot", "mermaid", "svg"]
