@@ -69,7 +69,7 @@ def main(out: Path | None) -> None:
     if out is not None:
         with picture(out / "feature_maps.png", 4, 7, 1.6) as axes:
             for at, kernel, name in zip(axes[0][1:], kernels(), NAMES, strict=True):
-                at.imshow(kernel[0], cmap="gray")
+                at.imshow(kernel[0], cmap="gray", vmin=min(0, kernel.min()), vmax=kernel.max() + 0.05)
                 at.set_title(name)
             for row, image, found in zip(axes[1:], chosen, maps, strict=True):
                 for at, shown in zip(row, (image[0], *found), strict=True):

@@ -82,14 +82,17 @@ def learn(truth: Any, rounds: int = 25) -> tuple[nn.Perceptron, list[int]]:
 
 
 def draw(path: Path, neuron: nn.Perceptron) -> None:
-    """The line of the learned NAND; XOR, which no line divides."""
-    weight, bias = neuron.weight.data[0], neuron.bias.data[0]
-    x = np.array([-0.5, 1.5])
+    """The lines of NAND, by hand and learned; XOR, which no line divides."""
+    lines = {"by hand": Nand().neuron, "learned": neuron}
+    a = np.array([-0.5, 1.5])
     with picture(path, 1, 2, 3.2) as axes:
         for at, name, truth in zip(axes[0], ("NAND", "XOR"), (1 - A * B, (A != B)), strict=True):
-            at.scatter(A, B, c=truth, cmap="coolwarm", s=120, edgecolors="black")
-            at.set(title=name, xlim=(-0.5, 1.5), ylim=(-0.5, 1.5), xlabel="a", ylabel="b")
-        axes[0][0].plot(x, -(weight[0] * x + bias) / weight[1], "k--")
+            at.scatter(A, B, c=truth, cmap="coolwarm", s=120, edgecolors="black", zorder=3)
+            at.set(title=f"{name}: red is 1", xlim=(-0.5, 1.5), ylim=(-0.5, 1.5), xlabel="a", ylabel="b")
+        for (name, line), style in zip(lines.items(), ("k-", "k--"), strict=True):
+            (w, v), bias = line.weight.data[0], line.bias.data[0]
+            axes[0][0].plot(a, -(w * a + bias) / v, style, label=name)
+        axes[0][0].legend(loc="lower left", fontsize=8)
 
 
 def main(out: Path | None) -> None:
@@ -108,6 +111,7 @@ def main(out: Path | None) -> None:
     _, xor_mistakes = learn((A != B).astype(np.float32))
     w, b = neuron.weight.data[0], neuron.bias.data[0]
     print(f"\nthe rule finds NAND: {w[0]:g} a {w[1]:+g} b {b:+g} > 0; mistakes by round {nand_mistakes[:8]}")
+    print("a score of 0 answers 0, so the rule rests where (1, 1) is just on the line")
     print(f"it never finds XOR, for which there is no line: mistakes by round {xor_mistakes[:8]} ...")
     if out is not None:
         draw(out / "nand.png", neuron)

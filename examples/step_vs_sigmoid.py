@@ -60,7 +60,7 @@ def main(out: Path | None) -> None:
                 at.plot(way, f(way), label="answer")
                 at.plot(way, df(way), "--", label="derivative")
                 at.set(title=title, xlabel="input")
-                at.legend()
+            axes[0][0].legend(loc="center left")
 
     assert jump == 1
     assert abs(bend - change * W / 4) < 1e-6, "the sigmoid's slope in its middle is a quarter of the weight"

@@ -39,16 +39,16 @@ def rings(n: int, rng: np.random.Generator) -> tuple[Any, Any]:
 def main(out: Path | None) -> None:
     """Fit lines and kernels to both; show what held-out points say."""
     rng = np.random.default_rng(0)
-    machines = {
-        "linear": nv.svm.LinearSVM(C=1.0),
-        "poly, degree 2": nv.svm.KernelSVM("poly", degree=2, coef0=1.0),
-        "rbf": nv.svm.KernelSVM("rbf"),
-    }
     right: dict[tuple[str, str], float] = {}
     drawn: list[tuple[str, Any, Any, Any, Any]] = []
     for data, make in (("groups", groups), ("rings", rings)):
         x, y = make(200, rng)
         held, truth = make(400, rng)
+        machines = {
+            "linear": nv.svm.LinearSVM(C=1.0),
+            "poly, degree 2": nv.svm.KernelSVM("poly", degree=2, coef0=1.0),
+            "rbf": nv.svm.KernelSVM("rbf"),
+        }
         for name, machine in machines.items():
             machine.fit(x, y)
             decide = nv.compile(machine, KIND)
@@ -62,7 +62,7 @@ def main(out: Path | None) -> None:
             linear = machines["linear"]
             inner = np.abs(nv.compile(linear, KIND)(x)).min() / np.linalg.norm(linear.weight.data)
             print(
-                f"        the margin is {linear.margin[0]:.3f} wide on each side, the nearest point {inner:.3f} away"
+                f"        the margin is {linear.margin[0]:.3f} wide on each side; C lets a point within it, {inner:.3f} away"
             )
     rbf = machines["rbf"]
     print(f"\nthe machine with the rbf kernel as a program:\n\n{nv.trace(rbf, KIND)}")
