@@ -1,7 +1,7 @@
 """Preprocessing as layers: fitted on data with numpy, applied as part of the graph.
 
 What was fitted is state of the program: fitting anew needs no new compilation. The optimiser folds what is affine into
-the first linear or convolution layer behind it (passes/fold_linear.py).
+the first linear or convolution layer behind it (passes/fold_affine.py).
 """
 
 from __future__ import annotations
