@@ -8,6 +8,8 @@ from typing import Any
 from ...ir.dims import shape_text
 from ...ir.errors import InputError
 from ...ir.graph import Graph, Node, Value
+from ...ir.ops.constant import Constant
+from ...ir.ops.move import BroadcastInDim
 from ...ir.text.printer import value_names
 from .equations import EQUATIONS
 from .rules import NOT_DIFFERENTIABLE
@@ -136,6 +138,16 @@ class _Writer:
             self.terms.setdefault(operand, []).append(template.format(*given.operands, **given.results))
 
 
+def _shaped(name: str, value: Value, plain: bool) -> str:
+    """A name with its shape, or without; a constant of one element is its number."""
+    node = value.node
+    while node is not None and isinstance(node.op, BroadcastInDim):
+        node = node.operands[0].node
+    if node is not None and isinstance(node.op, Constant) and node.op.value.array.size == 1:
+        return f"{node.op.value.array.reshape(-1)[0]:g}"
+    return name if plain or not value.type.rank else f"{name} {shape_text(value.type.shape)}"
+
+
 def _plain(name: str) -> str:
     """A name without its mark; a letter before a number."""
     bare = name.lstrip("%@")
@@ -146,9 +158,11 @@ class _Names:
     """What the placeholders of a template stand for."""
 
     def __init__(self, names: dict[Value, str], node: Node) -> None:
-        self.operands = [names[o] for o in node.operands]
+        shapes = {v.type.shape for v in (*node.operands, *node.results)}
+        plain = len(shapes) == 1  # the left side has the shape of everything
+        self.operands = [_shaped(names[o], o, plain) for o in node.operands]
         self.results: dict[str, str] = {}
         for k, r in enumerate(node.results):
             suffix = str(k) if k else ""
-            self.results[f"y{suffix}"] = names[r]
-            self.results[f"g{suffix}"] = f"(d loss / d {names[r]})"
+            self.results[f"y{suffix}"] = _shaped(names[r], r, plain)
+            self.results[f"g{suffix}"] = f"(d loss / d {_shaped(names[r], r, plain)})"
