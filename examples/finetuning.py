@@ -90,16 +90,19 @@ def training(model: LeNet) -> nv.Program:
     return nv.training_step(model, nn.cross_entropy, optim.Adam(0.003), IMAGES, LABELS)
 
 
-def learn(model: LeNet, images: Any, labels: Any, steps: int, held: Any, truth: Any) -> list[float]:
-    """Steps on random batches of 25; every tenth time, the share of held-out images that are right."""
+def learn(
+    model: LeNet, images: Any, labels: Any, held: Any, truth: Any, steps: int, every: int
+) -> list[float]:
+    """Steps on random batches of 25; at the start and then every so often, the share of held-out images that are right."""
     step, run = nv.compile(training(model)), nv.compile(model, IMAGES)
     rng = np.random.default_rng(0)
     right: list[float] = []
     for k in range(steps + 1):
-        if k % 10 == 0:
+        if k > 0:
+            batch = rng.choice(len(labels), 25, replace=False)
+            step(images[batch], labels[batch])
+        if k % every == 0:
             right.append(float((run(held).argmax(axis=1) == truth).mean()))
-        batch = rng.choice(len(labels), 25, replace=False)
-        step(images[batch], labels[batch])
     return right
 
 
@@ -109,11 +112,11 @@ def main(out: Path | None) -> None:
     old, held_old = labels < 5, held_labels < 5
     nv.seed(0)
     teacher = LeNet()
-    first = learn(teacher, images[old], labels[old], 400, held_images[held_old], held_labels[held_old])
+    first = learn(teacher, images[old], labels[old], held_images[held_old], held_labels[held_old], 400, 400)
     print(f"0 to 4: {100 * first[-1]:.1f} % of held-out digits after {old.sum()} images\n")
 
     few = np.concatenate([np.flatnonzero(labels == digit)[:FEW] for digit in range(5, 10)])
-    new = (images[few], labels[few] - 5, STEPS, held_images[~held_old], held_labels[~held_old] - 5)
+    new = (images[few], labels[few] - 5, held_images[~held_old], held_labels[~held_old] - 5, STEPS, 10)
     right: dict[str, list[float]] = {}
     students: dict[str, LeNet] = {}
     print(f"5 to 9 from {len(few)} images; held-out digits that are right after so many steps:\n")
