@@ -16,6 +16,8 @@ OTHERS = {"digits", "page"}
 """The demo, which has a test of its own, and what examples share."""
 NAMES = sorted(p.stem for p in EXAMPLES.glob("*.py") if p.stem not in OTHERS)
 NEED_DIGITS = {"feature_maps", "finetuning", "perceptron_digits", "readers"}
+SLOWEST = {"finetuning"}
+"""It compiles and runs four training steps of LeNet: left to the long tests, so that the rest takes less than a minute."""
 SECONDS = 20
 """Of computing: a waiting machine makes no example slow."""
 
@@ -56,7 +58,9 @@ def computing() -> float:
     return used.ru_utime + used.ru_stime
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long if n in SLOWEST else ()) for n in NAMES]
+)
 def test_an_example_holds_what_it_claims(name: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     if name in NEED_DIGITS:
