@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import lzma
 import os
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,13 +30,19 @@ __all__ = ["load", "load_csv", "load_folder", "load_idx", "load_npz", "read_idx"
 MAX_BYTES = 1 << 34
 """More than this is refused: 16 GiB."""
 
+DEFLATE_RATIO = 1032
+"""Deflate makes no more bytes of one than this (zlib, technical details), so that a claim beyond it is false."""
+
 IDX_TYPES: dict[int, Any] = {
     0x08: np.uint8, 0x09: np.int8, 0x0B: np.dtype(">i2"), 0x0C: np.dtype(">i4"), 0x0D: np.dtype(">f4"), 0x0E: np.dtype(">f8"),
 }  # fmt: skip
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
+LABEL_NAMES = ("label", "y", "target", "class")
+
 Pair = tuple[Array, Array]
+Row = tuple[int, list[str]]
 
 
 def load(path: str | os.PathLike[str]) -> Pair:
@@ -50,7 +59,7 @@ def load(path: str | os.PathLike[str]) -> Pair:
     """
     source = Path(path)
     if source.is_dir():
-        found = sorted(p for p in source.iterdir() if _is_idx(p) and "images" in p.name)
+        found = [p for p in _entries(source) if _is_idx(p) and "images" in p.name]
         training = [p for p in found if "train" in p.name] or found
         return load_idx(training[0]) if training else load_folder(source)
     if not source.is_file():
@@ -68,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Pair:
 
 
 def load_npz(path: str | os.PathLike[str]) -> Pair:
-    """The arrays ``x`` and ``y`` of an ``.npz``.
+    """The arrays ``x`` and ``y`` of an ``.npz``, or ``x_train`` and ``y_train`` where it has those.
 
     Raises:
         InputError: the file is damaged, one of the two is missing, or their lengths differ
@@ -76,73 +85,109 @@ def load_npz(path: str | os.PathLike[str]) -> Pair:
     source = Path(path)
     with _reading(source), zipfile.ZipFile(source) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-        for name in ("x", "y"):
-            if name not in names:
-                raise InputError(
-                    f"{source} has no array {name}", hint=f"it has {', '.join(names) or 'nothing'}"
-                )
-        return _paired(source, _member(source, archive, "x"), _member(source, archive, "y"))
+        end = "_train" if "x" not in names and "x_train" in names else ""
+        x, y = (_member(source, archive, name + end, names) for name in ("x", "y"))
+    return _paired(source, x, y)
 
 
-def _member(source: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    """One array of an archive; what its head claims is held against what is there."""
-    size = archive.getinfo(f"{name}.npy").file_size
-    with archive.open(f"{name}.npy") as stream:
-        reader: Any = np.lib.format
+def _member(source: Path, archive: zipfile.ZipFile, name: str, names: Sequence[str]) -> Array:
+    """One array of an archive; what its head claims is held against what can be there."""
+    if name not in names:
+        raise InputError(f"{source} has no array {name}", hint=f"it has {', '.join(names) or 'nothing'}")
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError(f"{source}: {name} is compressed by method {info.compress_type}, expected deflate")
+    packed = min(info.compress_size, source.stat().st_size)
+    most = packed * (1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO)
+    reader: Any = np.lib.format
+    with archive.open(info) as stream:
         major, _ = reader.read_magic(stream)
-        shape, _, dtype = (
-            reader.read_array_header_1_0(stream) if major == 1 else reader.read_array_header_2_0(stream)
-        )
+        head = reader.read_array_header_1_0 if major == 1 else reader.read_array_header_2_0
+        shape, _, dtype = head(stream)
     claimed = dtype.itemsize
     for d in shape:
         claimed *= d
-    if claimed > min(size, MAX_BYTES):
-        raise InputError(f"{source}: {name} claims {claimed} bytes, the file holds {size}")
-    with archive.open(f"{name}.npy") as stream:
+    if not 0 <= claimed <= min(info.file_size, most, MAX_BYTES):
+        raise InputError(
+            f"{source}: {name} claims {claimed} bytes, the file holds {min(info.file_size, most)}"
+        )
+    with archive.open(info) as stream:
         return reader.read_array(stream, allow_pickle=False)
 
 
 def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Pair:
-    """Numbers in columns, one of which is the label; a first line that is no number is a head.
+    """Numbers in columns, one of which is the label; a first line of names is a head.
+
+    Labels that are words are numbered in the order of the alphabet; labels that are whole numbers are i64.
 
     Args:
-        label: the column of the label, by index or by its name in the head; a column named ``label`` or ``y`` where
-               there is one, else the last
+        label: the column of the label, by index or by its name in the head; a column named ``label``, ``y``,
+               ``target`` or ``class`` where there is one, else the last
 
     Raises:
         InputError: with the line, where it has another count of columns or something that is no number
     """
     source = Path(path)
-    with _reading(source), source.open(newline="", encoding="utf-8-sig") as file:
-        rows = [(n, row) for n, row in enumerate(csv.reader(file), start=1) if row]
-    if not rows:
-        raise InputError(f"{source} is empty")
+    rows = _rows(source)
     head = [cell.strip() for cell in rows[0][1]]
-    names = None if all(map(_is_number, head)) else head
-    if names is not None:
-        rows = rows[1:]
-    column = _label_column(source, label, names, len(head))
     width = len(head)
-    table = np.empty((len(rows), width))
-    texts: dict[str, int] = {}
-    labels_are_words = any(not _is_number(row[column]) for _, row in rows if len(row) == width)
+    if width < 2:
+        raise InputError(f"{source}, line {rows[0][0]}: {width} column, expected numbers and a label")
+    names = head if _is_head(head, rows[1:], label) else None
+    rows = rows[1:] if names else rows
+    if not rows:
+        raise InputError(f"{source} holds a head and no samples")
+    column = _label_column(source, label, names, width)
+    x, labels = np.empty((len(rows), width - 1)), list[str]()
     for k, (line, row) in enumerate(rows):
         if len(row) != width:
             raise InputError(f"{source}, line {line}: {len(row)} columns, expected {width}")
-        for c, cell in enumerate(row):
-            if c == column and labels_are_words:
-                table[k, c] = texts.setdefault(cell.strip(), len(texts))
-            elif not _is_number(cell):
-                raise InputError(f"{source}, line {line}, column {c + 1}: {cell!r} is no number")
-            else:
-                table[k, c] = float(cell)
-    y = table[:, column]
-    if labels_are_words:
-        order = {word: n for n, word in enumerate(sorted(texts))}
-        y = np.array([order[word] for word in texts], np.int64)[y.astype(np.int64)]
-    elif np.array_equal(y, np.round(y)):
-        y = y.astype(np.int64)
-    return _paired(source, np.delete(table, column, axis=1), y)
+        labels.append(row[column].strip())
+        if not labels[-1]:
+            raise InputError(f"{source}, line {line}, column {column + 1}: the label is empty")
+        cells = row[:column] + row[column + 1 :]
+        wrong = None if _are_numbers(cells) else next(c for c in cells if not _are_numbers([c]))
+        if wrong is not None:
+            place = next(c for c, cell in enumerate(row) if c != column and cell == wrong)
+            raise InputError(f"{source}, line {line}, column {place + 1}: {wrong[:40]!r} is no number")
+        x[k] = [float(cell) for cell in cells]
+    return x, _numbered(labels)
+
+
+def _rows(source: Path) -> list[Row]:
+    """The lines that are not empty, with their numbers."""
+    with _reading(source):
+        if source.stat().st_size > MAX_BYTES:
+            raise InputError(f"{source} has {source.stat().st_size} bytes, at most {MAX_BYTES} are read")
+        content = source.read_bytes()
+    try:
+        text = content.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{source}, line {line}: byte {error.object[error.start]:#04x} is no UTF-8"
+        ) from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise InputError(f"{source}, line {reader.line_num}: {error}") from error
+    if not rows:
+        raise InputError(f"{source} is empty")
+    return rows
+
+
+def _is_head(first: Sequence[str], others: Sequence[Row], label: int | str) -> bool:
+    """Whether the first line holds names: a word among its numbers, or over labels that are numbers."""
+    words = [c for c, cell in enumerate(first) if not _are_numbers([cell])]
+    if isinstance(label, str) and label in first:
+        return True
+    if not words:
+        return False
+    column = label % len(first) if isinstance(label, int) else -1
+    if words != [column] or first[column] in LABEL_NAMES:
+        return True
+    return bool(others) and all(_are_numbers(row[column : column + 1]) for _, row in others)
 
 
 def _label_column(source: Path, label: int | str, names: Sequence[str] | None, width: int) -> int:
@@ -151,19 +196,28 @@ def _label_column(source: Path, label: int | str, names: Sequence[str] | None, w
             raise InputError(f"{source} has no column {label}", hint=f"it has {', '.join(names or ())}")
         return names.index(label)
     if label == -1 and names is not None:
-        known = [n for n in ("label", "y", "target", "class") if n in names]
+        known = [n for n in LABEL_NAMES if n in names]
         return names.index(known[0]) if known else width - 1
     if not -width <= label < width:
         raise InputError(f"{source} has {width} columns, none is {label}")
     return label % width
 
 
-def _is_number(text: str) -> bool:
+def _are_numbers(cells: Sequence[str]) -> bool:
     try:
-        float(text)
+        for cell in cells:
+            float(cell)
     except ValueError:
         return False
-    return True
+    return not any("_" in cell for cell in cells)
+
+
+def _numbered(labels: list[str]) -> Array:
+    if not _are_numbers(labels):
+        return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+    y = np.array([float(label) for label in labels])
+    whole = np.isfinite(y).all() and (y == np.round(y)).all() and (np.abs(y) < 2**53).all()
+    return y.astype(np.int64) if whole else y
 
 
 def load_idx(images: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Pair:
@@ -179,6 +233,8 @@ def load_idx(images: str | os.PathLike[str], labels: str | os.PathLike[str] | No
     x = read_idx(source)
     if labels is None:
         name = source.name.replace("images", "labels").replace("idx3", "idx1")
+        if name == source.name:
+            raise InputError(f"{source} has no name that says where its labels are", hint="pass labels=PATH")
         stem = name.removesuffix(".gz")
         beside = [source.with_name(n) for n in (name, stem, f"{stem}.gz")]
         found = next((p for p in beside if p.is_file() and p != source), None)
@@ -203,26 +259,36 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     with _reading(source), opened(source, "rb") as stream:
         magic = stream.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES:
-            raise InputError(f"{source} is no IDX file: it begins with {magic.hex(' ')}")
+            raise InputError(f"{source} is no IDX file: it begins with {magic.hex(' ') or 'nothing'}")
         dtype, rank = np.dtype(IDX_TYPES[magic[2]]), magic[3]
         sizes = stream.read(4 * rank)
         if len(sizes) < 4 * rank:
-            raise InputError(f"{source} ends within its sizes")
+            raise InputError(f"{source} ends at byte {4 + len(sizes)}, within the sizes of {rank} axes")
         shape = struct.unpack(f">{rank}I", sizes)
         wanted = dtype.itemsize
         for d in shape:
             wanted *= d
-        if wanted > MAX_BYTES or (not packed and wanted > source.stat().st_size):
-            raise InputError(f"{source} claims {wanted} bytes, it has {source.stat().st_size}")
+        held = source.stat().st_size
+        if wanted > min(MAX_BYTES, held * (DEFLATE_RATIO if packed else 1)):
+            raise InputError(
+                f"{source}, byte 4: shape {list(shape)} claims {wanted} bytes, the file has {held}"
+            )
         content = stream.read(wanted + 1)
-    if len(content) != wanted:
-        more = "more than" if len(content) > wanted else f"{len(content)} of"
-        raise InputError(f"{source} holds {more} {wanted} bytes, shape {list(shape)}")
-    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+        if len(content) != wanted:
+            start = 4 + len(sizes)
+            more = (
+                f"goes on behind byte {start + wanted}"
+                if content[wanted:]
+                else f"ends at byte {start + len(content)}"
+            )
+            raise InputError(f"{source} {more}: shape {list(shape)} has {wanted} bytes")
+        return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def load_folder(path: str | os.PathLike[str]) -> Pair:
     """Images in one folder a class; labels number the folders in the order of their names.
+
+    Grey levels of 16 bits keep their upper 8; transparency is dropped.
 
     Returns:
         x u8[N, H, W] for grey images, u8[N, 3, H, W] where one has colours; y i64[N]
@@ -231,42 +297,54 @@ def load_folder(path: str | os.PathLike[str]) -> Pair:
         InputError: no folders or images, sizes that differ, a damaged file, or Pillow is missing
     """
     source = Path(path)
-    classes = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = [(p, k) for k, folder in enumerate(classes) for p in sorted(folder.iterdir()) if _is_image(p)]
+    classes = [p for p in _entries(source) if p.is_dir() and not p.name.startswith(".")]
+    files = [(p, k) for k, folder in enumerate(classes) for p in _entries(folder) if _is_image(p)]
     if not files:
         raise InputError(f"{source} holds no images", hint="expected one folder a class, with images in it")
-    pictures = [_image(p) for p, _ in files]
-    colour = any(p.ndim == 3 for p in pictures)
-    first = pictures[0].shape[:2]
-    for (file, _), picture in zip(files, pictures, strict=True):
-        if picture.shape[:2] != first:
-            raise InputError(f"{file} has {_size(picture.shape)} pixels, {files[0][0]} has {_size(first)}")
-    if colour:
+    pictures: list[Array] = []
+    for file, _ in files:
+        pictures.append(_image(file, files[0][0], pictures[0].shape if pictures else None))
+    if any(p.ndim == 3 for p in pictures):
         pictures = [p if p.ndim == 3 else np.repeat(p[:, :, None], 3, axis=2) for p in pictures]
         pictures = [np.moveaxis(p, 2, 0) for p in pictures]
     return np.stack(pictures), np.array([k for _, k in files], np.int64)
 
 
-def _size(shape: Sequence[int]) -> str:
-    return f"{shape[1]} x {shape[0]}"
-
-
-def _image(path: Path) -> Array:
+def _image(path: Path, first: Path, shape: Sequence[int] | None) -> Array:
+    """The pixels of a file; its size is compared with the first one's before they are read."""
     try:
         pillow: Any = import_module("PIL.Image")
     except ImportError as error:
         raise InputError("folders of images need Pillow", hint="pip install 'nervure[images]'") from error
     try:
-        with pillow.open(path) as image:
-            return np.asarray(
-                image.convert("L" if image.mode in ("1", "L", "I", "I;16", "F", "LA") else "RGB")
-            )
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-        raise InputError(f"{path} is no image that can be read: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)
+            with pillow.open(path) as image:
+                width, height = image.size
+                if shape is not None and (height, width) != tuple(shape[:2]):
+                    raise InputError(
+                        f"{path} has {width} x {height} pixels, {first} has {shape[1]} x {shape[0]}"
+                    )
+                if image.mode.startswith("I;16"):
+                    return (np.asarray(image) >> 8).astype(np.uint8)
+                if image.mode in ("I", "F"):
+                    raise InputError(f"{path} has pixels of 32 bits, expected 8 or 16")
+                return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    except InputError:
+        raise
+    # Pillow's decoders raise what they like
+    except Exception as error:
+        raise InputError(f"{path} is no image that can be read: {error or type(error).__name__}") from error
 
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_ENDINGS and path.is_file()
+
+
+def _entries(folder: Path) -> list[Path]:
+    with _reading(folder):
+        return sorted(folder.iterdir())
 
 
 def _is_idx(path: Path) -> bool:
@@ -280,6 +358,12 @@ def _paired(source: Path, x: Array, y: Array) -> Pair:
     return x, y
 
 
+DAMAGE = (
+    OSError, ValueError, EOFError, KeyError, OverflowError, RuntimeError, struct.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+
+
 class _reading:
     """Errors of the system and of formats, told as one of nervure's."""
 
@@ -290,9 +374,9 @@ class _reading:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, MemoryError):
+            raise InputError(f"cannot read {self.source}: there is not enough memory") from error
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile) and error.strerror:
             raise InputError(f"cannot read {self.source}: {error.strerror}") from error
-        if isinstance(
-            error, (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, csv.Error)
-        ):
-            raise InputError(f"{self.source} is damaged: {error}") from error
+        if isinstance(error, DAMAGE) and not isinstance(error, InputError):
+            raise InputError(f"{self.source} is damaged: {error or type(error).__name__}") from error
