@@ -17,7 +17,6 @@ from ..ir.types import Array, dtype_of, f32
 from .calls import called, wrong
 from .functional import avg_pool2d, linear, sqrt
 from .nn.module import Module
-from .parameter import Buffer
 from .tensor import Tensor, as_tensor
 
 __all__ = ["PCA", "Center", "LocalNorm", "MinMax", "Standardize", "Whiten"]
@@ -45,8 +44,9 @@ class Fitted(Module):
         Raises:
             InputError: no samples, values that are not finite, or data that the transformation cannot be fitted to
         """
-        for name, content in zip(self.buffers, self.statistics(self._samples(data)), strict=True):
-            self._keep(name, content)
+        found = self.statistics(self._samples(data))
+        arrays = [np.asarray(content, self.dtype.numpy) for content in found]
+        self._fill_buffers(dict(zip(self.buffers, arrays, strict=True)))
         return self
 
     def statistics(self, x: Array) -> Sequence[Array]:
@@ -65,14 +65,6 @@ class Fitted(Module):
                 hint="clean it, or pass check_finite=False",
             )
         return x
-
-    def _keep(self, name: str, content: Array) -> None:
-        array = np.asarray(content, self.dtype.numpy)
-        held = getattr(self, name)
-        if held is not None and held.type.static_shape() == array.shape:
-            held.assign(array)
-        else:
-            setattr(self, name, Buffer(array))
 
     def _fitted(self, x: Any) -> Tensor:
         """The input, once there are statistics that fit it."""

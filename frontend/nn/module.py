@@ -68,6 +68,24 @@ class Module:
         """Set an attribute to state with this content."""
         setattr(self, name, data if isinstance(data, Buffer) else Buffer(data))
 
+    def _fill_buffers(self, contents: Mapping[str, Array]) -> None:
+        """Write fitted state: into the entries that programs made before share, or, where one shape is another now, all
+        of it into new ones, so that those programs keep what belongs together.
+        """
+        held = {name: vars(self).get(name) for name in contents}
+        fits = all(
+            isinstance(entry, Entry)
+            and entry.type.static_shape() == contents[name].shape
+            and entry.type.dtype.numpy == contents[name].dtype
+            for name, entry in held.items()
+        )
+        for name, content in contents.items():
+            entry = held[name]
+            if fits and isinstance(entry, Entry):
+                entry.assign(content)
+            else:
+                setattr(self, name, Buffer(content))
+
     def _members(self) -> Iterator[tuple[str, Any]]:
         """Attributes by name, elements of lists and tuples as ``name.0``."""
         for name, value in vars(self).items():

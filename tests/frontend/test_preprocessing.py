@@ -160,3 +160,16 @@ def test_unfitted_use_and_other_features_are_errors() -> None:
         nv.trace(Center().fit(ROWS), "f32[B,6]")
     with pytest.raises(TypeInferenceError, match=r"fitted to samples \[3,1,1\]"):
         nv.trace(Center("channel").fit(IMAGES), "f32[B,4,8,6]")
+
+
+def test_a_program_made_before_keeps_what_belongs_together() -> None:
+    layer = PCA(**F64).fit(ROWS)
+    run = nv.compile(layer, "f64[B,7]", backend="reference")
+    before = run(ROWS)
+    layer.fit(ROWS * 2)
+    np.testing.assert_allclose(run(ROWS * 2), before * 2, atol=1e-9)  # the same shapes: the new statistics
+    flat = ROWS.copy()
+    flat[:, 6] = flat[:, 0]
+    layer.fit(flat)  # one component less: new entries
+    assert layer.components.data.shape == (6, 7)
+    np.testing.assert_allclose(run(ROWS * 2), before * 2, atol=1e-9)
