@@ -60,8 +60,12 @@ class Report:
         )
 
 
-def run_chunk(seeds: Sequence[int], backend: str) -> Report:
-    """Random programs by seed: the reference after each pass, the backend after the last and after some."""
+def run_chunk(seeds: Sequence[int], backend: str, brief: bool = False) -> Report:
+    """Random programs by seed: the reference after each pass, the backend after the last and after some.
+
+    Args:
+        brief: the backend after the last pass alone
+    """
     report = Report()
     found = find_backend(backend)
     for seed in seeds:
@@ -69,7 +73,7 @@ def run_chunk(seeds: Sequence[int], backend: str) -> Report:
         report.programs += 1
         report.nodes.update(node.op.mnemonic for node in program.main.nodes)
         try:
-            _check(report, found, program, inputs, seed)
+            _check(report, found, program, inputs, seed, brief)
         except UnsupportedError as error:
             report.refused[error.details[0] if error.details else error.message] += 1
         except Exception as error:  # a crash of one program is a finding, and the others still count
@@ -77,8 +81,14 @@ def run_chunk(seeds: Sequence[int], backend: str) -> Report:
     return report
 
 
-def _check(report: Report, backend: Backend, program: Program, inputs: list[Array], seed: int) -> None:
+def _check(
+    report: Report, backend: Backend, program: Program, inputs: list[Array], seed: int, brief: bool
+) -> None:
     yardstick = Yardstick(program, inputs)
+    if brief:
+        legal = run_pipeline(program, backend.pipeline(2), verify=False).program
+        report.add(yardstick.compare(_run(backend, legal, inputs), f"seed {seed}: {backend.name} at -O2"))
+        return
     current = program
     for number, pass_ in enumerate(backend.pipeline(2).passes, start=1):
         after = run_pipeline(current, Pipeline((pass_,))).program
