@@ -14,6 +14,7 @@ from .calls import called, wrong
 from .functional import exp, linear, tanh
 from .nn.module import Module
 from .parameter import Buffer
+from .svm_products import Products
 from .svm_solvers import Dual, smo, subgradient_descent
 from .tensor import Tensor, as_tensor
 
@@ -28,9 +29,10 @@ class SupportVectorMachine(Module):
     Args:
         C:      what a point within the margin costs
         solver: "smo" ends at the optimum, to `tol`; "subgradient" descends on the primal for `steps`
-        tol:    the largest violation of the optimality conditions
-        steps:  at most so many
+        tol:    the largest violation of the optimality conditions, in units of the decision function
+        steps:  end after so many, wherever that is; without it, not coming to `tol` is an error
         dtype:  of what is kept and transformed; fitting computes in f64
+        check_finite: whether samples are searched for NaN and infinities; without, they spread to what is fitted
 
     Attributes:
         classes: the labels in order; the decision function is positive for the second of two
@@ -52,6 +54,10 @@ class SupportVectorMachine(Module):
             raise InputError(f"{name}: C is {C:g}, expected above 0")
         if solver not in ("smo", "subgradient"):
             raise InputError(f'{name}: solver is "{solver}", expected smo or subgradient')
+        if solver == "subgradient" and not np.isfinite(C):
+            raise InputError(f"{name}: C is {C:g}, expected a finite one for subgradient descent")
+        if not tol >= 0 or (steps is not None and steps < 1):
+            raise InputError(f"{name}: tol={tol:g}, steps={steps}: expected tol from 0 and steps from 1")
         self.C, self.solver, self.tol, self.steps = float(C), solver, tol, steps
         self.dtype = dtype_of(dtype)
         self.check_finite = check_finite
@@ -62,7 +68,8 @@ class SupportVectorMachine(Module):
         """Find the support vectors of samples [N, D] with labels [N].
 
         Raises:
-            InputError: shapes that do not belong together, one class only, values that are not finite
+            InputError: shapes that do not belong together, one class only, values that are not finite, labels that are
+                NaN, or data of which no optimum is found
         """
         name = type(self).__name__
         data, labels = np.asarray(x, np.float64), np.asarray(y)
@@ -73,18 +80,33 @@ class SupportVectorMachine(Module):
         if self.check_finite and not np.isfinite(data).all():
             place = [int(k) for k in np.argwhere(~np.isfinite(data))[0]]
             raise InputError(f"{name}.fit: x is {data[tuple(place)]} at {place}")
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise InputError(f"{name}.fit: y is nan at [{int(np.argmax(np.isnan(labels)))}]")
         self.classes = np.unique(labels)
         if len(self.classes) < 2:
             raise InputError(f"{name}.fit: all labels are {self.classes[0]}, expected two classes or more")
         positive = self.classes[1:] if len(self.classes) == 2 else self.classes
-        products = self.products(data, data)
-        solve: Callable[..., Dual] = smo if self.solver == "smo" else subgradient_descent
-        steps = {} if self.steps is None else {"steps": self.steps}
         signs = [np.where(labels == c, 1.0, -1.0) for c in positive]
-        self.dual = [solve(products, s, self.C, tol=self.tol, **steps) for s in signs]
+        with np.errstate(all="ignore"):
+            self.dual = self._solve(data, signs)
         coefficients = np.stack([d.alpha * s for d, s in zip(self.dual, signs, strict=True)])
         self.keep(data, coefficients, np.array([d.intercept for d in self.dual]))
         return self
+
+    def _solve(self, x: Array, signs: list[Array]) -> list[Dual]:
+        """A machine for each vector of signs."""
+        products = Products(self.products, x)
+        solve: Callable[..., Dual] = smo if self.solver == "smo" else subgradient_descent
+        steps = {} if self.steps is None else {"steps": self.steps}
+        found = [solve(products, s, self.C, tol=self.tol, **steps) for s in signs]
+        worst = max(found, key=lambda d: d.violation)
+        if self.steps is None and self.check_finite and not all(d.converged for d in found):
+            raise InputError(
+                f"{type(self).__name__}.fit: no optimum found: after {worst.steps} steps the optimality conditions are "
+                f"violated by {worst.violation:.3g}, expected {self.tol:g}",
+                hint="scale the features, or lower C",
+            )
+        return found
 
     def products(self, x: Array, y: Array) -> Array:
         """The kernel between all rows."""
@@ -156,7 +178,8 @@ class KernelSVM(SupportVectorMachine):
     Equation: f(x) = sum over support vectors s of a_s k(s, x) + c;
               rbf: k = exp(-gamma |s - x|^2); poly: (gamma s x + coef0)^degree; sigmoid: tanh(gamma s x + coef0)
     Shapes:   x [N, D] -> [N] for two classes, [N, classes] for more, one against the rest
-    Args:     gamma: a number, or "scale" for 1 / (D var(x)); others: see `SupportVectorMachine`
+    Args:     gamma: a number, "scale" for 1 / (D var(x)) or "auto" for 1 / D; others: see `SupportVectorMachine`
+    Numerics: rbf takes distances from the mean of the support vectors, so that data far from 0 keep their digits
     Source:   B. Boser, I. Guyon, V. Vapnik, 1992; scikit-learn SVC
     """
 
@@ -169,7 +192,7 @@ class KernelSVM(SupportVectorMachine):
         self,
         kernel: Literal["rbf", "poly", "sigmoid"] = "rbf",
         C: float = 1.0,
-        gamma: float | Literal["scale"] = "scale",
+        gamma: float | Literal["scale", "auto"] = "scale",
         degree: int = 3,
         coef0: float = 0.0,
         **options: Any,
@@ -177,8 +200,8 @@ class KernelSVM(SupportVectorMachine):
         super().__init__(C, **options)
         if kernel not in ("rbf", "poly", "sigmoid"):
             raise InputError(f'KernelSVM: kernel is "{kernel}", expected rbf, poly or sigmoid')
-        if gamma != "scale" and not gamma > 0:
-            raise InputError(f"KernelSVM: gamma is {gamma:g}, expected above 0")
+        if gamma not in ("scale", "auto") and (isinstance(gamma, str) or not gamma > 0):
+            raise InputError(f"KernelSVM: gamma is {gamma}, expected scale, auto or a number above 0")
         if degree < 1:
             raise InputError(f"KernelSVM: degree is {degree}, expected at least 1")
         self.kernel, self.wanted_gamma, self.degree, self.coef0 = kernel, gamma, int(degree), float(coef0)
@@ -186,19 +209,20 @@ class KernelSVM(SupportVectorMachine):
 
     def fit(self, x: Any, y: Any) -> Self:
         data = np.asarray(x, np.float64)
-        if self.wanted_gamma != "scale":
+        if not isinstance(self.wanted_gamma, str):
             self._gamma = float(self.wanted_gamma)
         elif data.ndim == 2 and data.size:
-            spread = float(data.var())
+            spread = float(data.var()) if self.wanted_gamma == "scale" else 1.0
             self._gamma = 1 / (data.shape[1] * spread) if spread > 0 else 1.0
         return super().fit(data, y)
 
     def products(self, x: Array, y: Array) -> Array:
-        inner = x @ y.T
         if self.kernel == "poly":
-            return (self._gamma * inner + self.coef0) ** self.degree
+            return (self._gamma * (x @ y.T) + self.coef0) ** self.degree
         if self.kernel == "sigmoid":
-            return np.tanh(self._gamma * inner + self.coef0)
+            return np.tanh(self._gamma * (x @ y.T) + self.coef0)
+        x, y = x - y.mean(axis=0), y - y.mean(axis=0)
+        inner = x @ y.T
         distance = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None, :] - 2 * inner
         return np.exp(-self._gamma * np.maximum(distance, 0))
 
@@ -215,16 +239,17 @@ class KernelSVM(SupportVectorMachine):
             return self._scores(linear(self._kernel(tensor), self.coefficients, self.intercept))
 
     def _kernel(self, x: Tensor) -> Tensor:
-        inner = linear(x, self.support)
         if self.kernel == "poly":
-            base = inner * self.gamma + self.coef0
+            base = linear(x, self.support) * self.gamma + self.coef0
             result = base
             for _ in range(self.degree - 1):
                 result = result * base
             return result
         if self.kernel == "sigmoid":
-            return tanh(inner * self.gamma + self.coef0)
+            return tanh(linear(x, self.support) * self.gamma + self.coef0)
         support = as_tensor(self.support)
+        centre = support.mean(axis=0)
+        x, support = x - centre, support - centre
         sizes = (x * x).sum(axis=1, keepdims=True) + (support * support).sum(axis=1)
-        distance = (sizes - 2 * inner).value
+        distance = (sizes - 2 * linear(x, support)).value
         return exp(Tensor(b.max(distance, b.full_like(distance, 0))) * -as_tensor(self.gamma))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .. import functional
 from ..functional import (
     adaptive_avg_pool1d,
@@ -274,6 +276,9 @@ from .resize import (
     UpsamplingNearest2d,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from ..svm import KernelSVM, LinearSVM
+
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d",
@@ -282,10 +287,10 @@ __all__ = [
     "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CosineEmbeddingLoss", "CrossEntropyLoss", "Dropout",
     "ELU", "Embedding", "Flatten", "Fold", "GELU", "GLU", "GlobalAvgPool", "GlobalMaxPool", "GroupNorm", "Hardmax",
     "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity",
-    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "KLDivLoss", "L1Loss", "LPPool1d", "LPPool2d", "LPPool3d",
-    "LayerNorm", "LeakyReLU", "Linear", "LocalResponseNorm", "LogSigmoid", "LogSoftmax", "MSELoss",
-    "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "Mish",
-    "Module", "ModuleList", "MultiHingeLoss", "MultiMarginLoss", "NLLLoss", "PReLU", "Parameter", "Perceptron",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "KLDivLoss", "KernelSVM", "L1Loss", "LPPool1d", "LPPool2d",
+    "LPPool3d", "LayerNorm", "LeakyReLU", "Linear", "LinearSVM", "LocalResponseNorm", "LogSigmoid", "LogSoftmax",
+    "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
+    "Mish", "Module", "ModuleList", "MultiHingeLoss", "MultiMarginLoss", "NLLLoss", "PReLU", "Parameter", "Perceptron",
     "PerceptronLoss", "PixelShuffle", "PixelUnshuffle", "RMSNorm", "RNN", "ReLU", "ReLU6", "ReflectionPad1d",
     "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "SELU",
     "SeparableConv2d", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmax2d",
@@ -310,3 +315,12 @@ __all__ = [
     "space_to_depth", "sqrt", "stack", "step", "swiglu", "tanh", "tanhshrink", "threshold", "thresholded_relu", "topk",
     "triplet_margin_loss", "unflatten", "unfold", "where",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    # these are modules of a room beside this one, which imports it
+    if name in ("KernelSVM", "LinearSVM"):
+        from .. import svm
+
+        return getattr(svm, name)
+    raise AttributeError(f"nervure.nn has no {name}")
