@@ -17,6 +17,7 @@ from ..ir.types import Array, dtype_of, f32
 from .calls import called, wrong
 from .functional import avg_pool2d, linear, sqrt
 from .nn.module import Module
+from .principal_axes import principal_axes
 from .tensor import Tensor, as_tensor
 
 __all__ = ["PCA", "Center", "LocalNorm", "MinMax", "Standardize", "Whiten"]
@@ -26,14 +27,17 @@ class Fitted(Module):
     """The base: buffers that `fit` fills.
 
     Args:
-        dtype:        of the buffers, and of what is transformed; fitting computes in f64
+        dtype:        of the buffers, and of what is transformed, a float type; fitting computes in f64
         check_finite: whether data with NaN or infinities are refused
     """
 
     buffers: tuple[str, ...] = ("mean",)
+    divisors: tuple[str, ...] = ()
 
     def __init__(self, *, dtype: Any = f32, check_finite: bool = True) -> None:
         self.dtype = dtype_of(dtype)
+        if not self.dtype.is_float:
+            raise InputError(f"{type(self).__name__}: dtype is {self.dtype}, expected a float type")
         self.check_finite = check_finite
         for name in self.buffers:
             setattr(self, name, None)
@@ -44,9 +48,11 @@ class Fitted(Module):
         Raises:
             InputError: no samples, values that are not finite, or data that the transformation cannot be fitted to
         """
-        found = self.statistics(self._samples(data))
-        arrays = [np.asarray(content, self.dtype.numpy) for content in found]
-        self._fill_buffers(dict(zip(self.buffers, arrays, strict=True)))
+        x = self._samples(data)
+        # without check_finite, infinities may meet
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            found = zip(self.buffers, self.statistics(x), strict=True)
+            self._fill_buffers({name: self._rounded(name, content) for name, content in found})
         return self
 
     def statistics(self, x: Array) -> Sequence[Array]:
@@ -55,7 +61,7 @@ class Fitted(Module):
 
     def _samples(self, data: Any) -> Array:
         name = type(self).__name__
-        x = np.asarray(data, np.float64)
+        x = real_numbers(f"{name}.fit: data", data)
         if x.ndim < 2 or not x.size:
             raise InputError(f"{name}.fit: data is {list(x.shape)}, expected samples along the first axis")
         if self.check_finite and not np.isfinite(x).all():
@@ -66,14 +72,33 @@ class Fitted(Module):
             )
         return x
 
-    def _fitted(self, x: Any) -> Tensor:
-        """The input, once there are statistics that fit it."""
-        name = type(self).__name__
+    def _rounded(self, name: str, content: Array) -> Array:
+        """A statistic in the layer's element type, which must be able to hold it."""
+        array = np.asarray(content, self.dtype.numpy)
+        lost = np.isfinite(content) & ~np.isfinite(array.astype(np.float64))
+        if name in self.divisors:
+            lost |= (content != 0) & (array == 0)
+        if lost.any():
+            place = [int(k) for k in np.argwhere(lost)[0]]
+            raise InputError(
+                f"{type(self).__name__}.fit: {name} is {content[tuple(place)]:.3g} at {place}, beyond {self.dtype}",
+                hint='pass dtype="f64", or scale the data first',
+            )
+        return array
+
+    def _fitted(self, x: Any, name: str | None = None, *, features: int | None = None) -> Tensor:
+        """The input, once there are statistics that fit it.
+
+        Args:
+            name:     of the method that is called
+            features: what is wanted instead of a sample
+        """
+        name = name or type(self).__name__
         tensor = as_tensor(x)
         first = getattr(self, self.buffers[0])
         if first is None:
             raise wrong(name, "it has no statistics", x=tensor, hint="call .fit(data) first")
-        wanted = first.type.shape
+        wanted = first.type.shape if features is None else (features,)
         found = tensor.shape[1:]
         fits = len(found) == len(wanted) and all(w in (1, f) for w, f in zip(wanted, found, strict=True))
         if not fits:
@@ -107,6 +132,12 @@ class Center(Fitted):
         with called(type(self).__name__, x=tensor):
             return tensor - self.mean
 
+    def inverse(self, y: Any) -> Tensor:
+        """What y was made of: y + mean."""
+        tensor = self._fitted(y, "Center.inverse")
+        with called("Center.inverse", y=tensor):
+            return tensor + self.mean
+
 
 class Standardize(Center):
     """Subtract the mean and divide by the standard deviation of each feature.
@@ -118,6 +149,7 @@ class Standardize(Center):
     """
 
     buffers = ("mean", "std")
+    divisors = ("std",)
     std: Any
 
     def statistics(self, x: Array) -> Sequence[Array]:
@@ -131,16 +163,23 @@ class Standardize(Center):
         with called(type(self).__name__, x=tensor):
             return (tensor - self.mean) / self.std
 
+    def inverse(self, y: Any) -> Tensor:
+        """What y was made of: y std + mean."""
+        tensor = self._fitted(y, "Standardize.inverse")
+        with called("Standardize.inverse", y=tensor):
+            return tensor * self.std + self.mean
+
 
 class MinMax(Fitted):
     """Map the smallest value of each feature to low and the largest to high.
 
-    Equation: y = x scale + shift, with scale = (high - low) / (max - min), or 1 / 1 where max = min
+    Equation: y = x scale + shift, with scale = (high - low) / (max - min), or high - low where max = min to rounding
     Shapes:   x [N, ...] -> the same
     Source:   scikit-learn MinMaxScaler
     """
 
     buffers = ("scale", "shift")
+    divisors = ("scale",)
     scale: Any
     shift: Any
 
@@ -161,6 +200,12 @@ class MinMax(Fitted):
         tensor = self._fitted(x)
         with called("MinMax", x=tensor):
             return tensor * self.scale + self.shift
+
+    def inverse(self, y: Any) -> Tensor:
+        """What y was made of: (y - shift) / scale."""
+        tensor = self._fitted(y, "MinMax.inverse")
+        with called("MinMax.inverse", y=tensor):
+            return (tensor - self.shift) / self.scale
 
 
 class LocalNorm(Module):
@@ -196,7 +241,7 @@ class PCA(Fitted):
     Equation: y = (x - mean) components^T
     Shapes:   x [N, D] -> [N, components]
     Args:     components: how many, in order of falling variance; all that the rank allows if not given
-    Numerics: of each component, the entry of largest magnitude is positive
+    Numerics: of each component, the first entry of the largest magnitude is positive
     Source:   scikit-learn PCA; K. Pearson, 1901
 
     Attributes:
@@ -209,15 +254,17 @@ class PCA(Fitted):
 
     def __init__(self, components: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        if components is not None and components < 1:
-            raise InputError(f"{type(self).__name__}: components is {components}, expected at least 1")
-        self.count = components
+        self.count = _count("PCA", components)
         self.explained_variance = np.zeros(0)
 
     def statistics(self, x: Array) -> Sequence[Array]:
-        mean, axes, variance = principal(type(self).__name__, x, self.count)
-        self.explained_variance = variance
-        return mean, axes
+        found = principal_axes("PCA", x)
+        if found.rank == 0:
+            raise InputError(f"PCA.fit: all {len(x)} samples are the same to rounding, the data has rank 0")
+        count = found.rank if self.count is None else self.count
+        _check_rank("PCA", x, count, found.rank)
+        self.explained_variance = found.variance[:count]
+        return found.mean, found.axes[:count]
 
     def __call__(self, x: Any) -> Tensor:
         tensor = self._fitted(x)
@@ -226,7 +273,8 @@ class PCA(Fitted):
 
     def inverse(self, y: Any) -> Tensor:
         """What the projection y came from, as near as the components allow: y components + mean."""
-        tensor = as_tensor(y)
+        count = None if self.components is None else self.components.type.shape[0]
+        tensor = self._fitted(y, "PCA.inverse", features=count)
         with called("PCA.inverse", y=tensor):
             return tensor @ self.components + self.mean
 
@@ -237,14 +285,15 @@ class Whiten(Fitted):
     Equation: y = (x - mean) matrix^T; matrix = diag(1 / sqrt(variance + eps)) axes for "pca"; axes^T times that for
               "zca", which stays nearest to x
     Shapes:   x [N, D] -> [N, components] for "pca", [N, D] for "zca"
-    Args:     components: how many principal axes; all of them if not given; eps: added to each variance
-    Numerics: of each axis, the entry of largest magnitude is positive; variances are over N - 1
+    Args:     components: how many principal axes, all of them if not given; eps: added to each variance
+    Numerics: of each axis, the first entry of the largest magnitude is positive; variances are over N - 1
     Source:   scikit-learn PCA(whiten=True); A. Bell, T. Sejnowski, 1997, for ZCA
     """
 
-    buffers = ("mean", "matrix")
+    buffers = ("mean", "matrix", "colouring")
     mean: Any
     matrix: Any
+    colouring: Any
 
     def __init__(
         self,
@@ -255,70 +304,72 @@ class Whiten(Fitted):
     ) -> None:
         super().__init__(**options)
         self.kind = _known("kind", kind, ("pca", "zca"))
-        if not eps >= 0:
+        if not 0 <= eps < float("inf"):
             raise InputError(f"Whiten: eps is {eps:g}, expected at least 0")
-        self.count, self.eps = components, eps
+        self.count, self.eps = _count("Whiten", components), eps
 
     def statistics(self, x: Array) -> Sequence[Array]:
-        wanted = self.count
-        if wanted is None:
-            wanted = int(np.prod(x.shape[1:]))
-            self._check_regular(x, wanted)
-        mean, axes, variance = principal("Whiten", x, wanted, ranked=self.eps == 0)
-        matrix = axes / np.sqrt(variance + self.eps)[:, None]
-        return mean, axes.T @ matrix if self.kind == "zca" else matrix
-
-    def _check_regular(self, x: Array, features: int) -> None:
+        found = principal_axes("Whiten", x, full=self.eps > 0)
+        features = x.shape[1]
+        count = features if self.count is None else self.count
         if self.eps > 0:
-            return
-        values = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2 / max(len(x) - 1, 1)
-        rank = rank_of(values, x)
-        if rank < features:
-            least = values[features - 1] if len(values) >= features else 0.0
+            if count > features:
+                raise InputError(f"Whiten.fit: components is {count}, the data has {features} features")
+        elif self.count is not None:
+            _check_rank("Whiten", x, count, found.rank)
+        elif found.rank < features:
+            most, least = found.variance[0], found.variance[-1] if len(found.variance) == features else 0.0
             raise InputError(
-                f"Whiten.fit: the covariance is singular: its {features} eigenvalues go from {values[0]:.3g} down to"
-                f" {least:.3g}, rank {rank}",
-                hint=f"pass eps=1e-5, or components={max(rank, 1)}",
+                f"Whiten.fit: the covariance is singular: its {features} eigenvalues go from {most:.3g} down to"
+                f" {least:.3g}, rank {found.rank}",
+                hint="pass eps=1e-5" + (f", or components={found.rank}" if found.rank else ""),
             )
+        axes, spread = found.axes[:count], np.sqrt(found.variance[:count] + self.eps)[:, None]
+        matrix, colouring = axes / spread, axes * spread
+        return found.mean, *(
+            (axes.T @ matrix, axes.T @ colouring) if self.kind == "zca" else (matrix, colouring)
+        )
 
     def __call__(self, x: Any) -> Tensor:
         tensor = self._fitted(x)
         with called("Whiten", x=tensor):
             return linear(tensor - self.mean, self.matrix)
 
+    def inverse(self, y: Any) -> Tensor:
+        """What y was made of, as near as the components allow: y colouring + mean, with sqrt(variance + eps) back."""
+        count = None if self.colouring is None else self.colouring.type.shape[0]
+        tensor = self._fitted(y, "Whiten.inverse", features=count)
+        with called("Whiten.inverse", y=tensor):
+            return tensor @ self.colouring + self.mean
 
-def principal(name: str, x: Array, count: int | None, *, ranked: bool = True) -> tuple[Array, Array, Array]:
-    """The mean, the principal axes as rows, and the variances of samples [N, D].
 
-    Args:
-        ranked: whether more axes than the rank are an error
+def real_numbers(what: str, data: Any) -> Array:
+    """The data in f64.
+
+    Raises:
+        InputError: what is no array of real numbers
     """
-    if x.ndim != 2:
-        raise InputError(f"{name}.fit: data is {list(x.shape)}, expected [N, D]", hint="flatten the samples")
-    if len(x) < 2:
-        raise InputError(f"{name}.fit: {len(x)} sample, expected at least 2")
-    mean = x.mean(axis=0)
-    _, singular, axes = np.linalg.svd(x - mean, full_matrices=False)
-    variance = singular**2 / (len(x) - 1)
-    rank = rank_of(variance, x)
-    most = rank if ranked else len(variance)
-    if count is not None and count > most:
+    try:
+        found = np.asarray(data)
+        if found.dtype.kind not in "biufO":
+            raise InputError(f"{what} holds {found.dtype.name}, expected real numbers")
+        return found.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is no array of real numbers: {error}") from error
+
+
+def _check_rank(name: str, x: Array, count: int, rank: int) -> None:
+    if count > rank:
         raise InputError(
             f"{name}.fit: components is {count}, the data has rank {rank}",
             hint=f"{list(x.shape)} samples were given",
         )
-    k = max(rank, 1) if count is None else count
-    axes, variance = axes[:k], variance[:k]
-    largest = np.argmax(np.abs(axes), axis=1)
-    signs = np.sign(axes[np.arange(len(axes)), largest])
-    return mean, axes * np.where(signs == 0, 1, signs)[:, None], variance
 
 
-def rank_of(variance: Array, x: Array) -> int:
-    """How many variances are above rounding, as numpy's matrix_rank has it for singular values."""
-    singular = np.sqrt(variance)
-    least = singular.max(initial=0.0) * max(x.shape) * np.finfo(np.float64).eps
-    return int((singular > least).sum())
+def _count(name: str, components: int | None) -> int | None:
+    if components is not None and components < 1:
+        raise InputError(f"{name}: components is {components}, expected at least 1")
+    return components
 
 
 def _known(what: str, value: Any, known: tuple[str, ...]) -> Any:

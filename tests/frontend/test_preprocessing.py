@@ -39,7 +39,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("backend", ["reference", "llvm"])
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_it_is_what_scikit_learn_computes(name: str, backend: str) -> None:
     ours, theirs, x = PAIRS[name]
@@ -67,9 +67,62 @@ def test_zca_is_symmetric_and_nearest() -> None:
     np.testing.assert_allclose(zca, axes @ np.diag(1 / np.sqrt(values + 0.1)) @ axes.T, atol=1e-9)
 
 
-def test_a_projection_is_taken_back() -> None:
-    layer = PCA(**F64).fit(ROWS)
-    np.testing.assert_allclose(apply(lambda x: layer.inverse(layer(x)), ROWS), ROWS, **TOLERANCE)
+INVERTIBLE: dict[str, tuple[Any, Any]] = {
+    "center": (Center(**F64), ROWS),
+    "center of channels": (Center("channel", **F64), IMAGES),
+    "standardize": (Standardize(**F64), FLAT),
+    "minmax": (MinMax(-2, 3, **F64), FLAT),
+    "pca": (PCA(**F64), ROWS),
+    "whiten": (Whiten(**F64), ROWS),
+    "zca": (Whiten(kind="zca", eps=0.1, **F64), ROWS),
+    "whiten of few samples": (Whiten(eps=0.1, **F64), ROWS[:4]),
+}
+
+
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_what_was_transformed_is_taken_back(name: str) -> None:
+    layer, x = INVERTIBLE[name]
+    layer.fit(x)
+    np.testing.assert_allclose(apply(lambda v: layer.inverse(layer(v)), x), x, **TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["pca", "zca"])
+def test_a_few_axes_take_back_what_they_hold(kind: Any) -> None:
+    theirs = SklearnPCA(3, svd_solver="full").fit(ROWS)
+    nearest = theirs.inverse_transform(theirs.transform(ROWS))
+    for layer in (PCA(3, **F64).fit(ROWS), Whiten(3, kind, **F64).fit(ROWS)):
+        np.testing.assert_allclose(
+            apply(lambda v, layer=layer: layer.inverse(layer(v)), ROWS), nearest, **TOLERANCE
+        )
+
+
+@pytest.mark.parametrize("kind", ["pca", "zca"])
+def test_fewer_samples_than_features_are_whitened_with_an_eps(kind: Any) -> None:
+    few = ROWS[:4]
+    layer = Whiten(kind=kind, eps=0.5, **F64).fit(few)
+    values, axes = np.linalg.eigh(np.cov(few.T))
+    inner = axes @ np.diag(1 / (np.maximum(values, 0) + 0.5)) @ axes.T
+    matrix = layer.matrix.data
+    np.testing.assert_allclose(matrix.T @ matrix, inner, atol=1e-9)
+
+
+def test_many_samples_have_the_axes_of_a_singular_value_decomposition() -> None:
+    tall = RNG.normal(size=(3000, 5)) * [1e-4, 1, 1e3, 1, 10] + 1e3
+    found = PCA(**F64).fit(tall)
+    _, singular, axes = np.linalg.svd(tall - tall.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(found.explained_variance, singular**2 / 2999, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(found.components.data @ axes.T), np.eye(5), atol=1e-9)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_rounding_chooses_no_sign_among_entries_of_one_magnitude(turn: int) -> None:
+    a = RNG.normal(size=400)
+    for shift in np.linspace(-1, 1, 9) * 1e-15:
+        x = np.column_stack([a, turn * a + 0.1 * np.roll(a, 7)])
+        x = (x - x.mean(axis=0)) / x.std(axis=0)
+        x[:, 1] *= 1 + shift
+        axes = PCA(**F64).fit(x).components.data
+        np.testing.assert_allclose(axes, np.array([[1, turn], [1, -turn]]) / np.sqrt(2), atol=1e-6)
 
 
 def test_centering_is_by_feature_or_by_channel() -> None:
@@ -94,7 +147,7 @@ def local_norm(image: Any, window: int, eps: float) -> Any:
     return rest / np.maximum(np.sqrt(mean(rest * rest)), eps)
 
 
-@pytest.mark.parametrize("backend", ["reference", "llvm"])
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
 def test_local_normalisation_is_its_definition(backend: str) -> None:
     found = apply(LocalNorm(5, 0.3), IMAGES, backend)
     expected = np.array([[local_norm(channel, 5, 0.3) for channel in image] for image in IMAGES])
@@ -125,6 +178,25 @@ SINGULAR = np.column_stack([ROWS, ROWS[:, 0] + ROWS[:, 1]])
         (lambda: PCA(9).fit(SINGULAR), "components is 9, the data has rank 7"),
         (lambda: PCA(8).fit(SINGULAR), "components is 8, the data has rank 7"),
         (lambda: PCA(0), "components is 0"),
+        (
+            lambda: PCA().fit(np.full((7, 3), 0.1)),
+            "all 7 samples are the same to rounding, the data has rank 0",
+        ),
+        (
+            lambda: PCA(check_finite=False).fit(HOLED),
+            "the mean of feature 2 is nan: it has no principal axes",
+        ),
+        (lambda: Whiten(0), "Whiten: components is 0"),
+        (lambda: Whiten(8).fit(ROWS), "components is 8, the data has rank 7"),
+        (lambda: Whiten(8, eps=1).fit(ROWS), "components is 8, the data has 7 features"),
+        (lambda: Whiten().fit(np.full((7, 3), 0.1)), "the covariance is singular: .* rank 0"),
+        (lambda: Center(dtype="i32"), "dtype is i32, expected a float type"),
+        (lambda: Center().fit([["a", "b"]]), "data holds str.*, expected real numbers"),
+        (lambda: Center().fit(ROWS * 1j), "data holds complex128, expected real numbers"),
+        (lambda: Center().fit([[1, {}]]), "data is no array of real numbers"),
+        (lambda: Center().fit([[1, 2], [3]]), "data is no array of real numbers"),
+        (lambda: Center().fit(ROWS * 1e60), r"mean is .*e\+60 at \[0\], beyond f32"),
+        (lambda: Standardize().fit(ROWS * 1e-60), r"std is .*e-60 at \[0\], beyond f32"),
         (lambda: PCA(2).fit(IMAGES), r"expected \[N, D\]"),
         (lambda: PCA(1).fit(ROWS[:1]), "1 sample, expected at least 2"),
         (lambda: Whiten().fit(SINGULAR), "the covariance is singular: its 8 eigenvalues go from .* rank 7"),
@@ -156,6 +228,10 @@ def test_unchecked_data_may_hold_nan() -> None:
 def test_unfitted_use_and_other_features_are_errors() -> None:
     with pytest.raises(TypeInferenceError, match="PCA: it has no statistics"):
         nv.trace(PCA(2), "f32[B,7]")
+    with pytest.raises(TypeInferenceError, match=r"PCA\.inverse: it has no statistics"):
+        nv.trace(PCA(2).inverse, "f32[B,2]")
+    with pytest.raises(TypeInferenceError, match=r"PCA\.inverse: it was fitted to samples \[2\]"):
+        nv.trace(PCA(2).fit(ROWS).inverse, "f32[B,7]")
     with pytest.raises(TypeInferenceError, match=r"Center: it was fitted to samples \[7\]"):
         nv.trace(Center().fit(ROWS), "f32[B,6]")
     with pytest.raises(TypeInferenceError, match=r"fitted to samples \[3,1,1\]"):
