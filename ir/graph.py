@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from .display import shown
 from .errors import TypeInferenceError
 from .op import Op
 from .origin import Origins, current_origins, origins_of
@@ -164,6 +165,9 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<graph {self.name}: {len(self.nodes)} nodes>"
+
+    def _repr_svg_(self) -> str | None:
+        return shown("svg", self)
 
 
 def collect(roots: Iterable[Value]) -> tuple[Node, ...]:

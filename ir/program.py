@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .dims import Symbol, free_symbols
+from .display import shown
 from .errors import NervureError
 from .graph import Graph, Value
 from .store import Store
@@ -67,6 +68,9 @@ class Program:
 
     def __repr__(self) -> str:
         return f"<program {self.name}: {', '.join(f'{g.name} ({len(g.nodes)} nodes)' for g in self.graphs.values())}>"
+
+    def _repr_html_(self) -> str | None:
+        return shown("html", self)
 
 
 def graph_values(graph: Graph) -> Iterable[Value]:

@@ -94,7 +94,16 @@ def __getattr__(name: str) -> Any:
     found = import_module(f".{module}", __name__)
     value = found if attribute is None else getattr(found, attribute)
     globals()[name] = value
+    _draw_in_notebooks()
     return value
+
+
+def _draw_in_notebooks() -> None:
+    """Whoever has used the door sees programs and graphs as pictures; what draws them is imported when it draws."""
+    from .ir.display import DRAWN_BY
+
+    DRAWN_BY.setdefault("html", lambda program: import_module(".view.page", __name__).program_html(program))
+    DRAWN_BY.setdefault("svg", lambda graph: import_module(".view.svg", __name__).svg(graph))
 
 
 def __dir__() -> list[str]:

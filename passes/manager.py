@@ -73,6 +73,7 @@ def run_pipeline(
     echo: Callable[[str], None] = print,
     stop_after: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    watch: Callable[[Program], None] | None = None,
 ) -> PipelineResult:
     """Run the passes in order.
 
@@ -84,6 +85,7 @@ def run_pipeline(
         echo:        where the printed graphs go
         stop_after:  apply at most so many rewrites, for bisection of a wrong result
         clock:       seconds, for the records
+        watch:       called with the program after each pass
 
     Raises:
         VerifyError: a pass broke the program; the error names the pass
@@ -118,6 +120,8 @@ def run_pipeline(
                 pass_text(pass_), seconds, changed, *counts, remarks.rewrites, tuple(remarks.notes), touched
             )
         )
+        if watch is not None:
+            watch(result)
         budget, program = remarks.budget, result
     return PipelineResult(program, tuple(records))
 

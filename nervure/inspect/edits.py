@@ -72,6 +72,7 @@ class GraphDiff:
         retyped: nodes that differ in nothing but the types that follow from their operands
         lines:   the listing, whole
         pairs:   nodes of a and b that stand for each other
+        touched: nodes of b that are inserted, changed or rewired
     """
 
     name: str
@@ -80,6 +81,7 @@ class GraphDiff:
     retyped: int
     lines: tuple[Line, ...]
     pairs: Mapping[Node, Node]
+    touched: frozenset[Node]
 
     @property
     def same(self) -> bool:
@@ -133,6 +135,7 @@ class _Comparison:
         self.edits: list[Edit] = []
         self.lines: list[Line] = []
         self.retyped = 0
+        self.touched: set[Node] = set()
 
     def _names(self) -> dict[Value, str]:
         """Names of a's values: those of their partners, else their own, with a dash where b has it for another."""
@@ -170,6 +173,7 @@ class _Comparison:
             self.retyped,
             tuple(self.lines),
             self.m.to_b,
+            frozenset(self.touched),
         )
 
     def _both(self, before: str, after: str, head: bool) -> None:
@@ -196,6 +200,8 @@ class _Comparison:
 
     def _alone(self, kind: Literal["deleted", "inserted"], node: Node) -> None:
         gone = kind == "deleted"
+        if not gone:
+            self.touched.add(node)
         text = node_line(node, self.names_a if gone else self.names_b)
         lines = _origins(node)
         self.edits.append(
@@ -220,6 +226,7 @@ class _Comparison:
             what += [t for region in inner for t in region.head]
         if what or (not same_op and not within):
             kind: Literal["changed", "rewired"] = "rewired" if same_op else "changed"
+            self.touched.add(y)
             self.edits.append(Edit(kind, before, after, tuple(what), _origins(x), _origins(y)))
             self.lines += [Line("-", self.depth, before), Line("+", self.depth, after)]
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .page import page, program_html
 from .svg import svg
 from .text import dot, mermaid
 
-__all__ = ["dot", "mermaid", "svg"]
+__all__ = ["dot", "mermaid", "page", "program_html", "svg"]

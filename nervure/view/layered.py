@@ -77,19 +77,21 @@ def layout(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]
 
 
 def _ranks(count: int, edges: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """Ranks, and longest paths from the sources: what has more users than operands moved down to them."""
+    """Ranks, and longest paths from the sources: what hangs on sources alone, or has more users than operands, moved down."""
     ranks = [0] * count
     users: list[list[int]] = [[] for _ in range(count)]
     operands = [0] * count
     for u, v in edges:
         users[u].append(v)
         operands[v] += 1
+    hanging = [True] * count
     for u in range(count):
         for v in users[u]:
             ranks[v] = max(ranks[v], ranks[u] + 1)
+            hanging[v] = hanging[v] and hanging[u] and len(users[u]) == 1
     depths = list(ranks)
     for u in reversed(range(count)):
-        if users[u] and len(users[u]) > operands[u]:
+        if users[u] and (hanging[u] or len(users[u]) > operands[u]):
             ranks[u] = min(ranks[v] for v in users[u]) - 1
     least = min(ranks)
     return [r - least for r in ranks], depths

@@ -1,0 +1,338 @@
+"""Everything that a page shows, as plain data: passes, stages, source, code, memory and profile."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..backends.base import find_backend
+from ..ir.dims import dim_text
+from ..ir.program import Program
+from ..passes.manager import Pipeline, Record, run_pipeline
+from .pool import Budget, Identities, Pool, Stage, graph_json, listing_json
+
+if TYPE_CHECKING:
+    from ..backends.llvm.executable import LLVMExecutable
+    from ..inspect.profile import Profile
+
+__all__ = ["Compilation", "compilation", "page_data"]
+
+BYTES = 4_300_000
+"""Of a page's data; what does not fit is left out, and the page says so."""
+
+AROUND = 30
+"""Lines of a source file shown around those that the program comes from."""
+
+LONGEST_SOURCE = 3000
+NODES_TO_COMPILE = 3000
+"""Programs of more nodes are shown without machine code."""
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A run of a pipeline, with every program on the way.
+
+    Args:
+        programs:   the input, then one after each pass
+        records:    one a pass
+        backend:    by name, or empty
+        executable: of the last program, where the backend has kernels to show
+        refusal:    why there is none
+    """
+
+    programs: tuple[Program, ...]
+    records: tuple[Record, ...]
+    backend: str
+    executable: LLVMExecutable | None = None
+    refusal: str = ""
+
+
+def compilation(
+    program: Program,
+    backend: str = "llvm",
+    level: int = 2,
+    pipeline: Pipeline | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Compilation:
+    """Run a backend's pipeline, or another one, and compile what comes out.
+
+    Raises:
+        NervureError: a pass fails, or there is no such backend
+    """
+    from ..backends.llvm.executable import LLVMExecutable
+    from ..ir.errors import NervureError
+
+    chosen = find_backend(backend)
+    programs = [program]
+    result = run_pipeline(
+        program, pipeline or chosen.pipeline(level), clock=clock, watch=programs.append, verify=False
+    )
+    last = result.program
+    made = Compilation(tuple(programs), result.records, backend)
+    count = sum(1 for graph in last.graphs.values() for _ in graph.walk())
+    if count > NODES_TO_COMPILE:
+        return replace(made, refusal=f"programs above {NODES_TO_COMPILE} nodes are shown without kernels")
+    try:
+        executable = chosen.compile(last)
+    except NervureError as error:
+        return replace(made, refusal=str(error))
+    if not isinstance(executable, LLVMExecutable):
+        return replace(made, refusal=f"backend {backend} has no kernels to show")
+    executable.program = last
+    return replace(made, executable=executable)
+
+
+def page_data(
+    made: Compilation, profile: Profile | None = None, roots: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """What the page's script reads. What is needed comes first, then the rest as long as it fits.
+
+    Args:
+        roots: folders in which sources are looked for
+    """
+    pool, origins = Pool(), Pool()
+    budget = Budget(pool, BYTES)
+    last = made.programs[-1]
+    data: dict[str, Any] = {
+        "name": pool(last.name or "program"),
+        "backend": made.backend,
+        "refusal": made.refusal,
+        "strings": pool.strings,
+        "origins": origins.strings,
+        "left_out": [],
+    }
+    shown, number = _changes(made)
+    data["passes"] = [_pass(r, pool, number[k + 1]) for k, r in enumerate(made.records)]
+    data["memory"] = _memory(made.executable, pool) if made.executable is not None else None
+    data["profile"] = _profile(profile, pool) if profile is not None else None
+    budget.spend(data["passes"])
+    data["stages"] = _stages(made, shown, pool, origins, budget, data["left_out"])
+    data["facts"] = _facts(made)
+    data["code"] = _code(made, pool, origins, budget, data["left_out"])
+    data["sources"] = _sources(origins.strings, roots, pool)
+    return data
+
+
+def _changes(made: Compilation) -> tuple[list[int], list[int]]:
+    """The programs that differ from the one before; and for each program, which of these it is."""
+    shown, number = [0], [0]
+    for k in range(1, len(made.programs)):
+        if made.programs[k] is not made.programs[k - 1]:
+            shown.append(k)
+        number.append(len(shown) - 1)
+    return shown, number
+
+
+def _pass(record: Record, pool: Pool, stage: int) -> dict[str, Any]:
+    return {
+        "name": pool(record.pass_),
+        "seconds": round(record.seconds, 6),
+        "changed": record.changed,
+        "before": record.before,
+        "after": record.after,
+        "rewrites": [[pool(n), c] for n, c in sorted(record.rewrites.items())],
+        "notes": [pool(note) for note in record.notes[:200]],
+        "stage": stage,
+    }
+
+
+def _stages(
+    made: Compilation, shown: Sequence[int], pool: Pool, origins: Pool, budget: Budget, left_out: list[str]
+) -> list[dict[str, Any]]:
+    """The first, the last, then the others, with listing and drawings."""
+    identities = Identities()
+    numbered: list[Stage] = []
+    for k in shown:
+        numbered.append(identities.stage(made.programs[k], numbered[-1] if numbered else None))
+    titles = ["as traced", *(made.records[k - 1].pass_ for k in shown[1:])]
+    stages: list[dict[str, Any]] = [{"title": pool(t), "lines": None, "graphs": []} for t in titles]
+    order = sorted(range(len(shown)), key=lambda k: (k not in (0, len(shown) - 1), k))
+    fits = True
+    for k in order:
+        lines = listing_json(numbered[k], pool, origins, identities.numbers)
+        fits = budget.spend(lines) and fits
+        if fits or k in (0, len(shown) - 1):
+            stages[k]["lines"] = lines
+        else:
+            left_out.append(f"the listing after {titles[k]}")
+    for k in order:
+        drawings = [graph_json(g, numbered[k], pool) for g in made.programs[shown[k]].graphs.values()]
+        drawings.sort(key=lambda d: d["name"] == pool("prepare"))
+        fits = budget.spend(drawings) and fits
+        if fits:
+            stages[k]["graphs"] = drawings
+        else:
+            left_out.append(f"the graph after {titles[k]}" if k else "the graph as traced")
+    return stages
+
+
+def _facts(made: Compilation) -> list[list[str]]:
+    first, last = made.programs[0], made.programs[-1]
+    before, after = (sum(len(g.nodes) for g in p.graphs.values()) for p in (first, last))
+    params = [e for _, e in first.store.items() if e.kind == "param"]
+    elements = sum(int(e.type.size) for e in params if isinstance(e.type.size, int))
+    symbols = ", ".join(f"{s.name} in {s.lo}..{s.hi}" for s in first.symbols)
+    kernels = len(made.executable.kernels) if made.executable is not None else 0
+    facts = [["nodes", f"{before} → {after}"], ["parameters", f"{elements:,}"]]
+    facts += [["kernels", str(kernels)]] if kernels else []
+    facts += [["symbols", symbols]] if symbols else []
+    return [*facts, ["backend", made.backend]]
+
+
+Block = tuple[str, str, str]
+"""Of a function: its name, its kernel's name, its text."""
+
+
+def _code(
+    made: Compilation, pool: Pool, origins: Pool, budget: Budget, left_out: list[str]
+) -> list[dict[str, Any]]:
+    """Kernels, LLVM text and assembly in blocks of one function each: name, the user's lines, text."""
+    if made.executable is None:
+        return []
+    from ..backends.llvm.objects import assembly
+    from ..backends.llvm.program import content, kernel_names, kernels_of
+    from ..backends.llvm.target import host_target
+
+    program = made.executable.assembled.program
+    names = kernel_names(program)
+    lines: dict[str, dict[str, None]] = {name: {} for name, _ in names.values()}
+    for kernel in kernels_of((*program.prepare, *program.run)):
+        if kernel.origin:
+            lines[names[content(kernel)][0]].update(dict.fromkeys(kernel.origin.split(", ")))
+    kernels = [(n, n, str(replace(k, name=n, origin=""))) for n, k in names.values()]
+    text = assembly(made.executable.text, host_target())
+    kinds: list[tuple[str, str, list[Block]]] = [
+        ("kernels", "Kernels", [*kernels, ("steps", "", _steps_text(str(program)))]),
+        ("llvm", "LLVM", list(_llvm_functions(made.executable.text))),
+        ("asm", "Assembly", list(_asm_functions(text))),
+    ]
+    found: list[dict[str, Any]] = []
+    for key, title, blocks in kinds:
+        kept: list[list[Any]] = []
+        for k, (name, kernel, body) in enumerate(blocks):
+            # a block is one string; its lines are not shared with others
+            block = [pool(name), [origins(line) for line in lines.get(kernel, ())], _visible_lines(body)]
+            if not budget.spend(block):
+                left_out.append(f"{len(blocks) - k} of {len(blocks)} functions of {title}")
+                break
+            kept.append(block)
+        found.append({"key": key, "title": title, "blocks": kept})
+    return found
+
+
+def _visible_lines(text: str) -> str:
+    from .escape import visible
+
+    return "\n".join(visible(line.expandtabs(4)) for line in text.splitlines())
+
+
+def _steps_text(text: str) -> str:
+    """Memory and steps of a program of kernels: what stands before its first kernel."""
+    return re.split(r"\n\n(?:#[^\n]*\n)?kernel ", text, maxsplit=1)[0]
+
+
+def _kernel_of(name: str) -> str:
+    return re.sub(r"_p\d+$", "", name)
+
+
+def _llvm_functions(text: str) -> Iterator[Block]:
+    for match in re.finditer(r"^define [^@]*@([\w.]+)\(.*?^}$", text, re.MULTILINE | re.DOTALL):
+        yield match.group(1), _kernel_of(match.group(1)), match.group(0)
+
+
+def _asm_functions(text: str) -> Iterator[Block]:
+    """Functions of an assembly, with the constants before them, without the assembler's own marks."""
+    lines: list[str] = []
+    name = ""
+    for line in text.splitlines():
+        word = line.strip().split("\t")[0].split(" ")[0]
+        if word in (".file", ".p2align", ".text", ".section", ".ident", ".globl", ".type"):
+            continue
+        if word == ".size":
+            if name:
+                yield name, _kernel_of(name), "\n".join(lines)
+            lines, name = [], ""
+            continue
+        if not name and re.match(r"^[A-Za-z_][\w.$]*:", line):
+            name = line.partition(":")[0]
+        if not word.startswith(".Lfunc_end"):
+            lines.append(line)
+
+
+def _memory(executable: LLVMExecutable, pool: Pool) -> dict[str, Any]:
+    """Buffers with place, bytes and name; of scratch memory, the steps between which it is used."""
+    from ..backends.llvm.program import Launch, arena_uses, content, kernel_names, prepared_offsets
+    from ..inspect.plan import plan_text
+
+    program = executable.assembled.program
+    signature = executable.signature
+    rows: list[list[Any]] = []
+    given = (
+        ("input", program.inputs, [name for name, _ in signature.inputs]),
+        ("output", program.outputs, [name for name, _ in signature.outputs]),
+        ("store", program.store, [f"@{name}" for name in executable.assembled.entries]),
+    )
+    for place, memories, names in given:
+        for k, memory in enumerate(memories):
+            name = names[k] if k < len(names) else memory.name
+            rows.append([place, pool(name), pool(dim_text(memory.nbytes)), -1, -1])
+    _, prepared = prepared_offsets(program)
+    if prepared:
+        rows.append(["prepared", pool("packed weights"), pool(str(prepared)), -1, -1])
+    for memory, first, last in arena_uses(program.run):
+        rows.append(["scratch", pool(memory.name), pool(dim_text(memory.nbytes)), first, last])
+    known = kernel_names(program)
+    steps = [
+        pool(known[content(s.kernel)][0] if isinstance(s, Launch) else type(s).__name__.lower())
+        for s in program.run
+    ]
+    totals = [pool(t) for t in plan_text(executable).splitlines() if t.startswith("total")]
+    return {"rows": rows, "steps": steps, "totals": totals}
+
+
+def _profile(profile: Profile, pool: Pool) -> dict[str, Any]:
+    return {
+        "rows": [[pool(cell) for cell in row] for row in profile.table()],
+        "seconds": profile.seconds,
+        "runs": profile.runs,
+        "peak": profile.peak,
+        "bandwidth": profile.bandwidth,
+    }
+
+
+def _sources(origins: Sequence[str], roots: Sequence[Path], pool: Pool) -> list[dict[str, Any]]:
+    """The Python files that the program comes from, around its lines: name, number of the first line, lines."""
+    wanted: dict[str, list[int]] = {}
+    for origin in origins:
+        file, _, line = origin.rpartition(":")
+        if line.isdigit():
+            wanted.setdefault(file, []).append(int(line))
+    found: list[dict[str, Any]] = []
+    for file, lines in sorted(wanted.items()):
+        text = _source(file, roots)
+        if text is None or len(text) < max(lines):
+            continue
+        first = max(1, min(lines) - AROUND)
+        last = min(max(lines) + AROUND, first + LONGEST_SOURCE)
+        shown = [pool(line.expandtabs(4)) for line in text[first - 1 : last]]
+        found.append({"file": pool(file), "first": first, "lines": shown})
+    return found
+
+
+def _source(file: str, roots: Sequence[Path]) -> list[str] | None:
+    """The lines of a Python file below one of the folders, and of nothing else that a program may name."""
+    path = PurePosixPath(file)
+    if path.suffix != ".py" or path.is_absolute() or ".." in path.parts or "\0" in file:
+        return None
+    for root in roots:
+        candidate = root / path
+        try:
+            if candidate.is_file() and candidate.resolve().is_relative_to(root.resolve()):
+                return candidate.read_text("utf-8").splitlines()
+        except (OSError, UnicodeError):
+            continue
+    return None
