@@ -13,7 +13,6 @@ from ..ir.types import Array, dtype_of, f32
 from .calls import called, wrong
 from .functional import exp, linear, tanh
 from .nn.module import Module
-from .parameter import Buffer
 from .svm_products import Products
 from .svm_solvers import Dual, smo, subgradient_descent
 from .tensor import Tensor, as_tensor
@@ -116,13 +115,8 @@ class SupportVectorMachine(Module):
         """Make buffers of what was found: coefficients [machines, N], intercept [machines]."""
         raise NotImplementedError(type(self).__name__)
 
-    def _set(self, name: str, content: Array) -> None:
-        array = content.astype(self.dtype.numpy)
-        held = getattr(self, name, None)
-        if held is not None and held.type.static_shape() == array.shape:
-            held.assign(array)
-        else:
-            setattr(self, name, Buffer(array))
+    def _keep_all(self, **contents: Array) -> None:
+        self._fill_buffers({name: np.asarray(c, self.dtype.numpy) for name, c in contents.items()})
 
     def _checked(self, x: Any, features: Any) -> Tensor:
         name, tensor = type(self).__name__, as_tensor(x)
@@ -158,8 +152,7 @@ class LinearSVM(SupportVectorMachine):
         return x @ y.T
 
     def keep(self, x: Array, coefficients: Array, intercept: Array) -> None:
-        self._set("weight", coefficients @ x)
-        self._set("bias", intercept)
+        self._keep_all(weight=coefficients @ x, bias=intercept)
 
     @property
     def margin(self) -> Array:
@@ -228,10 +221,12 @@ class KernelSVM(SupportVectorMachine):
 
     def keep(self, x: Array, coefficients: Array, intercept: Array) -> None:
         used = np.any(coefficients != 0, axis=0)
-        self._set("support", x[used])
-        self._set("coefficients", coefficients[:, used])
-        self._set("intercept", intercept)
-        self._set("gamma", np.array(self._gamma))
+        self._keep_all(
+            support=x[used],
+            coefficients=coefficients[:, used],
+            intercept=intercept,
+            gamma=np.array(self._gamma),
+        )
 
     def __call__(self, x: Any) -> Tensor:
         tensor = self._checked(x, self.support)

@@ -263,3 +263,13 @@ def test_unfitted_use_and_other_features_are_errors() -> None:
         nv.trace(LinearSVM(), "f32[B,3]")
     with pytest.raises(TypeInferenceError, match="KernelSVM: it was fitted to 3 features"):
         nv.trace(KernelSVM().fit(X, TWO), "f32[B,4]")
+
+
+def test_a_program_made_before_another_fit_keeps_what_belongs_together() -> None:
+    machine = KernelSVM(**F64).fit(X, TWO)
+    run = nv.compile(machine, "f64[B,3]", backend="reference")
+    before = run(X)
+    count = len(machine.support.data)
+    machine.fit(X[:40], TWO[:40])
+    assert len(machine.support.data) != count
+    np.testing.assert_array_equal(run(X), before)
