@@ -12,7 +12,8 @@ import numpy as np
 from .compiling import compile as compile_
 from .frontend import nn, optim
 from .frontend.random import drawing_from
-from .ir.errors import NervureError
+from .frontend.trace import trace
+from .ir.errors import InputError, NervureError
 from .ir.types import Array, DType, f64
 from .train import fit as train
 
@@ -78,6 +79,7 @@ class Estimator(BaseEstimator):
             network = self.model(x.shape[1], outputs)
         self.mean_, self.scale_ = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
         self.module_ = network
+        self._check_outputs(outputs)
         history = train(
             network, (self._features(x), y), loss, optim.Adam(self.lr), self._spec(), epochs=self.epochs,
             batch=self.batch, seed=seed, backend=self.backend, early_stop=self.early_stop,
@@ -85,6 +87,16 @@ class Estimator(BaseEstimator):
         self.n_iter_ = len(history.epochs)
         self.loss_curve_ = [e.loss for e in history.epochs]
         self._run = compile_(network, self._spec(), backend=self.backend)
+
+    def _check_outputs(self, outputs: int) -> None:
+        """The model has to give what it was made for."""
+        name = type(self).__name__
+        if not isinstance(self.module_, nn.Module):
+            raise InputError(f"{name}: model gave {type(self.module_).__name__}, expected a Module")
+        found = trace(self.module_, self._spec()).main.outputs
+        if len(found) != 1 or found[0].type.shape[1:] != (outputs,):
+            types = ", ".join(str(value.type) for value in found)
+            raise InputError(f"{name}: the model gives {types}, expected {self._dtype()}[B,{outputs}]")
 
     def _spec(self) -> str:
         """The type of the model's input: of its weights' element type."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nervure import nn
+from nervure.ir.errors import InputError
 from nervure.sklearn import NervureClassifier, NervureRegressor
 
 
@@ -23,6 +25,50 @@ from nervure.sklearn import NervureClassifier, NervureRegressor
 @parametrize_with_checks([NervureClassifier(epochs=60), NervureRegressor(epochs=60)])
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)
+
+
+def test_the_checks_that_need_a_setting_of_scipy_too() -> None:
+    # scikit-learn skips them unless it is there before scipy is imported
+    code = """
+from sklearn.utils.estimator_checks import estimator_checks_generator as checks_of
+from nervure.sklearn import NervureClassifier, NervureRegressor
+for made in (NervureClassifier(epochs=2), NervureRegressor(epochs=2)):
+    chosen = [(e, check) for e, check in checks_of(made) if "array_api" in str(check)]
+    assert chosen
+    for estimator, check in chosen:
+        check(estimator)
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "SCIPY_ARRAY_API": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+
+
+class Line(nn.Module):
+    """Numbers [B], where [B, 1] is asked for."""
+
+    def __init__(self, inputs: int) -> None:
+        self.line = nn.Linear(inputs, 1)
+
+    def __call__(self, x: Any) -> Any:
+        return self.line(x).reshape(x.shape[0])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (NervureClassifier(lambda n, k: nn.Linear(n, 2)), r"gives f32\[B,2\], expected f32\[B,3\]"),
+        (NervureClassifier(lambda n, k: nn.Linear(n, 5)), r"gives f32\[B,5\], expected f32\[B,3\]"),
+        (NervureRegressor(lambda n, k: nn.Linear(n, 5)), r"gives f32\[B,5\], expected f32\[B,1\]"),
+        (NervureRegressor(lambda n, k: Line(n)), r"gives f32\[B\], expected f32\[B,1\]"),
+        (NervureRegressor(lambda n, k: (n, k)), "model gave tuple, expected a Module"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_model_that_does_not_fit_is_an_error(estimator: Any, message: str) -> None:
+    x, y = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+    with pytest.raises(InputError, match=message):
+        estimator.fit(x, y)
 
 
 def convnet(inputs: int, outputs: int) -> nn.Module:
