@@ -11,6 +11,7 @@ import numpy as np
 
 from .compiling import compile as compile_
 from .frontend import nn, optim
+from .frontend.preprocessing import Standardize
 from .frontend.random import drawing_from
 from .frontend.trace import trace
 from .ir.errors import InputError, NervureError
@@ -44,8 +45,9 @@ class Estimator(BaseEstimator):
         epochs:       passes over the data
         batch:        samples of a step
         lr:           the learning rate of Adam
-        standardize:  whether features are standardised first, by the training data
+        standardize:  whether features are standardised first, by the training data; `module_` then takes such features
         early_stop:   end after so many epochs without a smaller loss; None for never
+        tol:          by how much a loss must be smaller to count
         backend:      that trains and predicts
         random_state: of initial weights and batches, as everywhere in scikit-learn
     """
@@ -61,6 +63,7 @@ class Estimator(BaseEstimator):
         lr: float = 0.01,
         standardize: bool = True,
         early_stop: int | None = None,
+        tol: float = 0.0,
         backend: str = "llvm",
         random_state: Any = None,
     ) -> None:
@@ -70,6 +73,7 @@ class Estimator(BaseEstimator):
         self.lr = lr
         self.standardize = standardize
         self.early_stop = early_stop
+        self.tol = tol
         self.backend = backend
         self.random_state = random_state
 
@@ -77,12 +81,13 @@ class Estimator(BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with drawing_from(np.random.default_rng(seed)):
             network = self.model(x.shape[1], outputs)
-        self.mean_, self.scale_ = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+        self.mean_, self.scale_ = Standardize().statistics(x)
         self.module_ = network
         self._check_outputs(outputs)
         history = train(
             network, (self._features(x), y), loss, optim.Adam(self.lr), self._spec(), epochs=self.epochs,
             batch=self.batch, seed=seed, backend=self.backend, early_stop=self.early_stop,
+            tolerance=self.tol,
         )  # fmt: skip
         self.n_iter_ = len(history.epochs)
         self.loss_curve_ = [e.loss for e in history.epochs]
@@ -179,8 +184,7 @@ class NervureRegressor(RegressorMixin, Estimator):
         x, targets = checked
         self._flat = targets.ndim == 1
         columns = targets.reshape(len(targets), -1).astype(np.float64)
-        spread = columns.std(axis=0)
-        self.target_mean_, self.target_scale_ = columns.mean(axis=0), np.where(spread > 0, spread, 1.0)
+        self.target_mean_, self.target_scale_ = Standardize().statistics(columns)
         scaled = (columns - self.target_mean_) / self.target_scale_
         self._train(x, scaled, columns.shape[1], nn.mse_loss)
         return self

@@ -33,8 +33,8 @@ class FoldAffine(Pass):
     larger than both, and a shift before a convolution that pads: its zeros come after the shift.
 
     Numerics: as if each input were rounded a few times more, since x s + t is no longer near 0 before it is summed:
-              an error of some eps |x s| where x s + t alone had eps |x s + t|. It shows where inputs that are exact, such as years, lie
-              far from 0 for their width: -O1 keeps the layers apart
+              an error of some eps |x s| where x s + t alone had eps |x s + t|. It shows where inputs that are exact,
+              such as years, lie far from 0 for their width: -O1 keeps the layers apart
     """
 
     name: ClassVar[str] = "fold-affine"

@@ -97,6 +97,7 @@ def fit(
     checkpoint: Path | None = None,
     resume: bool = False,
     early_stop: int | None = None,
+    tolerance: float = 0.0,
     report: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train a model on arrays.
@@ -110,6 +111,7 @@ def fit(
         checkpoint: a folder; the state is written there after each epoch
         resume:     go on from the last whole checkpoint, if there is one
         early_stop: end after so many epochs without a better one
+        tolerance:  by how much an epoch must be better to count for `early_stop`
         report:     called after each epoch
 
     Returns:
@@ -133,7 +135,7 @@ def fit(
     if resume and saved is not None and saved.exists:
         run.resume()
     with Interruption() as interruption:
-        while len(run.history.epochs) < epochs and not _stalled(run.history, early_stop):
+        while len(run.history.epochs) < epochs and not _stalled(run.history, early_stop, tolerance):
             number, start = len(run.history.epochs) + 1, time.perf_counter()
             losses: list[float] = []
             for chosen in _batches(len(x), batch, seed, number):
@@ -147,7 +149,7 @@ def fit(
             run.end(epoch, keeps=judge is not None or early_stop is not None)
             if report is not None:
                 report(epoch)
-    if _stalled(run.history, early_stop) and len(run.history.epochs) < epochs:
+    if _stalled(run.history, early_stop, tolerance) and len(run.history.epochs) < epochs:
         run.history.reason = "early stop"
     if judge is not None or early_stop is not None:
         run.restore_best()
@@ -240,8 +242,14 @@ def _batches(count: int, batch: int, seed: int, epoch: int) -> Iterator[Array]:
     return (order[k : k + batch] for k in range(0, count, batch))
 
 
-def _stalled(history: History, patience: int | None) -> bool:
-    return patience is not None and len(history.epochs) - history.best >= patience and bool(history.epochs)
+def _stalled(history: History, patience: int | None, tolerance: float) -> bool:
+    if patience is None or not history.epochs:
+        return False
+    last, score = 1, history.epochs[0].score
+    for epoch in history.epochs[1:]:
+        if epoch.score < score - tolerance:
+            last, score = epoch.number, epoch.score
+    return len(history.epochs) - last >= patience
 
 
 def _fingerprint(program: Program, x: Array, y: Array, held: Data | None, batch: int, seed: int) -> str:

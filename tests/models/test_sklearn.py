@@ -98,6 +98,24 @@ def test_a_regressor_finds_a_line() -> None:
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
+def test_a_feature_that_is_constant_to_rounding_is_not_blown_up() -> None:
+    first = np.random.default_rng(0).normal(size=60)
+    x = np.column_stack([first, np.full(60, 0.1)])
+    assert x[:, 1].std() > 0
+    model = NervureRegressor(epochs=30, random_state=0).fit(x, first)
+    moved = np.column_stack([first, np.full(60, 0.1 + 1e-9)])
+    np.testing.assert_allclose(model.predict(moved), model.predict(x), atol=1e-6)
+
+
+def test_training_ends_where_the_loss_falls_by_less_than_the_tolerance() -> None:
+    x, y = make_regression(100, 4, random_state=0)
+    counts = [
+        NervureRegressor(epochs=60, early_stop=3, tol=tol, random_state=0).fit(x, y).n_iter_
+        for tol in (0.0, 0.05, 1e9)
+    ]
+    assert counts[0] > counts[1] > counts[2] == 4
+
+
 def test_a_pickled_estimator_predicts_the_same() -> None:
     x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
     model = NervureClassifier(epochs=5, random_state=1).fit(x, y)
