@@ -47,17 +47,18 @@ def hostile_names(count: int, seed: int = 1) -> list[str]:
 
 
 def hostile_program(count: int) -> Program:
-    """A chain with a hostile name for the program, the graph, each value, store entry and user's file."""
+    """A chain that does not fold, with a hostile name for the program, the graph, each value, store entry and user's file."""
     names = hostile_names(count)
+    rng = random.Random(2)
     entries: dict[str, Entry] = {}
     x = Value(T, name=names[0])
     value = x
     for k, name in enumerate(names):
         with origins_of((Origin(name, k + 1),)):
-            if k % 4 == 0:
+            if rng.random() < 0.3:
                 entries[name] = Entry(name, T, data=np.ones(2, np.float32))
                 value = b.add(value, Value(T, entry=name))
             else:
-                value = (b.tanh, b.exp, b.sin)[k % 3](value)
+                value = rng.choice((b.tanh, b.exp, b.sin))(value)
             value.name = name
     return Program(names[-1], [Graph(names[1], [x], [value])], Store(entries))

@@ -236,7 +236,9 @@ class Matching:
         after = any(self._shares_use(v, w) for v, w in zip(x.results, y.results, strict=False))
         if x.op.mnemonic == y.op.mnemonic:
             return before or after
-        return before and after and len(x.results) == len(y.results)
+        kinds = [[(r.type.dtype, len(r.type.shape)) for r in node.results] for node in (x, y)]
+        # a group or a loop stands for more than the one node that it could be taken for
+        return before and after and kinds[0] == kinds[1] and bool(x.regions) == bool(y.regions)
 
     def _shares_use(self, v: Value, w: Value) -> bool:
         if set(self.a.roots.get(v, ())) & set(self.b.roots.get(w, ())):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Compilation", "compilation", "page_data"]
 
 BYTES = 4_300_000
-"""Of a page's data; what does not fit is left out, and the page says so."""
+BYTES_A_NODE = 1600
+MOST_BYTES = 24_000_000
+"""Of a page's data; what does not fit is left out, and the page says so. Programs of thousands of nodes may have more."""
 
 AROUND = 30
 """Lines of a source file shown around those that the program comes from."""
@@ -95,8 +97,9 @@ def page_data(
         roots: folders in which sources are looked for
     """
     pool, origins = Pool(), Pool()
-    budget = Budget(pool, BYTES)
     last = made.programs[-1]
+    counts = [sum(len(g.nodes) for g in p.graphs.values()) for p in made.programs]
+    budget = Budget(pool, max(BYTES, min(BYTES_A_NODE * max(counts), MOST_BYTES)))
     data: dict[str, Any] = {
         "name": pool(last.name or "program"),
         "backend": made.backend,
@@ -106,7 +109,9 @@ def page_data(
         "left_out": [],
     }
     shown, number = _changes(made)
-    data["passes"] = [_pass(r, pool, number[k + 1]) for k, r in enumerate(made.records)]
+    data["passes"] = [
+        _pass(r, pool, number[k + 1], counts[k], counts[k + 1]) for k, r in enumerate(made.records)
+    ]
     data["memory"] = _memory(made.executable, pool) if made.executable is not None else None
     data["profile"] = _profile(profile, pool) if profile is not None else None
     budget.spend(data["passes"])
@@ -127,13 +132,14 @@ def _changes(made: Compilation) -> tuple[list[int], list[int]]:
     return shown, number
 
 
-def _pass(record: Record, pool: Pool, stage: int) -> dict[str, Any]:
+def _pass(record: Record, pool: Pool, stage: int, before: int, after: int) -> dict[str, Any]:
+    """A record; its nodes are counted without those of regions, as they are drawn."""
     return {
         "name": pool(record.pass_),
         "seconds": round(record.seconds, 6),
         "changed": record.changed,
-        "before": record.before,
-        "after": record.after,
+        "before": before,
+        "after": after,
         "rewrites": [[pool(n), c] for n, c in sorted(record.rewrites.items())],
         "notes": [pool(note) for note in record.notes[:200]],
         "stage": stage,
@@ -245,8 +251,9 @@ def _llvm_functions(text: str) -> Iterator[Block]:
 
 
 def _asm_functions(text: str) -> Iterator[Block]:
-    """Functions of an assembly, with the constants before them, without the assembler's own marks."""
+    """Functions of an assembly, with their constants behind them, without the assembler's own marks."""
     lines: list[str] = []
+    constants: list[str] = []
     name = ""
     for line in text.splitlines():
         word = line.strip().split("\t")[0].split(" ")[0]
@@ -254,13 +261,13 @@ def _asm_functions(text: str) -> Iterator[Block]:
             continue
         if word == ".size":
             if name:
-                yield name, _kernel_of(name), "\n".join(lines)
-            lines, name = [], ""
+                yield name, _kernel_of(name), "\n".join([*lines, *constants])
+            lines, constants, name = [], [], ""
             continue
         if not name and re.match(r"^[A-Za-z_][\w.$]*:", line):
             name = line.partition(":")[0]
-        if not word.startswith(".Lfunc_end"):
-            lines.append(line)
+        if line and not word.startswith(".Lfunc_end"):
+            (lines if name else constants).append(line)
 
 
 def _memory(executable: LLVMExecutable, pool: Pool) -> dict[str, Any]:

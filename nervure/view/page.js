@@ -57,7 +57,7 @@
       const rewrites = pass.rewrites.reduce((sum, [, n]) => sum + n, 0);
       const nodes = pass.before === pass.after ? `${pass.after} nodes` : `${pass.before} → ${pass.after} nodes`;
       const what = [nodes, rewrites ? `${rewrites} rewrite${rewrites > 1 ? "s" : ""}` : "", ms(pass.seconds)];
-      list.append(passButton(pass.stage, text(pass.name), what.filter(Boolean).join(", ")));
+      list.append(passButton(pass.stage, text(pass.name), what.filter(Boolean).map((t) => t.replaceAll(" ", "\u00a0")).join(", ")));
     }
     flush();
   }
@@ -120,11 +120,10 @@
       if (p.boxes.length) centre(p, Math.max(0, first));
     }
   }
-  function centre(picture_, k) {
-    const [, , , , x, y, w] = picture_.graph.boxes[k], { scroll, svg, graph } = picture_;
-    const z = svg.clientWidth / graph.width || state.zoom;
-    scroll.scrollLeft = (x + w / 2) * z - scroll.clientWidth / 2;
-    scroll.scrollTop = y * z > scroll.clientHeight / 2 ? y * z - 60 : 0;
+  function centre({ scroll, boxes }, k) {
+    const view = scroll.getBoundingClientRect(), own = boxes[k].getBoundingClientRect();
+    scroll.scrollLeft += own.left + own.width / 2 - view.left - view.width / 2;
+    if (own.bottom > view.top + view.height / 2) scroll.scrollTop += own.top - view.top - 60;
   }
 
   function picture(stage, side, mark_, other) {
@@ -208,12 +207,10 @@
     picture_.boxes[k].focus({ preventScroll: true });
     reveal(picture_, k);
   }
-  function reveal(picture_, k) {
-    const [, , , , x, y, w, h] = picture_.graph.boxes[k];
-    const { scroll, svg } = picture_, z = svg.clientWidth / picture_.graph.width || state.zoom;
-    const top = y * z, left = svg.offsetLeft - scroll.offsetLeft + x * z;
-    if (top < scroll.scrollTop || top + h * z > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top - scroll.clientHeight / 3;
-    if (left < scroll.scrollLeft || left + w * z > scroll.scrollLeft + scroll.clientWidth) scroll.scrollLeft = left - scroll.clientWidth / 3;
+  function reveal({ scroll, boxes }, k) {
+    const view = scroll.getBoundingClientRect(), own = boxes[k].getBoundingClientRect();
+    if (own.top < view.top || own.bottom > view.bottom) scroll.scrollTop += own.top - view.top - view.height / 3;
+    if (own.left < view.left || own.right > view.right) scroll.scrollLeft += own.left - view.left - view.width / 3;
   }
   function choose(picture_, k) {
     for (const b of picture_.boxes) b.setAttribute("tabindex", "-1");
@@ -247,8 +244,14 @@
   const isOn = (id, origins) => (state.ids.size ? state.ids.has(id) : meets(origins, state.origins));
 
   function detail(stage) {
-    const lines = [...state.ids].slice(0, 200).map((id) => byId[stage].get(id)).filter(Boolean);
-    const parts = lines.map((line) => make("div", {}, text(line[0])));
+    const parts = [];
+    for (const id of [...state.ids].slice(0, 200)) {
+      const all = data.stages[stage].lines || [], at = all.indexOf(byId[stage].get(id));
+      if (at < 0) continue;
+      let end = at + 1;
+      while (end < all.length && all[end][1] > all[at][1]) end++;
+      for (const line of all.slice(at, end)) parts.push(make("div", {}, "  ".repeat(line[1] - all[at][1]) + text(line[0])));
+    }
     if (state.ids.size > 200) parts.push(make("div", { class: "from" }, `and ${state.ids.size - 200} more nodes`));
     if (state.origins.size) {
       const buttons = [...state.origins].slice(0, 12).map((o) => {
@@ -265,9 +268,11 @@
     if (state.tab === "graph") {
       for (const p of pictures) {
         let first = -1;
+        // what was fused or decomposed is not in the other picture: there its lines count
+        const there = [...state.ids].some((id) => byId[p.stage].has(id));
         p.boxes.forEach((box, k) => {
           const ids = p.graph.boxes[k][8];
-          const on = ids.some((id) => isOn(id, byId[p.stage].get(id)?.[4] ?? []));
+          const on = ids.some((id) => (there ? state.ids.has(id) : meets(byId[p.stage].get(id)?.[4] ?? [], state.origins)));
           box.classList.toggle("on", on);
           box.setAttribute("aria-pressed", String(on));
           if (on && first < 0) first = k;
@@ -453,13 +458,13 @@
     const parts = [make("div", { class: "plain" }, ...memory.totals.map((t) => make("p", {}, text(t))))];
     const scratch = memory.rows.filter((r) => r[0] === "scratch");
     if (scratch.length && scratch.length <= 400) {
-      const steps = memory.steps.length, left = 64, unit = Math.max(4, Math.min(34, 720 / steps)), height = 20 * scratch.length + 24;
+      const steps = memory.steps.length, left = 64, unit = Math.max(4, Math.min(34, 720 / steps)), height = 17 * scratch.length + 24;
       const svg = make("svg", { class: "chart plain", width: left + unit * steps + 190, height, role: "img", "aria-label": `Lives of ${scratch.length} scratch buffers over ${steps} steps` });
       scratch.forEach(([, name, bytes, first, end], k) => {
-        const y = 20 * k + 4;
-        svg.append(make("text", { x: 0, y: y + 11 }, text(name)), make("rect", { class: "track", x: left, y, width: unit * steps, height: 14 }),
-          make("rect", { x: left + unit * first, y, width: unit * (end - first + 1), height: 14, rx: 2 }),
-          make("text", { class: "soft", x: left + unit * steps + 10, y: y + 11 }, `${text(bytes)} bytes`));
+        const y = 17 * k + 4;
+        svg.append(make("text", { x: 0, y: y + 9 }, text(name)), make("rect", { class: "track", x: left, y, width: unit * steps, height: 10 }),
+          make("rect", { x: left + unit * first, y, width: unit * (end - first + 1), height: 10, rx: 2 }),
+          make("text", { class: "soft", x: left + unit * steps + 10, y: y + 9 }, `${text(bytes)} bytes`));
       });
       svg.append(make("text", { class: "soft", x: left, y: height - 4 }, `steps 0 to ${steps - 1}`));
       parts.push(svg);

@@ -146,6 +146,20 @@ def test_the_graph_is_walked_by_keys(browser: Any, lenet: Path) -> None:
     opened.quiet()
 
 
+def test_what_was_fused_is_marked_and_seen_on_both_sides(browser: Any, lenet: Path) -> None:
+    opened = Opened(browser, lenet)
+    opened.tab.click("#plain")
+    opened.tab.locator("#pictures .pane:last-child g.kernel", has_text="@fc2.weight").click()
+    before = opened.tab.locator("#pictures .pane:first-child g.on")
+    assert before.count() >= 1
+    seen = opened.tab.locator("#pictures .pane:first-child .scroll").bounding_box()
+    box = before.first.bounding_box()
+    assert seen is not None and box is not None
+    assert seen["y"] <= box["y"] and box["y"] + box["height"] <= seen["y"] + seen["height"]
+    assert "dot_general" in opened.tab.locator("#detail").inner_text()
+    opened.quiet()
+
+
 def test_differences_between_any_two_passes(browser: Any, lenet: Path) -> None:
     opened = Opened(browser, lenet)
     opened.tab.click("#tab-diff")
@@ -194,6 +208,7 @@ def test_what_the_others_would_miss_is_found(browser: Any, tmp_path: Path) -> No
 
 def test_ten_thousand_hostile_names_run_nothing_and_ask_for_nothing(browser: Any, tmp_path: Path) -> None:
     opened = Opened(browser, written(tmp_path, hostile_program(10_000), backend="reference"))
+    assert opened.tab.locator("g.box").count() > 9_000
     for tab in TABS:
         opened.tab.click(f"#tab-{tab}")
         opened.tab.wait_for_timeout(300)
