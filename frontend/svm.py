@@ -13,6 +13,7 @@ from ..ir.types import Array, dtype_of, f32
 from .calls import called, wrong
 from .functional import exp, linear, tanh
 from .nn.module import Module
+from .preprocessing import real_numbers
 from .svm_products import Products
 from .svm_solvers import Dual, smo, subgradient_descent
 from .tensor import Tensor, as_tensor
@@ -59,6 +60,8 @@ class SupportVectorMachine(Module):
             raise InputError(f"{name}: tol={tol:g}, steps={steps}: expected tol from 0 and steps from 1")
         self.C, self.solver, self.tol, self.steps = float(C), solver, tol, steps
         self.dtype = dtype_of(dtype)
+        if not self.dtype.is_float:
+            raise InputError(f"{name}: dtype is {self.dtype}, expected a float type")
         self.check_finite = check_finite
         self.classes = np.zeros(0)
         self.dual: list[Dual] = []
@@ -71,7 +74,7 @@ class SupportVectorMachine(Module):
                 NaN, or data of which no optimum is found
         """
         name = type(self).__name__
-        data, labels = np.asarray(x, np.float64), np.asarray(y)
+        data, labels = real_numbers(f"{name}.fit: x", x), np.asarray(y)
         if data.ndim != 2 or not data.size:
             raise InputError(f"{name}.fit: x is {list(data.shape)}, expected [N, D]")
         if labels.shape != data.shape[:1]:
@@ -201,7 +204,7 @@ class KernelSVM(SupportVectorMachine):
         self._gamma = 1.0
 
     def fit(self, x: Any, y: Any) -> Self:
-        data = np.asarray(x, np.float64)
+        data = real_numbers("KernelSVM.fit: x", x)
         if not isinstance(self.wanted_gamma, str):
             self._gamma = float(self.wanted_gamma)
         elif data.ndim == 2 and data.size:

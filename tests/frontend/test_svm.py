@@ -239,6 +239,9 @@ def test_a_training_step_with_the_hinge_loss_comes_to_the_same_hyperplane() -> N
     ("make", "message"),
     [
         (lambda: LinearSVM(0), "C is 0, expected above 0"),
+        (lambda: LinearSVM(dtype="i32"), "LinearSVM: dtype is i32, expected a float type"),
+        (lambda: LinearSVM().fit([["a"], ["b"]], [0, 1]), "LinearSVM.fit: x holds str"),
+        (lambda: KernelSVM().fit([[1], [2, 3]], [0, 1]), "KernelSVM.fit: x is no array of real numbers"),
         (lambda: LinearSVM(solver="newton"), 'solver is "newton"'),  # type: ignore[arg-type]
         (lambda: KernelSVM("rbd"), 'kernel is "rbd"'),  # type: ignore[arg-type]
         (lambda: KernelSVM(gamma=-1), "gamma is -1"),
