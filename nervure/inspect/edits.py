@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..ir.graph import Graph, Node, Value
-from ..ir.text.printer import value_names
+from ..ir.op import attributes
+from ..ir.text.printer import attribute_text, value_names
 from .matching import Matching, Numbers, Side, attribute_texts, match_graphs
 
 __all__ = ["Edit", "GraphDiff", "Line", "diff_graphs", "node_line"]
@@ -96,7 +97,9 @@ def node_line(node: Node, names: Mapping[Value, str]) -> str:
     """A node as it is printed, without its regions and origins, long attributes cut."""
     results = ", ".join(names.get(r, "%?") for r in node.results)
     operands = ", ".join(names.get(o, "%?") for o in node.operands)
-    attrs = ", ".join(f"{k}={_cut(v)}" for k, v in attribute_texts(node))
+    attrs = ", ".join(
+        f"{k}={_cut(attribute_text(v))}" for k, v, default in attributes(node.op) if not default
+    )
     types = [str(r.type) for r in node.results]
     type_ = types[0] if len(types) == 1 else f"({', '.join(types)})"
     head = f"{results} = {node.op.mnemonic}{'{' + attrs + '}' if attrs else ''}"

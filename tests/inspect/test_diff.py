@@ -289,3 +289,23 @@ def test_the_page_of_a_difference_runs_nothing() -> None:
     assert "\x00" not in page and "\u202e" not in page
     assert "default-src 'none'" in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_node_is_paired_deleted_or_inserted(seed: int) -> None:
+    a, b_ = tangle(seed, 150), tangle(seed + 10, 200)
+    found = diff(a, b_)
+    (graph,) = found.graphs
+    counts = {kind: sum(e.kind == kind for e in found.edits) for kind in ("deleted", "inserted")}
+    assert len(graph.pairs) + counts["deleted"] == len(a.main.nodes)
+    assert len(graph.pairs) + counts["inserted"] == len(b_.main.nodes)
+    assert len(set(graph.pairs.values())) == len(graph.pairs)
+    assert all(x.op.mnemonic == y.op.mnemonic or y in graph.touched for x, y in graph.pairs.items())
+
+
+def test_a_group_does_not_stand_for_one_of_its_nodes() -> None:
+    program = lenet()
+    compiled = run_pipeline(program, find_backend("llvm").pipeline(2)).program
+    assert not any(
+        bool(x.regions) != bool(y.regions) for g in diff(program, compiled).graphs for x, y in g.pairs.items()
+    )
