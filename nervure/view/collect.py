@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import find_backend
-from ..ir.dims import dim_text
 from ..ir.program import Program
 from ..passes.manager import Pipeline, Record, run_pipeline
 from .pool import Budget, Identities, Pool, Stage, graph_json, listing_json
@@ -112,12 +110,20 @@ def page_data(
     data["passes"] = [
         _pass(r, pool, number[k + 1], counts[k], counts[k + 1]) for k, r in enumerate(made.records)
     ]
-    data["memory"] = _memory(made.executable, pool) if made.executable is not None else None
+    data["memory"] = None
+    if made.executable is not None:
+        from .machine import memory_json
+
+        data["memory"] = memory_json(made.executable, pool)
     data["profile"] = _profile(profile, pool) if profile is not None else None
     budget.spend(data["passes"])
     data["stages"] = _stages(made, shown, pool, origins, budget, data["left_out"])
     data["facts"] = _facts(made)
-    data["code"] = _code(made, pool, origins, budget, data["left_out"])
+    data["code"] = []
+    if made.executable is not None:
+        from .machine import code_json
+
+        data["code"] = code_json(made.executable, pool, origins, budget, data["left_out"])
     data["sources"] = _sources(origins.strings, roots, pool)
     return data
 
@@ -187,118 +193,6 @@ def _facts(made: Compilation) -> list[list[str]]:
     facts += [["kernels", str(kernels)]] if kernels else []
     facts += [["symbols", symbols]] if symbols else []
     return [*facts, ["backend", made.backend]]
-
-
-Block = tuple[str, str, str]
-"""Of a function: its name, its kernel's name, its text."""
-
-
-def _code(
-    made: Compilation, pool: Pool, origins: Pool, budget: Budget, left_out: list[str]
-) -> list[dict[str, Any]]:
-    """Kernels, LLVM text and assembly in blocks of one function each: name, the user's lines, text."""
-    if made.executable is None:
-        return []
-    from ..backends.llvm.objects import assembly
-    from ..backends.llvm.program import content, kernel_names, kernels_of
-    from ..backends.llvm.target import host_target
-
-    program = made.executable.assembled.program
-    names = kernel_names(program)
-    lines: dict[str, dict[str, None]] = {name: {} for name, _ in names.values()}
-    for kernel in kernels_of((*program.prepare, *program.run)):
-        if kernel.origin:
-            lines[names[content(kernel)][0]].update(dict.fromkeys(kernel.origin.split(", ")))
-    kernels = [(n, n, str(replace(k, name=n, origin=""))) for n, k in names.values()]
-    text = assembly(made.executable.text, host_target())
-    kinds: list[tuple[str, str, list[Block]]] = [
-        ("kernels", "Kernels", [*kernels, ("steps", "", _steps_text(str(program)))]),
-        ("llvm", "LLVM", list(_llvm_functions(made.executable.text))),
-        ("asm", "Assembly", list(_asm_functions(text))),
-    ]
-    found: list[dict[str, Any]] = []
-    for key, title, blocks in kinds:
-        kept: list[list[Any]] = []
-        for k, (name, kernel, body) in enumerate(blocks):
-            # a block is one string; its lines are not shared with others
-            block = [pool(name), [origins(line) for line in lines.get(kernel, ())], _visible_lines(body)]
-            if not budget.spend(block):
-                left_out.append(f"{len(blocks) - k} of {len(blocks)} functions of {title}")
-                break
-            kept.append(block)
-        found.append({"key": key, "title": title, "blocks": kept})
-    return found
-
-
-def _visible_lines(text: str) -> str:
-    from .escape import visible
-
-    return "\n".join(visible(line.expandtabs(4)) for line in text.splitlines())
-
-
-def _steps_text(text: str) -> str:
-    """Memory and steps of a program of kernels: what stands before its first kernel."""
-    return re.split(r"\n\n(?:#[^\n]*\n)?kernel ", text, maxsplit=1)[0]
-
-
-def _kernel_of(name: str) -> str:
-    return re.sub(r"_p\d+$", "", name)
-
-
-def _llvm_functions(text: str) -> Iterator[Block]:
-    for match in re.finditer(r"^define [^@]*@([\w.]+)\(.*?^}$", text, re.MULTILINE | re.DOTALL):
-        yield match.group(1), _kernel_of(match.group(1)), match.group(0)
-
-
-def _asm_functions(text: str) -> Iterator[Block]:
-    """Functions of an assembly, with their constants behind them, without the assembler's own marks."""
-    lines: list[str] = []
-    constants: list[str] = []
-    name = ""
-    for line in text.splitlines():
-        word = line.strip().split("\t")[0].split(" ")[0]
-        if word in (".file", ".p2align", ".text", ".section", ".ident", ".globl", ".type"):
-            continue
-        if word == ".size":
-            if name:
-                yield name, _kernel_of(name), "\n".join([*lines, *constants])
-            lines, constants, name = [], [], ""
-            continue
-        if not name and re.match(r"^[A-Za-z_][\w.$]*:", line):
-            name = line.partition(":")[0]
-        if line and not word.startswith(".Lfunc_end"):
-            (lines if name else constants).append(line)
-
-
-def _memory(executable: LLVMExecutable, pool: Pool) -> dict[str, Any]:
-    """Buffers with place, bytes and name; of scratch memory, the steps between which it is used."""
-    from ..backends.llvm.program import Launch, arena_uses, content, kernel_names, prepared_offsets
-    from ..inspect.plan import plan_text
-
-    program = executable.assembled.program
-    signature = executable.signature
-    rows: list[list[Any]] = []
-    given = (
-        ("input", program.inputs, [name for name, _ in signature.inputs]),
-        ("output", program.outputs, [name for name, _ in signature.outputs]),
-        ("store", program.store, [f"@{name}" for name in executable.assembled.entries]),
-    )
-    for place, memories, names in given:
-        for k, memory in enumerate(memories):
-            name = names[k] if k < len(names) else memory.name
-            rows.append([place, pool(name), pool(dim_text(memory.nbytes)), -1, -1])
-    _, prepared = prepared_offsets(program)
-    if prepared:
-        rows.append(["prepared", pool("packed weights"), pool(str(prepared)), -1, -1])
-    for memory, first, last in arena_uses(program.run):
-        rows.append(["scratch", pool(memory.name), pool(dim_text(memory.nbytes)), first, last])
-    known = kernel_names(program)
-    steps = [
-        pool(known[content(s.kernel)][0] if isinstance(s, Launch) else type(s).__name__.lower())
-        for s in program.run
-    ]
-    totals = [pool(t) for t in plan_text(executable).splitlines() if t.startswith("total")]
-    return {"rows": rows, "steps": steps, "totals": totals}
 
 
 def _profile(profile: Profile, pool: Pool) -> dict[str, Any]:

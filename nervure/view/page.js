@@ -112,9 +112,11 @@
     pictures = [];
     if (state.stage > 0) panes.push(picture(state.stage - 1, "Before", "gone", state.stage));
     panes.push(picture(state.stage, state.stage ? "After" : "", "new", state.stage - 1));
-    $("pictures").replaceChildren(...panes);
-    if (state.zoom === null) zoom(Math.max(0.6, Math.min(1, ...pictures.map((p) => p.scroll.clientWidth / p.graph.width))));
+    // sizes before they are seen, so that they are laid out once
+    const room = $("pictures").clientWidth / panes.length;
+    if (state.zoom === null) state.zoom = Math.max(0.6, Math.min(1, ...pictures.map((p) => room / p.graph.width)));
     resize();
+    $("pictures").replaceChildren(...panes);
     for (const p of pictures) {
       const first = p.boxes.findIndex((b) => b.classList.contains("gone") || b.classList.contains("new"));
       if (p.boxes.length) centre(p, Math.max(0, first));
