@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..backends.base import find_backend
 from ..ir.program import Program
 from ..passes.manager import Pipeline, Record, run_pipeline
-from .pool import Budget, Identities, Pool, Stage, graph_json, listing_json
+from .pool import Budget, Identities, Pool, Stage, drawn_graphs, graph_json, listing_json
 
 if TYPE_CHECKING:
     from ..backends.llvm.executable import LLVMExecutable
@@ -172,8 +172,8 @@ def _stages(
         else:
             left_out.append(f"the listing after {titles[k]}")
     for k in order:
-        drawings = [graph_json(g, numbered[k], pool) for g in made.programs[shown[k]].graphs.values()]
-        drawings.sort(key=lambda d: d["name"] == pool("prepare"))
+        graphs = drawn_graphs(made.programs[shown[k]])
+        drawings = [graph_json(title, graph, numbered[k], pool) for title, graph in graphs]
         fits = budget.spend(drawings) and fits
         if fits:
             stages[k]["graphs"] = drawings

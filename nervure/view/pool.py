@@ -16,7 +16,11 @@ from .drawing import draw
 from .escape import visible
 from .svg import curve
 
-__all__ = ["Budget", "Identities", "Pool", "Stage", "graph_json", "listing_json"]
+__all__ = ["Budget", "Identities", "Pool", "Stage", "drawn_graphs", "graph_json", "listing_json"]
+
+
+BODIES = 16
+"""Bodies of loops that are drawn."""
 
 
 class Pool:
@@ -181,7 +185,20 @@ def _lines(
         yield other("update", f"update {text}", depth + 1, *(v for _, v in graph.updates))
 
 
-def graph_json(graph: Graph, stage: Stage, pool: Pool, fold: bool = True) -> dict[str, Any]:
+def drawn_graphs(program: Program) -> list[tuple[str, Graph]]:
+    """The graphs that a page draws, with titles: those of the program, the one that runs first, then bodies of loops."""
+    found = sorted(program.graphs.items(), key=lambda item: item[0] == "prepare")
+    bodies: list[tuple[str, Graph]] = []
+    for name, graph in found:
+        names = value_names(graph)
+        for node in graph.nodes:
+            if node.regions and node.op.mnemonic != "fuse":
+                made = names[node.results[0]] if node.results else ""
+                bodies += [(f"{name}: {node.op.mnemonic} {made}", region) for region in node.regions]
+    return [*found, *bodies[:BODIES]]
+
+
+def graph_json(title: str, graph: Graph, stage: Stage, pool: Pool, fold: bool = True) -> dict[str, Any]:
     """A drawing: boxes as kind, title, lines, spoken text, left, top, width, height and numbers of nodes; edges as paths."""
     drawing = draw(graph, fold)
     places = drawing.layout()
@@ -198,8 +215,8 @@ def graph_json(graph: Graph, stage: Stage, pool: Pool, fold: bool = True) -> dic
         for (u, v), route in zip(drawing.edges, places.routes, strict=True)
     ]
     return {
-        "name": pool(graph.name),
-        "label": pool(drawing.label),
+        "name": pool(title),
+        "label": pool(drawing.label if graph.name else f"body of {title}: {drawing.nodes} nodes"),
         "width": places.width,
         "height": places.height,
         "boxes": boxes,

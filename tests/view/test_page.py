@@ -282,6 +282,16 @@ def test_a_backend_without_kernels_has_a_page_that_says_so() -> None:
     assert data["refusal"] == "backend onnx has no kernels to show"
 
 
+def test_the_body_of_a_loop_has_a_picture_of_its_own() -> None:
+    data = Parsed(page(traced(CharRNN), backend="reference")).data
+    names = [data["strings"][g["name"]] for g in data["stages"][0]["graphs"]]
+    assert names[0] == "forward" and any("scan" in name for name in names[1:])
+    body = data["stages"][0]["graphs"][1]
+    lines = {line[2] for line in data["stages"][0]["lines"]}
+    assert any(box[8] for box in body["boxes"])
+    assert all(number in lines for box in body["boxes"] for number in box[8])
+
+
 def test_notebooks_show_programs_and_graphs_without_scripts() -> None:
     program = traced(LeNet5)
     html = program._repr_html_()
