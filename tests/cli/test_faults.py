@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_reduce_keeps_what_fails_the_check(nervure: Run) -> None:
         "import sys, nervure as nv\nprogram = nv.load(sys.argv[1])\n"
         "sys.exit(3 if any(n.op.mnemonic == 'softmax' for n in program.main.nodes) else 0)\n"
     )
-    check = f"{sys.executable} check.py {{}}"
+    check = f"{shlex.quote(sys.executable)} check.py {{}}"
     ran = nervure(
         "reduce", "net.py:Net", "--check", check, "--input", "x=2x4:rand", "--limit", "40", "--json"
     )
