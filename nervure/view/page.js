@@ -147,7 +147,7 @@
     };
     const arrow = `arrow-${stage}-${mark_}`;
     const svg = make("svg", { class: "drawing", role: "group", "aria-label": text(graph.label), viewBox: `0 0 ${graph.width} ${graph.height}` },
-      make("defs", {}, make("marker", { id: arrow, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
+      make("defs", {}, make("marker", { id: arrow, viewBox: "0 0 8 8", refX: 7, refY: 4, markerUnits: "userSpaceOnUse", markerWidth: 8, markerHeight: 8, orient: "auto" },
         make("path", { d: "M0 0.5L8 4L0 7.5z" }))));
     const edges = [];
     for (const [u, v, path] of graph.edges) {
