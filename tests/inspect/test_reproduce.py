@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -184,7 +185,7 @@ def test_the_readme_names_a_command_that_runs(tmp_path: Path) -> None:
     readme = (tmp_path / "one two" / "README.md").read_text()
     (command,) = [line.strip() for line in readme.splitlines() if line.startswith("    ")]
     ran = subprocess.run(
-        command.replace("nervure", f"{sys.executable} -m nervure", 1),
+        command.replace("nervure", f"{shlex.quote(sys.executable)} -m nervure", 1),
         shell=True,
         capture_output=True,
         text=True,
