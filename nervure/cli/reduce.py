@@ -71,7 +71,18 @@ def command(
 
 
 def exit_code(command: str, program: Path) -> int:
-    """How a command ends for a program; it is run by the shell, and what it prints is dropped."""
-    quoted = shlex.quote(str(program))
-    text = command.replace("{}", quoted) if "{}" in command else f"{command} {quoted}"
-    return subprocess.run(text, shell=True, check=False, capture_output=True).returncode
+    """How a command ends for a program; it is run without a shell, and what it prints is dropped.
+
+    Raises:
+        InputError: there is no such command
+    """
+    from ..ir.errors import InputError
+
+    words = shlex.split(command)
+    given = [word.replace("{}", str(program)) for word in words]
+    if given == words:
+        given.append(str(program))
+    try:
+        return subprocess.run(given, check=False, capture_output=True).returncode
+    except OSError as error:
+        raise InputError(f"--check {command}: {error.strerror}") from error

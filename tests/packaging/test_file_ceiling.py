@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,12 @@ def test_a_planted_long_file_is_found(text: str) -> None:
 )
 def test_a_file_that_is_short_or_says_why_is_not(text: str) -> None:
     assert complaint("planted.py", text) is None
+
+
+def test_no_folder_of_the_package_escapes_the_tests_over_its_files(
+    checkout: Path, sources: dict[str, str]
+) -> None:
+    own = {p.name for p in (checkout / "nervure").iterdir() if p.is_dir() and not p.is_symlink()}
+    assert own - {"__pycache__"} == {
+        path.split("/")[1] for path in sources if path.count("/") > 1 and path.startswith("nervure/")
+    }

@@ -32,7 +32,13 @@ def sdist_files(path: Path) -> set[str]:
 
 def package_files(checkout: Path) -> set[str]:
     """What the package holds in a checkout, under the names it is installed by."""
-    own = {f"nervure/{path.name}" for path in (checkout / "nervure").iterdir() if path.is_file()}
+    rooms = [path for path in (checkout / "nervure").iterdir() if not path.is_symlink()]
+    inside = [found for room in rooms if room.is_dir() for found in room.rglob("*")]
+    own = {
+        path.relative_to(checkout).as_posix()
+        for path in (*rooms, *inside)
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     layers = {
         f"nervure/{path.relative_to(checkout).as_posix()}"
         for layer in LAYERS
