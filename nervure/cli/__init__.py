@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "bench": "Time a program on several backends.",
     "profile": "Time every kernel of a program.",
     "explain": "Why each value is or is not fused; what an error code means.",
+    "view": "A program as a page, or a picture of its graph.",
     "diff": "What differs between two programs.",
     "explain-grad": "The chain rule of a model, op by op.",
     "tape": "Every value on the way through a program; where a NaN was born.",
