@@ -53,6 +53,7 @@ class LLVMBackend:
         cache: bool = True,
         max_memory: int | None = None,
         codegen: int = 2,
+        target: str | None = None,
         **options: Any,
     ) -> Executable:
         """Machine code for this CPU.
@@ -61,23 +62,22 @@ class LLVMBackend:
             cache:      whether objects are kept on disk
             max_memory: bytes of scratch memory and prepared weights that a call may take; refused before allocation
             codegen:    LLVM's code generation level, 0 to 3
+            target:     a CPU that this machine can stand in for, such as `haswell`; None for this machine
         """
-        from .assemble import assemble
-        from .emit_program import ENTRY_POINTS, program_text
+        from .emit_program import ENTRY_POINTS
         from .executable import LLVMExecutable
         from .jit import load_object
-        from .objects import CodegenOptions, compile_object
-        from .target import host_target
+        from .target import runnable_target
+        from .translate import translate
 
         check_device(device, ["cpu"], self.name)
         if options:
             raise BackendError(
-                f"llvm: unknown option {sorted(options)[0]}", hint="it has cache, max_memory and codegen"
+                f"llvm: unknown option {sorted(options)[0]}",
+                hint="it has cache, max_memory, codegen and target",
             )
-        target = host_target()
-        assembled = assemble(program, target)
-        text = program_text(assembled.program, target)
-        data = compile_object(text, target, CodegenOptions(codegen), cached=cache)
+        found = translate(program, runnable_target(target))
+        data = found.object(codegen, cached=cache)
         loaded = load_object(data, ENTRY_POINTS)
         native = NativeProgram(loaded.address, len(program.symbols), max_memory=max_memory, keep=loaded)
-        return LLVMExecutable(program, assembled, text, data, native)
+        return LLVMExecutable(program, found.assembled, found.text, data, native)

@@ -1,0 +1,42 @@
+"""A program to LLVM text for a target, this machine or another; nothing is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...ir.program import Program
+from .assemble import Assembled, assemble
+from .emit_program import program_text
+from .objects import CodegenOptions, assembly, compile_object
+from .target import Target
+
+__all__ = ["Translation", "translate"]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What the backend makes of a program before anything runs.
+
+    Args:
+        assembled: the program of kernels, printable
+        text:      its LLVM text, with the entry points of context.py
+        target:    the machine it is for
+    """
+
+    assembled: Assembled
+    text: str
+    target: Target
+
+    def object(self, codegen: int = 2, *, cached: bool = True) -> bytes:
+        """The object's bytes, of the target's format."""
+        return compile_object(self.text, self.target, CodegenOptions(codegen), cached=cached)
+
+    def assembly(self, codegen: int = 2) -> str:
+        """The target's assembly."""
+        return assembly(self.text, self.target, CodegenOptions(codegen))
+
+
+def translate(program: Program, target: Target) -> Translation:
+    """Lower and emit a program that has gone through the backend's pipeline."""
+    assembled = assemble(program, target)
+    return Translation(assembled, program_text(assembled.program, target), target)
