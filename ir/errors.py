@@ -28,7 +28,8 @@ class NervureError(Exception):
         hint:    at most one way out
 
     Attributes:
-        code: of its kind; see `ir.codes`
+        code:   of its kind; see `ir.codes`
+        others: further errors that were found in the same reading
     """
 
     code: ClassVar[str] = "NV0001"
@@ -41,8 +42,13 @@ class NervureError(Exception):
         self.details = tuple(details)
         self.where = tuple(where)
         self.hint = hint
+        self.others: tuple[NervureError, ...] = ()
 
     def __str__(self) -> str:
+        return "\n".join(error.alone() for error in (self, *self.others))
+
+    def alone(self) -> str:
+        """The text of this error without the others."""
         lines = [self.message]
         lines += [f"  {line}" for line in self.details]
         lines += [f"  at {line}" for line in self.where]
@@ -51,7 +57,11 @@ class NervureError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_error, (type(self), self.message, self.details, self.where, self.hint))
+        return (
+            _rebuild_error,
+            (type(self), self.message, self.details, self.where, self.hint),
+            self.__dict__,
+        )
 
 
 def _rebuild_error(
@@ -73,9 +83,15 @@ class TraceError(NervureError):
 
 
 class ParseError(NervureError):
-    """A text is no nervure program; the message begins with line and column."""
+    """A text is no nervure program; the message begins with line and column.
+
+    Attributes:
+        line, column: of the text, from 1; 0 where the error has no place
+    """
 
     code = "NV0301"
+    line = 0
+    column = 0
 
 
 class VerifyError(NervureError):

@@ -7,7 +7,19 @@ from typing import Any, cast
 from ..ops.constant import Literal
 from ..types import DTYPES
 
-__all__ = ["fits"]
+__all__ = ["described", "fits"]
+
+_WORDS = {
+    "int": "an integer", "bool": "true or false", "float": "a float such as 1.0", "str": "a text in quotes",
+    "None": "none", "Dim": "a dim such as 3 or B", "Shape": "a list of dims such as [B,3]",
+    "Pads": "a list of pairs such as [[0,0],[1,1]]", "tuple[int, ...]": "a list of integers such as [1,2]",
+    "DType": "an element type such as f32", "Literal": "a literal such as dense<f32[2]: 0.0, 1.0>",
+}  # fmt: skip
+
+
+def described(annotation: str) -> str:
+    """What a field of a type takes, in words."""
+    return " or ".join(_WORDS.get(part.strip(), part.strip()) for part in annotation.split("|"))
 
 
 def fits(value: Any, annotation: str) -> bool:

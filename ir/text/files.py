@@ -152,4 +152,4 @@ def load(path: str | os.PathLike[str], *, init: Init | None = None) -> Program:
             checked[digest] = arrays[digest]
         return checked[digest]
 
-    return parse_program(text, find, init=init)
+    return parse_program(text, find, init=init, file=str(source))

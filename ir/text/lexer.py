@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..errors import ParseError
@@ -35,20 +36,41 @@ class Token:
     column: int
 
 
-def error_at(source: str, line: int, column: int, message: str, hint: str | None = None) -> ParseError:
-    """A parse error with the line of text and a caret."""
-    lines = source.splitlines()
-    text = lines[line - 1] if 0 < line <= len(lines) else ""
-    return ParseError(
-        f"{line}:{column}: {message}", details=[text[:160], " " * (min(column, 160) - 1) + "^"], hint=hint
+WIDTH = 120
+"""Characters of a line that an error shows, around its column."""
+
+
+def error_at(
+    source: str,
+    at: Token,
+    message: str,
+    hint: str | None = None,
+    file: str | None = None,
+    details: Iterable[str] = (),
+    where: Iterable[str] = (),
+) -> ParseError:
+    """A parse error with the line of text and carets below the token."""
+    lines = source.split("\n")
+    text = lines[at.line - 1].rstrip().replace("\t", " ") if 0 < at.line <= len(lines) else ""
+    place = f"{file}:{at.line}:{at.column}" if file else f"{at.line}:{at.column}"
+    start = 0 if at.column < WIDTH - 20 else at.column - WIDTH // 2
+    shown = text[start : start + WIDTH]
+    column = at.column - 1 - start
+    if start:
+        shown, column = "..." + shown, column + 3
+    carets = "^" * max(1, min(len(at.text), len(shown) - column))
+    error = ParseError(
+        f"{place}: {message}", details=[shown, " " * column + carets, *details], where=where, hint=hint
     )
+    error.line, error.column = at.line, at.column
+    return error
 
 
-def tokenize(source: str) -> list[Token]:
+def tokenize(source: str, unexpected: Callable[[Token], None]) -> list[Token]:
     """All tokens of a text, an ``end`` token last.
 
-    Raises:
-        ParseError: a character begins no token
+    Args:
+        unexpected: told of each run of characters that begins no token
     """
     tokens: list[Token] = []
     position, line, start = 0, 1, 0
@@ -56,7 +78,11 @@ def tokenize(source: str) -> list[Token]:
         match = _PATTERN.match(source, position)
         column = position - start + 1
         if match is None:
-            raise error_at(source, line, column, f"unexpected character {source[position]!r}")
+            token = Token("unexpected", source[position], line, column)
+            unexpected(token)
+            tokens.append(token)
+            position += 1
+            continue
         kind, text = match.lastgroup or "", match.group()
         if kind != "space":
             tokens.append(Token(kind, text, line, column))

@@ -16,98 +16,62 @@ attribute = INT | FLOAT | STRING | "true" | "false" | "none" | DTYPE | dim | "["
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import NoReturn
 
-import numpy as np
-
-from ..dims import MAX_DIM, Dim, make_function, symbol
+from ..dims import MAX_DIM, Dim, symbol
 from ..errors import InputError, NervureError, ParseError
 from ..graph import Graph, Node, Value, make
-from ..op import OPS, Op
-from ..ops.constant import Literal
+from ..op import OPS
 from ..origin import Origin, Origins
 from ..program import Program
 from ..store import Entry, EntryKind, Store
 from ..types import DTYPES, Array, TensorType
-from .attributes import fits
+from .attribute_parser import AttributeParser, Data, no_data
+from .cursor import Consequence
 from .elided import Init, content_for
-from .lexer import Token, error_at, tokenize
+from .lexer import Token
+from .type_parser import DIM_FUNCTIONS, TypeParser
 
 __all__ = ["parse_program", "parse_type"]
 
-MAX_DEPTH = 64
-"""Regions within regions, lists within lists and functions within dims; deeper text is refused."""
-
-DIM_FUNCTIONS = ("floordiv", "ceildiv", "mod", "min", "max")
 ENTRY_KINDS: tuple[EntryKind, ...] = ("param", "state", "derived")
-Data = Callable[[str], Array | None]
-"""Finds the array for the beginning of a content hash."""
 
 
-class Parser:
-    """One text, read once from front to back."""
+class Parser(AttributeParser):
+    """One text, read once from front to back.
+
+    Attributes:
+        broken: names, with their marks, of what could not be read; what uses them is no error of its own
+    """
 
     def __init__(
-        self, source: str, data: Data, symbols: dict[str, Dim] | None = None, init: Init | None = None
+        self, source: str, data: Data = no_data, init: Init | None = None, file: str | None = None
     ) -> None:
-        self.source = source
-        self.init: Init | None = init
-        self.tokens = tokenize(source)
-        self.position = 0
-        self.data = data
-        self.symbols: dict[str, Dim] = {} if symbols is None else symbols
-        self.declare = symbols is not None
+        super().__init__(source, data, init=init, file=file)
         self.entries: dict[str, Entry] = {}
         self.reads: dict[str, Value] = {}
-        self.depth = 0
-
-    # tokens
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.position]
-
-    def fail(self, message: str, token: Token | None = None, hint: str | None = None) -> NoReturn:
-        at = token or self.token
-        raise error_at(self.source, at.line, at.column, message, hint)
-
-    def next(self) -> Token:
-        token = self.token
-        self.position += 1
-        return token
-
-    def accept(self, text: str) -> bool:
-        if self.token.text == text and self.token.kind in ("mark", "word"):
-            self.position += 1
-            return True
-        return False
-
-    def expect(self, text: str) -> Token:
-        if self.token.text != text or self.token.kind not in ("mark", "word", "int"):
-            found = self.token.text or "the end of the text"
-            self.fail(f"expected {text!r}, found {found!r}")
-        return self.next()
-
-    def take(self, kind: str, what: str) -> Token:
-        if self.token.kind != kind:
-            found = self.token.text or "the end of the text"
-            self.fail(f"expected {what}, found {found!r}")
-        return self.next()
-
-    def integer(self) -> int:
-        token = self.take("int", "an integer")
-        if len(token.text) > 20:
-            self.fail("integer out of range", token)
-        return int(token.text)
-
-    def nested(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            self.fail(f"nested deeper than {MAX_DEPTH}")
+        self.broken: set[str] = set()
 
     # programs
     def program(self) -> Program:
+        """The whole text.
+
+        Raises:
+            ParseError: the first error of the text, with the others that were found behind it
+        """
+        try:
+            found = self._program()
+        except ParseError as error:
+            if not (self.errors and error is self.errors[0]):
+                self.keep(error)
+            raise self.all_errors() from None
+        if self.errors:
+            raise self.all_errors()
+        return found
+
+    def _program(self) -> Program:
         self.expect("nervure")
         version = self.next()
         if version.text != "1":
@@ -117,40 +81,46 @@ class Parser:
         self.expect("{")
         graphs: dict[str, Graph] = {}
         while not self.accept("}"):
-            word = self.token
-            if word.text == "sym":
-                self.symbol()
-            elif word.text in ENTRY_KINDS:
-                self.entry()
-            elif word.text == "graph":
-                self.next()
-                graph_name = self.take("word", "the graph's name")
-                if graph_name.text in graphs:
-                    self.fail(f"two graphs are named {graph_name.text}", graph_name)
-                graphs[graph_name.text] = self.body(graph_name.text, is_region=False)
-            else:
-                self.fail(f"expected sym, param, state, derived, graph or '}}', found {word.text!r}")
+            self.attempt(lambda: self.item(graphs), 1)
         self.take("end", "the end of the text")
-        return Program(name, graphs.values(), Store(self.entries.values()))
+        return Program(name, () if self.errors else graphs.values(), Store(self.entries.values()))
+
+    def item(self, graphs: dict[str, Graph]) -> None:
+        word = self.token
+        if word.text == "sym":
+            self.symbol()
+        elif word.text in ENTRY_KINDS:
+            self.entry()
+        elif word.text == "graph":
+            self.next()
+            name = self.take("word", "the graph's name")
+            if name.text in graphs:
+                self.fail(f"two graphs are named {name.text}", name)
+            graphs[name.text] = self.body(name.text, 1, is_region=False)
+        else:
+            self.fail(f"expected sym, param, state, derived, graph or '}}', found {self.found()}")
 
     def symbol(self) -> None:
         self.expect("sym")
         name = self.take("word", "a symbol's name")
+        if name.text in self.symbols or name.text in DTYPES or name.text in DIM_FUNCTIONS:
+            self.fail(f"symbol {name.text} is taken", name)
+        self.symbols[name.text] = symbol(name.text)  # should its range be broken
         self.expect("in")
         lo = self.integer()
         self.expect("..")
         hi_token = self.token
         hi = self.integer()
         if not 0 <= lo <= hi <= MAX_DIM:
-            self.fail(f"range {lo}..{hi} is not within 0..{MAX_DIM}", hi_token)
-        if name.text in self.symbols or name.text in DTYPES or name.text in DIM_FUNCTIONS:
-            self.fail(f"symbol {name.text} is taken", name)
+            wrong = "empty" if lo > hi else f"not within 0..{MAX_DIM}"
+            self.fail(f"the range {lo}..{hi} is {wrong}", hi_token)
         self.symbols[name.text] = symbol(name.text, lo, hi)
 
     def entry(self) -> None:
         word = self.next().text
         kind = ENTRY_KINDS[[str(k) for k in ENTRY_KINDS].index(word)]
         token = self.take("entry", "an entry such as @weight")
+        self.broken.add(token.text)
         self.expect(":")
         type_ = self.type()
         trainable = self.accept("trainable")
@@ -165,16 +135,17 @@ class Parser:
         if data is None and self.init is not None:
             data = content_for(name, type_, self.init)
         self.entries[name] = Entry(name, type_, kind, trainable, data)
-
-    def content(self, token: Token, type_: TensorType) -> Array | None:
-        data = self.data(token.text[1:])
-        if data is not None and (data.shape != type_.static_shape() or data.dtype != type_.dtype.numpy):
-            self.fail(f"data {token.text} is {data.dtype}{list(data.shape)}, expected {type_}", token)
-        return data
+        self.broken.discard(token.text)
 
     # graphs
-    def body(self, name: str, *, is_region: bool) -> Graph:
+    def body(self, name: str, level: int, *, is_region: bool) -> Graph:
+        """The arguments, types and lines of a graph.
+
+        Args:
+            level: blocks around its head
+        """
         self.nested()
+        errors = len(self.errors)
         values: dict[str, Value] = {}
         inputs: list[Value] = []
         reads = {} if is_region else self.reads
@@ -192,33 +163,68 @@ class Parser:
         types = self.types()
         self.expect("{")
         nodes: list[Node] = []
-        while self.token.kind == "value":
-            nodes.append(self.node(values, reads, is_region))
-        outputs: list[Value] = []
+        while self.token.kind == "value" or self.token.text not in ("return", "update", "}"):
+            begun = self.position
+            node = self.attempt(lambda: self.node(values, reads, level + 1, is_region), level + 1)
+            if node is None:
+                self.declare_results(values, begun)
+            else:
+                nodes.append(node)
+        outputs: list[Value] | None = []
         if self.accept("return"):
-            outputs = self.operands(values, reads, is_region)
-        updates: list[tuple[str, Value]] = []
+            outputs = self.attempt(lambda: self.operands(values, reads, is_region), level + 1)
+        updates: list[tuple[str, Value]] | None = []
         if self.token.text == "update":
             if is_region:
                 self.fail("a region cannot update the store")
-            updates = self.updates(values, reads)
+            updates = self.attempt(lambda: self.updates(values, reads), level + 1)
         self.expect("}")
-        if [v.type for v in outputs] != types:
-            self.fail(
-                f"returns {', '.join(str(v.type) for v in outputs) or 'nothing'}, which differs from the declared",
-                types_token,
+        if outputs is not None and [v.type for v in outputs] != types:
+            returned = ", ".join(str(v.type) for v in outputs) or "nothing"
+            declared = ", ".join(map(str, types)) or "nothing"
+            self.keep(
+                self.error(f"returns {returned}, which differs from the declared {declared}", types_token)
             )
         self.depth -= 1
+        if outputs is None or updates is None or len(self.errors) > errors:
+            raise Consequence("a line of the graph is broken")
         return Graph(name, inputs, outputs, updates, nodes)
+
+    def declare_results(self, values: dict[str, Value], begun: int) -> None:
+        """After an error: the results of the node that began there, by the types that its text declares, so that what
+        uses them can be read.
+        """
+        end = self.position
+        targets: list[Token] = []
+        self.position = begun
+        while self.position < end and self.token.kind == "value":
+            targets.append(self.next())
+            if not self.accept(","):
+                break
+        types: list[TensorType] = []
+        while self.position < end and len(types) != len(targets):
+            if self.next().text == ":":
+                before = self.position
+                try:
+                    types = self.types()
+                except ParseError:
+                    types = []
+                if self.token.line == self.tokens[before].line and self.token.text not in ("@", "{"):
+                    types = []
+                self.position = before
+        self.position = end
+        for k, token in enumerate(targets):
+            if len(types) == len(targets):
+                values.setdefault(token.text, Value(types[k], name=token.text[1:]))
+            else:
+                self.broken.add(token.text)
 
     def updates(self, values: Mapping[str, Value], reads: dict[str, Value]) -> list[tuple[str, Value]]:
         self.expect("update")
         updates: list[tuple[str, Value]] = []
         while True:
             token = self.take("entry", "an entry such as @weight")
-            entry = self.entries.get(token.text[1:])
-            if entry is None:
-                self.fail(f"no entry is named {token.text}", token)
+            entry = self.entry_of(token)
             self.expect("=")
             value = self.value(values, reads, is_region=False)
             if value.type != entry.type:
@@ -233,22 +239,36 @@ class Parser:
         if token.text in values:
             self.fail(f"{token.text} is defined twice", token)
         values[token.text] = value
+        self.broken.discard(token.text)
+
+    def unknown(self, token: Token, message: str, names: Iterable[str]) -> NoReturn:
+        """Fail at a name that stands for nothing, once for each name."""
+        if token.text in self.broken:
+            raise Consequence(message)
+        self.broken.add(token.text)
+        close = get_close_matches(token.text, names, 1)
+        self.fail(message, token, f"did you mean {close[0]}?" if close else None)
 
     def value(self, values: Mapping[str, Value], reads: dict[str, Value], is_region: bool) -> Value:
         token = self.next()
         if token.kind == "value":
             found = values.get(token.text)
             if found is None:
-                self.fail(f"{token.text} is not defined here", token)
+                self.unknown(token, f"{token.text} is not defined here", values)
             return found
         if token.kind == "entry":
-            entry = self.entries.get(token.text[1:])
-            if entry is None:
-                self.fail(f"no entry is named {token.text}", token)
+            entry = self.entry_of(token)
             if is_region:
                 self.fail("a region reads no store entry; pass it as an operand", token)
             return reads.setdefault(entry.name, Value(entry.type, entry=entry.name, name=entry.name))
         self.fail(f"expected a value such as %x or @w, found {token.text!r}", token)
+
+    def entry_of(self, token: Token) -> Entry:
+        entry = self.entries.get(token.text[1:])
+        if entry is None:
+            names = [f"@{name}" for name in self.entries]
+            self.unknown(token, f"no entry is named {token.text}", names)
+        return entry
 
     def operands(self, values: Mapping[str, Value], reads: dict[str, Value], is_region: bool) -> list[Value]:
         found: list[Value] = []
@@ -260,17 +280,15 @@ class Parser:
                 self.fail(f"expected a value, found {self.token.text!r}")
         return found
 
-    def node(self, values: dict[str, Value], reads: dict[str, Value], is_region: bool) -> Node:
-        targets = [self.take("value", "a value")]
+    def node(self, values: dict[str, Value], reads: dict[str, Value], level: int, is_region: bool) -> Node:
+        targets = [self.take("value", "a node such as %y = relu %x, return or '}'")]
         while self.accept(","):
             targets.append(self.take("value", "a value such as %y"))
         self.expect("=")
         mnemonic = self.take("word", "an op")
         op_class = OPS.get(mnemonic.text)
         if op_class is None:
-            import difflib
-
-            close = difflib.get_close_matches(mnemonic.text, OPS, 1)
+            close = get_close_matches(mnemonic.text, OPS, 1)
             self.fail(
                 f"no op is named {mnemonic.text}", mnemonic, f"did you mean {close[0]}?" if close else None
             )
@@ -283,7 +301,7 @@ class Parser:
         regions: list[Graph] = []
         if op.num_regions:
             self.expect("{")
-            regions = [self.body("", is_region=True) for _ in range(op.num_regions)]
+            regions = [self.body("", level + 1, is_region=True) for _ in range(op.num_regions)]
             self.expect("}")
         try:
             results = make(
@@ -292,12 +310,10 @@ class Parser:
         except ParseError:
             raise
         except NervureError as error:
-            self.fail(str(error), mnemonic)
+            self.fail_with(error, mnemonic)
         if [r.type for r in results] != types:
-            self.fail(
-                f"{op.mnemonic} gives {', '.join(str(r.type) for r in results)}, which differs from the declared",
-                types_token,
-            )
+            given, declared = (", ".join(map(str, t)) for t in ([r.type for r in results], types))
+            self.fail(f"{op.mnemonic} gives {given}, which differs from the declared {declared}", types_token)
         if len(results) != len(targets):
             self.fail(f"{op.mnemonic} has {len(results)} results, {len(targets)} are named", targets[0])
         for target, result in zip(targets, results, strict=True):
@@ -318,225 +334,23 @@ class Parser:
                     break
         return tuple(found)
 
-    # attributes
-    def attributes(self, op_class: type[Op], mnemonic: Token) -> Op:
-        from dataclasses import MISSING, fields
 
-        given: dict[str, Any] = {}
-        known = {f.name: f for f in fields(op_class)}  # type: ignore[arg-type]
-        if self.accept("{"):
-            while True:
-                name = self.take("word", "an attribute's name")
-                if name.text not in known:
-                    self.fail(
-                        f"{op_class.mnemonic} has no attribute {name.text}",
-                        name,
-                        f"it has {', '.join(known) or 'none'}",
-                    )
-                if name.text in given:
-                    self.fail(f"{name.text} is given twice", name)
-                self.expect("=")
-                at = self.token
-                value = self.attribute()
-                if not fits(value, str(known[name.text].type)):
-                    self.fail(f"{name.text} is no {known[name.text].type}", at)
-                given[name.text] = value
-                if not self.accept(","):
-                    break
-            self.expect("}")
-        missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
-        if missing:
-            self.fail(f"{op_class.mnemonic} needs {', '.join(missing)}", mnemonic)
-        return op_class(**given)
-
-    def attribute(self) -> Any:
-        token = self.token
-        if token.kind == "float":
-            return float(self.next().text)
-        if token.kind == "string":
-            return self.string()
-        if token.text in ("true", "false", "none"):
-            self.next()
-            return {"true": True, "false": False, "none": None}[token.text]
-        if token.text in DTYPES:
-            return DTYPES[self.next().text]
-        if token.text == "dense":
-            return self.dense()
-        if self.accept("["):
-            self.nested()
-            items: list[Any] = []
-            while not self.accept("]"):
-                if items:
-                    self.expect(",")
-                items.append(self.attribute())
-            self.depth -= 1
-            return tuple(items)
-        return self.dim()
-
-    def string(self) -> str:
-        token = self.take("string", "a string")
-        try:
-            return json.loads(token.text)
-        except ValueError:
-            self.fail("broken escape in string", token)
-
-    def dense(self) -> Literal:
-        start = self.expect("dense")
-        self.expect("<")
-        type_ = self.type()
-        if not type_.is_static:
-            self.fail(f"{type_} is not static", start)
-        shape = type_.static_shape()
-        count = 1
-        for d in shape:
-            count *= d
-        if not self.accept(":"):
-            self.expect(">")
-            if count:
-                self.fail(f"{type_} has {count} elements, none given", start)
-            return Literal(np.zeros(shape, type_.dtype.numpy))
-        if self.token.kind == "digest":
-            token = self.next()
-            data = self.content(token, type_)
-            self.expect(">")
-            if data is None and self.init is not None:
-                data = content_for(token.text, type_, self.init)
-            if data is None:
-                self.fail(
-                    f"the data of constant {token.text} is missing",
-                    token,
-                    "load the .nv file with its side file, or make data with init='random'",
-                )
-            return Literal(data)
-        elements: list[Any] = []
-        while True:
-            token = self.next()
-            elements.append(self.element(token, type_))
-            if not self.accept(","):
-                break
-        self.expect(">")
-        if len(elements) != count:
-            self.fail(f"{type_} has {count} elements, found {len(elements)}", start)
-        return Literal(np.array(elements, dtype=type_.dtype.numpy).reshape(shape))
-
-    def element(self, token: Token, type_: TensorType) -> Any:
-        dtype = type_.dtype
-        if dtype.kind == "bool" and token.text in ("true", "false"):
-            return token.text == "true"
-        if dtype.is_float and token.kind in ("float", "int"):
-            with np.errstate(over="ignore"):
-                return (
-                    np.asarray(token.text, dtype=np.float64).astype(dtype.numpy)
-                    if dtype.name == "bf16"
-                    else dtype.numpy.type(token.text)
-                )
-        if dtype.is_integer and token.kind == "int" and len(token.text) <= 20:
-            info = np.iinfo(dtype.numpy)
-            if info.min <= int(token.text) <= info.max:
-                return int(token.text)
-        self.fail(f"{token.text!r} is no {dtype}", token)
-
-    # types
-    def types(self) -> list[TensorType]:
-        if not self.accept("("):
-            return [self.type()]
-        found: list[TensorType] = []
-        while not self.accept(")"):
-            if found:
-                self.expect(",")
-            found.append(self.type())
-        return found
-
-    def type(self) -> TensorType:
-        token = self.take("word", "a type such as f32[B,784]")
-        dtype = DTYPES.get(token.text)
-        if dtype is None:
-            self.fail(f"no element type is named {token.text}", token, f"nervure has {', '.join(DTYPES)}")
-        self.expect("[")
-        shape: list[Dim] = []
-        while not self.accept("]"):
-            if shape:
-                self.expect(",")
-            at = self.token
-            dim = self.dim()
-            if isinstance(dim, int) and not 0 <= dim <= MAX_DIM:
-                self.fail(f"dim {dim} is not within 0..{MAX_DIM}", at)
-            shape.append(dim)
-            if len(shape) > 32:
-                self.fail("rank above 32", at)
-        return TensorType(dtype, tuple(shape))
-
-    def dim(self) -> Dim:
-        total = self.term()
-        while True:
-            if self.accept("+"):
-                total = total + self.term()
-            elif self.accept("-"):
-                total = total - self.term()
-            elif self.token.kind == "int" and self.token.text.startswith("-"):
-                total = total + self.term()
-            else:
-                return total
-
-    def term(self) -> Dim:
-        sign = -1 if self.accept("-") else 1
-        value = self.factor()
-        while self.accept("*"):
-            value = value * self.factor()
-        return sign * value
-
-    def factor(self) -> Dim:
-        token = self.token
-        if token.kind == "int":
-            return self.integer()
-        name = self.take("word", "a dim").text
-        if name in DIM_FUNCTIONS:
-            self.nested()
-            self.expect("(")
-            a = self.dim()
-            self.expect(",")
-            b = self.dim()
-            self.expect(")")
-            self.depth -= 1
-            try:
-                return make_function(name, a, b)
-            except NervureError as error:
-                self.fail(error.message, token)
-        if self.declare and self.accept(":"):
-            lo = self.integer()
-            self.expect("..")
-            hi = self.integer()
-            if not 0 <= lo <= hi <= MAX_DIM:
-                self.fail(f"range {lo}..{hi} is not within 0..{MAX_DIM}", token)
-            declared = symbol(name, lo, hi)
-            if self.symbols.setdefault(name, declared) != declared:
-                self.fail(f"symbol {name} has another range already", token)
-        if name not in self.symbols:
-            if not self.declare:
-                self.fail(
-                    f"symbol {name} is not declared", token, f"add a line such as: sym {name} in 1..4096"
-                )
-            self.symbols[name] = symbol(name)
-        return self.symbols[name]
-
-
-def _no_data(digest: str) -> Array | None:
-    return None
-
-
-def parse_program(text: str, data: Data = _no_data, *, init: Init | None = None) -> Program:
+def parse_program(
+    text: str, data: Data = no_data, *, init: Init | None = None, file: str | None = None
+) -> Program:
     """Read a program.
 
     Args:
         text: as printed by `print_program`
         data: finds the array for a content hash (or its beginning); entries without data are left empty
         init: "zeros" or "random" content where there is no data, the same for the same text
+        file: its name, for messages
 
     Raises:
-        ParseError: with line, column, the line itself and a caret
+        ParseError: the first error, with line, column, the line itself and carets; `others` has those behind it
     """
     try:
-        return Parser(text, data, init=init).program()
+        return Parser(text, data, init, file).program()
     except (ParseError, InputError):
         raise
     except NervureError as error:
@@ -552,7 +366,9 @@ def parse_type(text: str, symbols: dict[str, Dim] | None = None) -> TensorType:
     Raises:
         ParseError: the text is no type
     """
-    parser = Parser(text, _no_data, {} if symbols is None else symbols)
+    parser = TypeParser(text, {} if symbols is None else symbols)
+    if parser.errors:
+        raise parser.all_errors()
     found = parser.type()
     parser.take("end", "the end of the type")
     return found

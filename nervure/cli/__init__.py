@@ -113,7 +113,10 @@ def _failed(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, NervureError):
-        click.echo(f"error[{error.code}]: {error}", err=True)
+        for one in (error, *error.others):
+            click.echo(f"error[{one.code}]: {one.alone()}", err=True)
+        if error.others:
+            click.echo(f"{len(error.others) + 1} errors", err=True)
         return 1 if isinstance(error, CompareError) else 2
     from ..ir.codes import INTERNAL
 

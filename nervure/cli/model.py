@@ -106,7 +106,9 @@ def find_model(text: str, init: Init | None = None) -> Model:
     from ..ir.text import load, parse_program
 
     if text == "-":
-        return Model("standard input", program=parse_program(sys.stdin.read(), init=init))
+        return Model(
+            "standard input", program=parse_program(sys.stdin.read(), init=init, file="standard input")
+        )
     path, _, name = text.rpartition(":")
     if path.endswith(".py"):
         return from_python(Path(path), name)

@@ -117,3 +117,20 @@ def test_a_fault_that_is_still_there_is_reduced_beside_itself(nervure: Run, monk
     assert "pass cse" in ran.out
     assert Path(ran.err.removeprefix("reduced to ").strip()) == Path("fault/reduced")
     assert [n.op.mnemonic for n in nv.load("fault/reduced/program.nv").main.nodes] == ["tanh"]
+
+
+def test_broken_text_tells_all_its_errors_with_file_line_and_caret(
+    nervure: Callable[..., Ran], tmp_path: Path
+):
+    (tmp_path / "bad.nv").write_text(
+        "nervure 1\nprogram p {\n  graph f(%x: f32[3]) -> f32[3] {\n    %y = reluu %x : f32[3]\n"
+        "    %z = add %y, %w : f32[3]\n    return %z\n  }\n}\n"
+    )
+    ran = nervure("opt", "bad.nv", "-o", "out.nv")
+    assert ran.code == 2 and not ran.out and not (tmp_path / "out.nv").exists()
+    assert ran.err == (
+        "error[NV0301]: bad.nv:4:10: no op is named reluu\n"
+        "      %y = reluu %x : f32[3]\n           ^^^^^\n  hint: did you mean relu?\n"
+        "error[NV0301]: bad.nv:5:18: %w is not defined here\n"
+        "      %z = add %y, %w : f32[3]\n                   ^^\n2 errors\n"
+    )

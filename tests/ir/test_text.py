@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ BROKEN = [
     ),
     (
         "nervure 1\nprogram p { graph f(%x: f32[3]) -> f32[3] { %y = permute{axes=[0.5]} %x : f32[3] return %y } }",
-        "axes is no tuple",
+        "axes of permute takes a list of integers",
     ),
     (
         "nervure 1\nprogram p { graph f(%x: f32[3]) -> f32[3] { %y = permute %x : f32[3] return %y } }",
@@ -170,6 +171,71 @@ BROKEN = [
     ("nervure 1\nprogram p { graph f(%x: f32[-1]) -> f32[3] { return %x } }", "dim -1 is not within"),
     ("nervure 1\nprogram p { ? }", "unexpected character"),
 ]
+
+
+def test_several_errors_of_one_text_are_told_together_and_none_follows_from_another():
+    text = """nervure 1
+program net {
+  sym B in 9..4
+  param @w : g32[8,2] trainable
+  param @bias : f32[8] trainable
+  graph forward(%x: f32[B,2]) -> f32[B,8] {
+    %h = linear %x, @w, @bias : f32[B,8]
+    %0 = tanhh %h : f32[B,8]
+    %1 = add %0, @biass : f32[B,8]
+    %2 = add %1, @biass : f32[B,8]
+    %3 = permute{axis=[1,0]} %2 : f32[8,B]
+    %4 = add %2 ? %2 : f32[B,8]
+    %5 = fuse<"relu"> %2 : f32[B,8]
+    %6 = scan{length=3, carries=1, xs=0} %2 : f32[B,8] {
+      (%c: f32[B,8]) -> f32[B,8] {
+        %u = relux %c : f32[B,8]
+        %v = relu %u : f32[B,8]
+        return %v
+      }
+    }
+    %7 = add %6, %4 : f32[B,8]
+    return %7, %8
+  }
+  grph second() -> () {
+  }
+}
+"""
+    with pytest.raises(ParseError) as caught:
+        parse_program(text)
+    errors = [caught.value, *caught.value.others]
+    assert [str(e).split("\n")[0] for e in errors] == [
+        "3:15: the range 9..4 is empty",
+        "4:14: no element type is named g32",
+        "8:10: no op is named tanhh",
+        "9:18: no entry is named @biass",
+        "11:18: permute has no attribute axis",
+        "12:17: unexpected character '?'",
+        "13:10: fuse needs label",
+        "16:14: no op is named relux",
+        "22:16: %8 is not defined here",
+        "24:3: expected sym, param, state, derived, graph or '}', found 'grph'",
+    ]
+    assert errors[2].hint == "did you mean tanh?" and errors[3].hint == "did you mean @bias?"
+    assert "          ^^^^^" in errors[2].alone()
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value) and len(again.others) == 9
+
+
+def test_reading_a_text_ends_at_twenty_errors():
+    lines = "".join(f"    %{k} = relux %x : f32[3]\n" for k in range(100))
+    text = f"nervure 1\nprogram p {{\n  graph f(%x: f32[3]) -> f32[3] {{\n{lines}    return %9\n  }}\n}}\n"
+    with pytest.raises(ParseError) as caught:
+        parse_program(text)
+    assert len(caught.value.others) == 19
+
+
+def test_an_error_far_to_the_right_shows_its_part_of_the_line():
+    text = "nervure 1\nprogram p {" + " " * 5000 + "grph f }"
+    with pytest.raises(ParseError) as caught:
+        parse_program(text)
+    _, shown, carets = str(caught.value).split("\n")
+    assert shown.index("grph") == carets.index("^") and len(shown) < 140
 
 
 @pytest.mark.parametrize(("text", "message"), BROKEN)
