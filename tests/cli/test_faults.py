@@ -119,9 +119,7 @@ def test_a_fault_that_is_still_there_is_reduced_beside_itself(nervure: Run, monk
     assert [n.op.mnemonic for n in nv.load("fault/reduced/program.nv").main.nodes] == ["tanh"]
 
 
-def test_broken_text_tells_all_its_errors_with_file_line_and_caret(
-    nervure: Callable[..., Ran], tmp_path: Path
-):
+def test_broken_text_tells_all_its_errors_with_file_line_and_caret(nervure: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.nv").write_text(
         "nervure 1\nprogram p {\n  graph f(%x: f32[3]) -> f32[3] {\n    %y = reluu %x : f32[3]\n"
         "    %z = add %y, %w : f32[3]\n    return %z\n  }\n}\n"
