@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
 
 from ...ir.dims import Dim, bounds
 from ...ir.graph import Node, Value
@@ -43,6 +46,9 @@ def iota(w: Writer, node: Node) -> None:
 
 
 def expand(w: Writer, name: str, shape: Sequence[Dim], dtype: DType) -> str:
+    if 0 in shape and all(isinstance(d, int) for d in shape):
+        # onnxruntime takes an Expand of a dim to 0 away before Min and Max, and keeps the dim
+        return w.constant(np.zeros(cast(Sequence[int], shape), dtype.numpy))
     inner = f32 if dtype.name == "bf16" else dtype
     wide = w.cast(name, dtype, inner)
     return w.cast(w.node("Expand", [wide, w.shape(shape)]), inner, dtype)

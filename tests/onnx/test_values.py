@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import nervure as nv
 from nervure.backends.onnx.table import LACKS
 from nervure.ir.errors import UnsupportedError
 from nervure.ir.op import OPS, Op
@@ -130,6 +131,21 @@ def test_scattering_adds_and_sets_in_every_element_type(alone, dtype: DType):
     for mode in ("set", "add") if dtype != bool_ else ("set",):
         found, expected = alone(ScatterElements(0, mode), x, places, updates)
         agree(found[0], expected[0])
+
+
+def test_indices_that_are_broadcast_to_no_elements_scatter_nothing():
+    program = nv.parse("""nervure 1
+program p {
+  graph main(%u: f32[3,0]) -> f32[3,0] {
+    %at = constant{value=dense<i64[3]: 3, 0, 2>} : i64[3]
+    %x = constant{value=dense<f32[3,0]>} : f32[3,0]
+    %all = broadcast_in_dim{shape=[3,0], axes=[0]} %at : i64[3,0]
+    %y = scatter_elements{axis=0} %x, %all, %u : f32[3,0]
+    return %y
+  }
+}
+""")
+    assert nv.compile(program, backend="onnx", opt=0)(np.zeros((3, 0), np.float32)).shape == (3, 0)
 
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES_HERE if d.is_integer], ids=str)
