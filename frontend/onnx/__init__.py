@@ -1,0 +1,3 @@
+"""ONNX models as programs."""
+
+from __future__ import annotations
