@@ -23,6 +23,15 @@ test-torch: ## comparisons with PyTorch, which is installed for it; a skip fails
 	@sh scripts/venv.sh test,demo,torch "$(PYTHON)"
 	@PYTHONPATH=scripts .venv/bin/python -m pytest -p no_skips -n 2 -m torch tests/
 
+bench: ## nervure and every CPU runtime that installs, one and two threads
+	@sh scripts/venv.sh test,demo,bench "$(PYTHON)"
+	@sh scripts/peers.sh
+	@.venv/bin/python -m benchmarks
+
+bench-quick: ## nervure against onnxruntime, one thread, under 3 minutes
+	@sh scripts/venv.sh test,demo "$(PYTHON)"
+	@.venv/bin/python -m benchmarks --peer nervure --peer onnxruntime --threads 1 --seconds 1 --inference
+
 lint: ## format, lint and types
 	@sh scripts/venv.sh test,demo,dev "$(PYTHON)"
 	@.venv/bin/python -m ruff format --check .
@@ -37,4 +46,4 @@ clean: ## remove everything that the others made
 	rm -rf .venv out build dist nervure.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-long test-torch lint wheel clean
+.PHONY: help demo test test-long test-torch bench bench-quick lint wheel clean

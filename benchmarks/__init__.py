@@ -1,0 +1,1 @@
+"""nervure beside every CPU runtime that installs: ``make bench``, ``python -m benchmarks --help``."""

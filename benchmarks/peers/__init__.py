@@ -1,0 +1,1 @@
+"""Contestants: a small file each, `build(case, threads)` in it."""

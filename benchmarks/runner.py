@@ -1,0 +1,230 @@
+"""Runs a row: every contestant in its own process, taking turns in short slices, with a look at the machine in each round."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .machine import Meter
+from .workloads import Case, Workload
+
+__all__ = ["Answer", "Round", "run"]
+
+CACHED = ("nervure",)
+"""Contestants with a cache of their own: built once cold, then timed from the cache."""
+BUILD_LIMIT = 400.0
+SLICE_LIMIT = 60.0
+LOADED = 0.9
+"""A round counts as loaded when the peak loop reaches less than that of its best."""
+
+
+@dataclass
+class Answer:
+    """What is known of one contestant in one row.
+
+    Args:
+        peer:        its name
+        absent:      why it did not run, or ""
+        compile_cpu: CPU seconds of building and the first call, libraries imported
+        cached_cpu:  the same from the contestant's cache, or None
+        memory:      the most bytes that the process held
+        error:       against float64
+        best:        seconds of the best call
+        median:      of the medians of unloaded rounds
+        calls:       how many were timed
+    """
+
+    peer: str
+    absent: str = ""
+    compile_cpu: float = 0.0
+    cached_cpu: float | None = None
+    memory: int = 0
+    error: float = 0.0
+    best: float = float("inf")
+    median: float = float("inf")
+    calls: int = 0
+
+
+@dataclass
+class Round:
+    """A row at one number of threads.
+
+    Args:
+        row:     its name
+        threads: how many
+        answers: by contestant
+        peaks:   what the peak loop reached in each round, operations a second
+    """
+
+    row: str
+    threads: int
+    answers: dict[str, Answer] = field(default_factory=dict)
+    peaks: list[float] = field(default_factory=list)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether another process took so much of the machine that the row should be run again."""
+        best = max(self.peaks, default=0.0)
+        return sum(p < LOADED * best for p in self.peaks) * 2 > len(self.peaks)
+
+
+class Process:
+    """A contestant's process and the two pipes to it."""
+
+    def __init__(self, peer: str, case: Case, threads: int, log: Any, cache: str) -> None:
+        ours, theirs = os.pipe(), os.pipe()
+        environment = {**os.environ, **settings(threads), "NERVURE_CACHE": cache}
+        command = [sys.executable, "-m", "benchmarks.contestant", peer, case.workload.name, str(case.folder),
+                   str(threads), str(theirs[0]), str(ours[1])]  # fmt: skip
+        self.peer = peer
+        self.process = subprocess.Popen(
+            command, pass_fds=(theirs[0], ours[1]), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+            cwd=Path(__file__).resolve().parents[1],
+        )  # fmt: skip
+        os.close(theirs[0])
+        os.close(ours[1])
+        self.told = os.fdopen(theirs[1], "w")
+        self.heard = os.fdopen(ours[0], "rb", buffering=0)
+        self._rest = b""
+
+    def answer(self, limit: float) -> dict[str, Any]:
+        """Its next line; what became of it where there is none."""
+        end = time.monotonic() + limit
+        while b"\n" not in self._rest:
+            ready, _, _ = select.select([self.heard], [], [], max(0.0, end - time.monotonic()))
+            chunk = self.heard.read(1 << 16) if ready else b""
+            if not chunk:
+                code = None if not ready else self.process.wait(10)
+                self.close()
+                return {
+                    "absent": f"no answer in {limit:.0f} s"
+                    if code is None
+                    else f"the process ended with {code}"
+                }
+            self._rest += chunk
+        line, _, self._rest = self._rest.partition(b"\n")
+        return json.loads(line)
+
+    def slice(self, seconds: float) -> dict[str, Any]:
+        """Run for so long, alone."""
+        try:
+            print(json.dumps({"slice": seconds}), file=self.told, flush=True)
+        except BrokenPipeError:
+            return {"absent": "the process ended"}
+        return self.answer(SLICE_LIMIT)
+
+    def close(self) -> None:
+        for stream in (self.told, self.heard):
+            try:
+                stream.close()
+            except BrokenPipeError:
+                continue
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def settings(threads: int) -> dict[str, str]:
+    """Environment variables that hold libraries to a number of threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {name: str(threads) for name in names}
+
+
+def build(
+    peers: Sequence[str], case: Case, threads: int, log: Any, found: Round, caches: Path
+) -> list[Process]:
+    """The processes of those that can run the row, one built after the other."""
+    ready: list[Process] = []
+    for peer in peers:
+        answer = found.answers[peer] = Answer(peer)
+        times: list[float] = []
+        for _ in range(2 if peer in CACHED else 1):
+            process = Process(
+                peer, case, threads, log, str(caches / f"{case.workload.name}-{peer}-{threads}")
+            )
+            line = process.answer(BUILD_LIMIT)
+            if "absent" in line:
+                answer.absent = line["absent"]
+                process.close()
+                break
+            times.append(line["compile_cpu"])
+            if len(times) < (2 if peer in CACHED else 1):
+                process.close()
+                continue
+            answer.compile_cpu = times[0]
+            answer.cached_cpu = times[1] if len(times) > 1 else None
+            answer.memory, answer.error = line["memory"], line["error"]
+            ready.append(process)
+    return ready
+
+
+def run(
+    peers: Sequence[str],
+    case: Case,
+    threads: int,
+    seconds: float,
+    meter: Meter,
+    log: Any = subprocess.DEVNULL,
+) -> Round:
+    """Time a row.
+
+    Args:
+        seconds: for each contestant, without its build
+    """
+    found = Round(case.workload.name, threads)
+    with tempfile.TemporaryDirectory(prefix="nervure-bench-") as caches:
+        ready = build(peers, case, threads, log, found, Path(caches))
+        try:
+            take_turns(ready, found, seconds, meter, 0.002 if threads == 1 else 0.01)
+        finally:
+            for process in ready:
+                process.close()
+    return found
+
+
+def take_turns(ready: list[Process], found: Round, seconds: float, meter: Meter, settle: float) -> None:
+    """Slices round by round; `settle` lets the threads of the one before fall asleep."""
+    medians: dict[str, list[tuple[int, float]]] = {}
+    spent: dict[str, float] = {p.peer: 0.0 for p in ready}
+    piece = max(0.01, min(0.05, seconds / 10))
+    while ready and (min(spent[p.peer] for p in ready) < seconds or len(found.peaks) < 5):
+        found.peaks.append(meter.peak())
+        for process in list(ready):
+            answer = found.answers[process.peer]
+            if spent[process.peer] > 4 * seconds and len(found.peaks) > 3:
+                continue
+            time.sleep(settle)
+            start = time.perf_counter()
+            line = process.slice(piece)
+            spent[process.peer] += time.perf_counter() - start
+            if "absent" in line:
+                answer.absent = line["absent"]
+                ready.remove(process)
+                process.close()
+                continue
+            answer.best = min(answer.best, line["best"])
+            answer.calls += line["count"]
+            answer.memory = max(answer.memory, line["memory"])
+            medians.setdefault(process.peer, []).append((len(found.peaks) - 1, line["median"]))
+    best = max(found.peaks, default=0.0)
+    for peer, rows in medians.items():
+        clean = [m for k, m in rows if found.peaks[k] >= LOADED * best] or [m for _, m in rows]
+        found.answers[peer].median = median(clean)
+
+
+def describe(workload: Workload) -> str:
+    """The row's name and batch, for people."""
+    kind = "training step, " if workload.training else ""
+    return f"{kind}{workload.net}, batch {workload.batch}"
