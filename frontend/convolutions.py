@@ -11,7 +11,7 @@ from .calls import called, wrong
 from .tensor import Tensor, as_tensor
 from .windows import Numbers, Padding, each, pads_of, shape_of
 
-__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "turned"]
 
 
 def conv1d(
@@ -189,17 +189,17 @@ def _transposed(
             if isinstance(left, int) and left < 1:
                 formula = f"({size} - 1) * {s} - 2 * {p} + ({k} - 1) * {d} + {m} + 1 = {left}"
                 raise wrong(name, f"spatial axis {axis}: nothing is left: {formula}")
-        y = b.conv(x.value, _turned(w.value, groups), (1,) * spatial, around, step, spread, groups)
+        y = b.conv(x.value, turned(w.value, groups), (1,) * spatial, around, step, spread, groups)
     return Tensor(_biased(name, y, bias))
 
 
-def _turned(w: Value, groups: int) -> Value:
+def turned(w: Value, groups: int) -> Value:
     """Filters [C, O / groups, ...] as [O, C / groups, ...], reversed."""
     channels, out, *window = w.type.shape
     spatial = tuple(range(2, w.type.rank))
     split = b.reshape(b.reverse(w, spatial), (groups, floordiv(channels, groups), out, *window))
-    turned = b.permute(split, (0, 2, 1, *(k + 1 for k in spatial)))
-    return b.reshape(turned, (groups * out, floordiv(channels, groups), *window))
+    moved = b.permute(split, (0, 2, 1, *(k + 1 for k in spatial)))
+    return b.reshape(moved, (groups * out, floordiv(channels, groups), *window))
 
 
 def _check_ranks(name: str, spatial: int, x: Tensor, w: Tensor, filters: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .descent import minimize
     from .frontend import init, nn, optim, preprocessing, svm
     from .frontend.derivatives import custom_vjp, remat, stop_gradient
+    from .frontend.onnx import check_onnx, import_onnx
     from .frontend.random import seed
     from .frontend.scan import scan
     from .frontend.trace import trace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "NervureError": ("ir.errors", "NervureError"),
     "Program": ("ir.program", "Program"),
+    "check_onnx": ("frontend.onnx", "check_onnx"),
     "compile": ("compiling", "compile"),
     "data": ("data", None),
     "custom_vjp": ("frontend.derivatives", "custom_vjp"),
@@ -38,6 +40,7 @@ _WHERE = {
     "export_onnx": ("backends.onnx", "export_onnx"),
     "grad": ("gradient", "grad"),
     "hessian": ("jacobians", "hessian"),
+    "import_onnx": ("frontend.onnx", "import_onnx"),
     "init": ("frontend.init", None),
     "jacobian": ("jacobians", "jacobian"),
     "load": ("ir.text", "load"),
@@ -60,6 +63,7 @@ _WHERE = {
 __all__ = [
     "NervureError",
     "Program",
+    "check_onnx",
     "compile",
     "custom_vjp",
     "data",
@@ -67,6 +71,7 @@ __all__ = [
     "export_onnx",
     "grad",
     "hessian",
+    "import_onnx",
     "init",
     "jacobian",
     "load",

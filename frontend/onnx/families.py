@@ -1,0 +1,24 @@
+"""The files of the table, one a family of ops; importing them fills it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__all__ = ["FAMILIES", "load"]
+
+FAMILIES = (
+    "activations",
+    "constants",
+    "contractions",
+    "maps",
+    "movement",
+    "norms",
+    "pools",
+    "reductions",
+)
+
+
+def load() -> None:
+    """Fill the table."""
+    for family in FAMILIES:
+        import_module(f".ops_{family}", __package__)

@@ -1,0 +1,160 @@
+"""Walks the nodes of a graph and writes each; what cannot be written is noted, and the walk goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ...ir.errors import NervureError
+from ...ir.graph import Value
+from ...ir.origin import Origin, origins_of
+from ..tensor import Tensor
+from .elements import attribute_value
+from .known import known_dims
+from .model import Model
+from .node import OnnxNode
+from .report import Refusal, Refused
+from .scope import Failed, Item, Scope, fold_values
+from .table import find
+
+__all__ = ["Walk"]
+
+MAX_DEPTH = 64
+"""How deep functions and subgraphs may lie within each other."""
+
+
+class Walk:
+    """One import under way.
+
+    Args:
+        model:    where functions are looked up
+        refusals: the nodes that cannot be written, filled as they are met
+    """
+
+    def __init__(self, model: Model, refusals: list[Refusal]) -> None:
+        self.model = model
+        self.refusals = refusals
+        self.count = 0
+        self.depth = 0
+
+    def nodes(self, protos: Iterable[Any], scope: Scope) -> None:
+        """Write nodes in their order."""
+        for proto in protos:
+            self.count += 1
+            node = OnnxNode(proto, scope.versions.get(domain_of(proto), 0), scope)
+            node.walk = self
+            origin = Origin(f"{self.model.label}#{scope.path}{node.name}", self.count)
+            with origins_of((origin,)):
+                results = self._results(node)
+            for name, item in zip(node.outputs, results, strict=False):
+                if name:
+                    scope.names[name] = item
+
+    def outputs(self, graph: Any, scope: Scope) -> list[Value]:
+        """The outputs of a graph, under their names."""
+        found: list[Value] = []
+        for output in graph.output:
+            try:
+                value = scope.value(output.name)
+            except Refused as refused:
+                self.refuse(output.name, "output", self.model.opset, refused, scope)
+            except Failed:
+                continue
+            else:
+                if value.node is not None and value not in found:
+                    value.name = output.name
+                found.append(value)
+        return found
+
+    def refuse(self, name: str, op: str, opset: int, refused: Refused, scope: Scope) -> None:
+        self.refusals.append(Refusal(scope.path + name, op, opset, refused.why, refused.hint, refused.needs))
+
+    def _results(self, node: OnnxNode) -> Sequence[Item]:
+        """What the outputs of a node stand for; None for each where it is refused."""
+        none: list[Item] = [None] * len(node.outputs)
+        try:
+            return self._written(node)
+        except Failed:
+            return none
+        except Refused as refused:
+            self.refuse(node.name, label_of(node), node.opset, refused, node.scope)
+        except NervureError as error:
+            why = "; ".join([error.message, *error.details])
+            refused = Refused(why, error.hint)
+            self.refuse(node.name, label_of(node), node.opset, refused, node.scope)
+        return none
+
+    def _written(self, node: OnnxNode) -> Sequence[Item]:
+        function = self.model.functions.get((node.proto.domain, node.op))
+        if function is not None:
+            return self.call(node, function)
+        writes = find(domain_of(node.proto), node.op, node.opset)
+        if writes is None:
+            raise unknown(node)
+        known = [node.scope.folds(name) if name else None for name in node.inputs]
+        given = [k for k, name in zip(known, node.inputs, strict=True) if name]
+        constant = bool(given) and all(k is not None for k in given)
+        if constant and any(k is not None and not k.is_static for k in given):
+            found = known_dims(node.op, known, node.attr)
+            if found is not None:
+                return [found]
+        results = items(writes(node))
+        if constant:
+            values = [r for r in results if isinstance(r, Value)]
+            folded = iter(fold_values(values, node.scope))
+            results = [(next(folded) or r) if isinstance(r, Value) else r for r in results]
+        for name, result in zip(node.outputs, results, strict=False):
+            if isinstance(result, Value) and result.node is not None and not result.name:
+                result.name = name
+        return results
+
+    def call(self, node: OnnxNode, function: Any) -> Sequence[Item]:
+        """Write the body of a function in place of its call."""
+        outer = node.scope
+        if self.depth >= MAX_DEPTH:
+            raise Refused(f"functions lie more than {MAX_DEPTH} deep within each other")
+        versions = {("" if s.domain == "ai.onnx" else s.domain): s.version for s in function.opset_import}
+        inner = Scope(
+            outer.state,
+            outer.state.frame,
+            versions=outer.versions | versions,
+            path=f"{outer.path}{node.name}/",
+        )
+        inner.attributes = {a.name: attribute_value(a) for a in function.attribute_proto}
+        inner.attributes |= {name: node.attr(name) for name in node.attribute_names}
+        for k, name in enumerate(function.input):
+            if node.has(k):
+                item, owner = outer.item(node.inputs[k])
+                inner.names[name] = outer.state.enter(item, owner.frame) if isinstance(item, Value) else item
+        self.depth += 1
+        before = len(self.refusals)
+        try:
+            self.nodes(function.node, inner)
+        finally:
+            self.depth -= 1
+        if len(self.refusals) > before:
+            raise Failed(node.name)
+        return [inner.item(name)[0] for name in function.output]
+
+
+def items(results: Any) -> list[Item]:
+    """What a function of the table returned, one a result."""
+    found: list[Any] = list(results) if isinstance(results, tuple | list) else [results]  # pyright: ignore[reportUnknownArgumentType]
+    return [r.value if isinstance(r, Tensor) else r for r in found]
+
+
+def domain_of(proto: Any) -> str:
+    return "" if proto.domain == "ai.onnx" else proto.domain
+
+
+def label_of(node: OnnxNode) -> str:
+    return f"{node.domain}.{node.op}" if node.domain not in ("", "ai.onnx") else node.op
+
+
+def unknown(node: OnnxNode) -> Refused:
+    """The refusal of an op that the table does not have."""
+    if node.domain not in ("", "ai.onnx"):
+        return Refused(
+            f"no op of the domain {node.domain} is known", "export the model with ops of ONNX's own domain"
+        )
+    return Refused("the op is not known")
