@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from ...ir.dims import Dim
 from ...ir.program import Program
 from ...ir.types import Array
-from .lower.memory import Launch as LoweredLaunch
-from .lower.memory import Memory as LoweredMemory
+from .lower import memory as lower
 from .lower.whole import Lowered, lower_program
-from .program import Arg, KernelProgram, Launch, Memory
+from .program import Arg, Branch, KernelProgram, Launch, Loop, Memory, Step, While
 from .target import Target
 
 __all__ = ["Assembled", "assemble"]
@@ -38,7 +37,7 @@ def assemble(program: Program, target: Target) -> Assembled:
     used = _used(lowered)
     entries = tuple(name for name, memory in lowered.entries.items() if memory in used)
     slots = [lowered.entries[name] for name in entries] + list(lowered.constants)
-    memories: dict[LoweredMemory, Memory] = {}
+    memories: dict[lower.Memory, Memory] = {}
     for k, memory in enumerate(lowered.inputs):
         memories[memory] = Memory(f"input{k}", _bytes(memory), "input", k)
     for k, memory in enumerate(lowered.outputs):
@@ -46,14 +45,26 @@ def assemble(program: Program, target: Target) -> Assembled:
     for k, memory in enumerate(slots):
         memories[memory] = Memory(f"slot{k}", _bytes(memory), "store", k)
 
-    def place(memory: LoweredMemory) -> Arg:
-        if memory not in memories:
-            kind = "prepared" if memory.kind == "prepared" else "arena"
-            memories[memory] = Memory(f"{kind[0]}{len(memories)}", _bytes(memory), kind)
-        return Arg(memories[memory])
+    def place(memory: lower.Memory) -> Arg:
+        whole = memory.whole
+        if whole not in memories:
+            kind = "prepared" if whole.kind == "prepared" else "arena"
+            memories[whole] = Memory(f"{kind[0]}{len(memories)}", _bytes(whole), kind)
+        return Arg(memories[whole], memory.offset * memory.dtype.bytes)
 
-    def steps(launches: Sequence[LoweredLaunch]) -> tuple[Launch, ...]:
-        return tuple(Launch(launch.kernel, tuple(map(place, launch.arguments))) for launch in launches)
+    def steps(given: Sequence[lower.Step]) -> tuple[Step, ...]:
+        return tuple(map(step, given))
+
+    def step(s: lower.Step) -> Step:
+        match s:
+            case lower.Launch():
+                return Launch(s.kernel, tuple(map(place, s.arguments)))
+            case lower.Loop():
+                return Loop(s.symbol, s.extent, steps(s.body))
+            case lower.While():
+                return While(place(s.cond), steps(s.body), s.limit)
+            case lower.Branch():
+                return Branch(place(s.cond), steps(s.then), steps(s.otherwise))
 
     found = KernelProgram(
         tuple(s.name for s in program.symbols),
@@ -67,9 +78,9 @@ def assemble(program: Program, target: Target) -> Assembled:
     return Assembled(found, entries, data)
 
 
-def _bytes(memory: LoweredMemory) -> Dim:
+def _bytes(memory: lower.Memory) -> Dim:
     return memory.size * memory.dtype.bytes
 
 
-def _used(lowered: Lowered) -> set[LoweredMemory]:
-    return {m for launch in (*lowered.prepare, *lowered.run) for m in launch.arguments}
+def _used(lowered: Lowered) -> set[lower.Memory]:
+    return {m for step in (*lowered.prepare, *lowered.run) for m in lower.memories_of(step)}

@@ -32,15 +32,13 @@ class LLVMBackend:
             return REFERENCE_ONLY
         if op.level is Level.NN:
             return "it is a composite"
-        if op.mnemonic == "scan":
-            return "only scans of constant length are compiled, by unrolling; this one was not unrolled"
         return "it has no kernel"
 
     def pipeline(self, level: int) -> Pipeline:
         from ...passes.levels import CLEAN, standard_pipeline
         from ...passes.manager import Pipeline
 
-        legal = Pipeline.parse("decompose{keep=relu},unroll{max=1024},legalize{backend=llvm}")
+        legal = Pipeline.parse("decompose{keep=relu},legalize{backend=llvm}")
         if level == 0:
             return legal
         return standard_pipeline(level) + legal + Pipeline.parse(f"{CLEAN},split-prepare,fuse,dce,order")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .contract import convolution, dot_general
+from .control import scan
 from .cumulative import cumulative
 from .lowering import Barrier
 from .reduce import MONOIDS, arg_reduction, reduction
@@ -24,6 +25,7 @@ BARRIERS: dict[str, Barrier] = {
     "scatter_elements": scatter_elements,
     **dict.fromkeys(("cumsum", "cumprod"), cumulative),
     **dict.fromkeys(("sort", "top_k"), sort),
+    "scan": scan,
 }
 """How each op that is no map becomes kernels."""
 

@@ -7,7 +7,8 @@ a contraction or reduction with the elementwise nodes behind it being one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 
 from ....ir.dims import Dim, product
@@ -19,7 +20,7 @@ from ....ir.origin import Origins
 from .. import kernel_ir as k
 from ..target import Target
 from .elementwise import ELEMENTWISE
-from .memory import KernelScope, Launch, Memory
+from .memory import KernelScope, Launch, Memory, Step
 from .pull import MAPS, Pull
 
 __all__ = ["VIEWS", "Barrier", "Lowering", "Tail", "uses_any"]
@@ -75,7 +76,8 @@ class Lowering:
         self.entries = entries
         self.fixed = fixed
         self.target = target
-        self.launches: list[Launch] = []
+        self.steps: list[Step] = []
+        self.made = 0
         self.prepared: list[Launch] = []
         self.memory: dict[Value, Memory] = {}
         self.alias: dict[Value, Value] = {}
@@ -133,8 +135,29 @@ class Lowering:
 
     def launch(self, scope: KernelScope, kind: str, body: Sequence[k.Stmt], origins: Origins) -> None:
         """Add the kernel that a scope and a body make."""
-        name = f"{self.prefix}{len(self.launches)}_{kind}"
-        self.launches.append(scope.launch(name, body, origins))
+        self.steps.append(scope.launch(f"{self.prefix}{self.number()}_{kind}", body, origins))
+
+    def number(self) -> int:
+        """A number that nothing else of this graph has."""
+        self.made += 1
+        return self.made - 1
+
+    @contextmanager
+    def inside(self) -> Generator[list[Step]]:
+        """Collect the steps of a region: memory that values get inside is not known after it, as it may not run."""
+        kept = self.steps, dict(self.memory), dict(self.alias), dict(self.wanted)
+        self.steps = []
+        try:
+            yield self.steps
+        finally:
+            self.steps, self.memory, self.alias, self.wanted = kept
+
+    def held(self, value: Value) -> Memory:
+        """A value's memory, computed now where it has none."""
+        self.materialise(value)
+        found = self.memory_of(value)
+        assert found is not None, value
+        return found
 
     def prepare(self, scope: KernelScope, kind: str, body: Sequence[k.Stmt], origins: Origins) -> None:
         """Add a kernel that runs when weights changed, not at each call."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ....ir.dims import Dim, product
+from ....ir.dims import Dim, Symbol, product
 from ....ir.origin import Origin, Origins
 from ....ir.types import Array, DType
 from .. import kernel_ir as k
 
-__all__ = ["KernelScope", "Launch", "Memory", "MemoryKind"]
+__all__ = [
+    "Branch",
+    "KernelScope",
+    "Launch",
+    "Loop",
+    "Memory",
+    "MemoryKind",
+    "Step",
+    "While",
+    "exchanged",
+    "memories_of",
+    "writes_of",
+]
 
 MemoryKind = Literal["input", "output", "store", "constant", "prepared", "arena"]
 
@@ -21,12 +33,15 @@ class Memory:
     """A piece of memory, compared by identity.
 
     Args:
-        kind:  input k or output k of the call; a store entry; a constant's data; what `prepare` packs; the arena
-        dtype: the element type
-        size:  elements
-        index: which input or output
-        name:  the store entry's name, or the constant's digest
-        data:  the constant's content
+        kind:   input k or output k of the call; a store entry; a constant's data; what `prepare` packs; the arena
+        dtype:  the element type
+        size:   elements
+        index:  which input or output
+        name:   the store entry's name, or the constant's digest
+        data:   the constant's content
+        base:   of a part of another memory, that one; the part begins `offset` elements from its begin, which may use
+                the symbols of loops around
+        grain:  bytes that the offset is a multiple of, as far as that matters
     """
 
     kind: MemoryKind
@@ -35,11 +50,28 @@ class Memory:
     index: int = 0
     name: str = ""
     data: Array | None = None
+    base: Memory | None = None
+    offset: Dim = 0
+    grain: int = 64
 
     @property
     def align(self) -> int:
         """Bytes that the address is a multiple of: a user's arrays promise their elements' size only."""
-        return self.dtype.bytes if self.kind in ("input", "output") else 64
+        return min(self.grain, self.dtype.bytes if self.kind in ("input", "output") else 64)
+
+    def part(self, offset: Dim, size: Dim, pitch: Dim) -> Memory:
+        """`size` elements of this memory, from an offset that is a multiple of the pitch."""
+        nbytes = pitch * self.dtype.bytes
+        grain = self.dtype.bytes if not isinstance(nbytes, int) else nbytes & -nbytes or self.grain
+        return Memory(
+            self.kind, self.dtype, size, self.index, self.name, None,
+            self.whole, self.offset + offset, min(self.grain, grain),
+        )  # fmt: skip
+
+    @property
+    def whole(self) -> Memory:
+        """The memory that this is a part of, or itself."""
+        return self if self.base is None else self.base
 
 
 @dataclass(frozen=True)
@@ -49,6 +81,85 @@ class Launch:
     kernel: k.Kernel
     arguments: tuple[Memory, ...]
     writes: tuple[Memory, ...]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Steps for symbol = 0 .. extent - 1."""
+
+    symbol: Symbol
+    extent: Dim
+    body: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class While:
+    """Steps as long as cond holds, tested before each turn; at most `limit` turns."""
+
+    cond: Memory
+    body: tuple[Step, ...]
+    limit: Dim | None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One of two lists of steps."""
+
+    cond: Memory
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+
+
+Step = Launch | Loop | While | Branch
+
+
+def _parts(step: Loop | While | Branch) -> tuple[Step, ...]:
+    return (*step.then, *step.otherwise) if isinstance(step, Branch) else step.body
+
+
+def memories_of(step: Step) -> tuple[Memory, ...]:
+    """The whole memories that a step touches, those of inner steps too."""
+    return tuple(dict.fromkeys(m.whole for m in _touched(step)))
+
+
+def _touched(step: Step) -> Iterable[Memory]:
+    if isinstance(step, Launch):
+        yield from step.arguments
+        return
+    if not isinstance(step, Loop):
+        yield step.cond
+    for inner in _parts(step):
+        yield from _touched(inner)
+
+
+def writes_of(step: Step) -> tuple[Memory, ...]:
+    """The whole memories that a step writes, those of inner steps too."""
+    if isinstance(step, Launch):
+        return tuple(dict.fromkeys(m.whole for m in step.writes))
+    return tuple(dict.fromkeys(m for inner in _parts(step) for m in writes_of(inner)))
+
+
+def exchanged(step: Step, other: Mapping[Memory, Memory]) -> Step:
+    """The step with other memories, and parts of them, in the place of some."""
+
+    def new(m: Memory) -> Memory:
+        if m.base is not None and m.base in other:
+            base = other[m.base]
+            return replace(m, kind=base.kind, index=base.index, name=base.name, base=base)
+        return other.get(m, m)
+
+    def all_of(steps: Sequence[Step]) -> tuple[Step, ...]:
+        return tuple(exchanged(s, other) for s in steps)
+
+    match step:
+        case Launch():
+            return Launch(step.kernel, tuple(map(new, step.arguments)), tuple(map(new, step.writes)))
+        case Loop():
+            return replace(step, body=all_of(step.body))
+        case While():
+            return replace(step, cond=new(step.cond), body=all_of(step.body))
+        case Branch():
+            return Branch(new(step.cond), all_of(step.then), all_of(step.otherwise))
 
 
 @dataclass

@@ -12,7 +12,7 @@ from ..target import Target
 from ..walk import all_exprs, stmts
 from . import BARRIERS, TAILED
 from .lowering import VIEWS, Lowering
-from .memory import Launch, Memory
+from .memory import Launch, Memory, Step, exchanged, memories_of, writes_of
 
 __all__ = ["Lowered", "lower_program"]
 
@@ -22,14 +22,14 @@ class Lowered:
     """A program as kernel launches.
 
     Attributes:
-        prepare, run: launches in order
+        prepare, run: steps in order
         inputs, outputs: the memory of each
         entries:   store entries by name
         constants: data that the code reads, by digest
     """
 
-    prepare: tuple[Launch, ...]
-    run: tuple[Launch, ...]
+    prepare: tuple[Step, ...]
+    run: tuple[Step, ...]
     inputs: tuple[Memory, ...]
     outputs: tuple[Memory, ...]
     entries: Mapping[str, Memory]
@@ -49,13 +49,13 @@ def lower_program(program: Program, target: Target) -> Lowered:
     run = _lower(graph, entries, inputs, outputs, "k", target)
     prepare = None if program.prepare is None else _lower(program.prepare, entries, (), (), "p", target)
     constants: dict[str, Memory] = dict(run.constants)
-    launches = _in_place(run.launches, graph, run)
+    steps = _in_place(run.steps, graph, run)
     packing = tuple(run.prepared)
     if prepare is None:
-        return Lowered(packing, launches, inputs, outputs, entries, tuple(constants.values()))
+        return Lowered(packing, steps, inputs, outputs, entries, tuple(constants.values()))
     shared = {m: constants.setdefault(m.name, m) for m in prepare.constants.values()}
-    before = tuple(_exchange(launch, shared) for launch in (*prepare.prepared, *prepare.launches))
-    return Lowered((*before, *packing), launches, inputs, outputs, entries, tuple(constants.values()))
+    before = tuple(exchanged(step, shared) for step in (*prepare.prepared, *prepare.steps))
+    return Lowered((*before, *packing), steps, inputs, outputs, entries, tuple(constants.values()))
 
 
 def _lower(
@@ -99,32 +99,25 @@ def _source(lowering: Lowering, value: Value, written: set[Memory]) -> Value:
     return copy
 
 
-def _exchange(launch: Launch, other: Mapping[Memory, Memory]) -> Launch:
-    return Launch(
-        launch.kernel,
-        tuple(other.get(m, m) for m in launch.arguments),
-        tuple(other.get(m, m) for m in launch.writes),
-    )
-
-
-def _in_place(launches: list[Launch], graph: Graph, lowering: Lowering) -> tuple[Launch, ...]:
+def _in_place(steps: list[Step], graph: Graph, lowering: Lowering) -> tuple[Step, ...]:
     """Let the kernel of an update write to the entry itself where nothing reads the old content after it.
 
     The kernel's own reads of the entry must be of the very element that it writes.
     """
-    kept = list(launches)
+    kept = list(steps)
     for name, value in graph.updates:
         entry, source = lowering.entries[name], lowering.memory_of(value)
-        copies = [i for i, launch in enumerate(kept) if launch.writes == (entry,)]
-        writers = [i for i, launch in enumerate(kept) if source in launch.writes]
+        copies = [i for i, step in enumerate(kept) if writes_of(step) == (entry,)]
+        writers = [i for i, step in enumerate(kept) if source in writes_of(step)]
         if source is None or source.kind != "arena" or len(copies) != 1 or len(writers) != 1:
             continue
         (copy,), (writer,) = copies, writers
-        later = any(entry in launch.arguments for launch in kept[writer + 1 : copy])
-        if later or not _reads_what_it_writes(kept[writer], entry, source):
+        made = kept[writer]
+        later = any(entry in memories_of(step) for step in kept[writer + 1 : copy])
+        if later or not isinstance(made, Launch) or not _reads_what_it_writes(made, entry, source):
             continue
-        kept[:copy] = [_exchange(launch, {source: entry}) for launch in kept[:copy]]
-        kept[copy + 1 :] = [_exchange(launch, {source: entry}) for launch in kept[copy + 1 :]]
+        kept[:copy] = [exchanged(step, {source: entry}) for step in kept[:copy]]
+        kept[copy + 1 :] = [exchanged(step, {source: entry}) for step in kept[copy + 1 :]]
         del kept[copy]
     return tuple(kept)
 
