@@ -100,17 +100,9 @@ class _Expansion:
         )
         around = [*self.c.batch, mi, ni]
         if self.c.parallel:
-            flat = Var("task")
-            return [
-                For(
-                    flat,
-                    times([d.extent for d in around]),
-                    (*zeros, *decompose(flat, around), *body),
-                    "parallel",
-                )
-            ]
+            body, zeros = [*zeros, *body], []
         for dim in reversed(around):
-            body = [For(dim.var, dim.extent, tuple(body))]
+            body = [For(dim.var, dim.extent, tuple(body), "parallel" if self.c.parallel else "serial")]
         return [*zeros, *body]
 
     def _choose(self) -> None:
@@ -375,12 +367,8 @@ class _Expansion:
         final, stmts = self._sum(c.k, c.acc, zero(self.dtype))
         del final
         body: list[Stmt] = [For(c.n.var, c.n.extent, (*stmts, *c.epilogue), "vector")]
-        for dim in reversed(c.m):
-            body = [For(dim.var, dim.extent, tuple(body))]
-        for dim in reversed(c.batch[1:] if c.parallel else c.batch):
-            body = [For(dim.var, dim.extent, tuple(body))]
-        if c.parallel and c.batch:
-            body = [For(c.batch[0].var, c.batch[0].extent, tuple(body), "parallel")]
+        for dim in reversed((*c.batch, *c.m)):
+            body = [For(dim.var, dim.extent, tuple(body), "parallel" if c.parallel else "serial")]
         return body
 
     def _sum(self, dims: Sequence[LoopDim], result: Var, start: Expr) -> tuple[Expr, list[Stmt]]:

@@ -9,6 +9,7 @@ from ...ir.types import i64
 from . import arith, microkernel, turn
 from .builder import Builder, Module, V
 from .emit_loops import PARTIALS, LoopEmitter
+from .emit_parallel import emit_parallel
 from .kernel_ir import (
     Contract,
     For,
@@ -32,6 +33,7 @@ class Emitter(LoopEmitter):
     """Emits statements at the end of the builder's innermost scope."""
 
     kernel: Kernel
+    lets: Sequence[Let] = ()
 
     def block(self, body: Sequence[Stmt]) -> None:
         for s in body:
@@ -46,10 +48,10 @@ class Emitter(LoopEmitter):
             case Store():
                 self._store(s)
             case For():
-                if s.kind == "parallel" and self.b.depth == 0:
-                    self._parallel(s)
-                elif s.kind == "vector" and self.lanes == 1 and not s.carries:
-                    self._vector(s)
+                if self._top and s.kind.startswith("parallel") and emit_parallel(self, s):
+                    pass
+                elif s.kind.endswith("vector") and self.lanes == 1 and not s.carries:
+                    self.vector(s)
                 else:
                     self._serial(s)
             case Reduce():
@@ -103,11 +105,18 @@ class Emitter(LoopEmitter):
         for c, v in zip(s.carries, results, strict=True):
             self.bind(c.var, v)
 
-    def _vector(self, s: For) -> None:
+    @property
+    def _top(self) -> bool:
+        """Whether this is the body of the kernel itself."""
+        return self.b.depth == 0 and self.lanes == 1
+
+    def vector(self, s: For, begin: V | None = None, end: V | None = None) -> None:
+        """A vector loop, or the part begin..end of it; begin is a multiple of the lanes."""
         self.enter(s)
         b = self.b
-        extent = self.index(s.extent)
-        known = int(extent.number) if extent.number is not None else None
+        extent = self.index(s.extent) if end is None else end
+        start = b.number(0, "i64") if begin is None else begin
+        known = int(extent.number) if extent.number is not None and begin is None else None
         lanes = self._width(s, known)
 
         def body(mask_of: Callable[[V], V | None] | None) -> Callable[[V, Sequence[V]], Sequence[V]]:
@@ -124,10 +133,10 @@ class Emitter(LoopEmitter):
             return run
 
         if lanes == 1:
-            self.loop(b.number(0, "i64"), extent, 1, [], lambda i, c: self.scoped(body(None), i, c))
+            self.loop(start, extent, 1, [], lambda i, c: self.scoped(body(None), i, c))
         else:
             whole = b.number(known - known % lanes, "i64") if known is not None else self.whole(extent, lanes)
-            self.loop(b.number(0, "i64"), whole, lanes, [], lambda i, c: self.scoped(body(None), i, c))
+            self.loop(start, whole, lanes, [], lambda i, c: self.scoped(body(None), i, c))
             if known is None or known % lanes:
                 rest = b.sub(extent, whole)
 
@@ -174,52 +183,6 @@ class Emitter(LoopEmitter):
         while extent is not None and lanes // 2 >= max(extent, 1):
             lanes //= 2
         return lanes
-
-    # -- parallel ----------------------------------------------------------------------------------------------
-
-    def _parallel(self, s: For) -> None:
-        """The body becomes a function of (arg, begin, end); the context's parallel_for calls it on parts of the range."""
-        b = self.b
-        name = f"@{self.kernel.name}_p{len(self.module.functions)}"
-        words = [*(self.pointers[id(x)] for x in self.kernel.buffers), *self.symbols.values()]
-        inner = Builder(self.module)
-        pointers: dict[int, V] = {}
-        symbols: dict[str, V] = {}
-        slots = [("ptr", id(x)) for x in self.kernel.buffers] + [("i64", n) for n in self.symbols]
-        for n, (ty, key) in enumerate(slots):
-            slot = inner.pure(f"getelementptr i64, ptr %arg, i64 {n}", (), "ptr")
-            value = inner.fixed(f"load {ty}, ptr {slot.text}, align 8", ty)
-            if isinstance(key, int):
-                pointers[key] = value
-            else:
-                symbols[key] = value
-        emitter = Emitter(self.module, self.target, inner, pointers, symbols)
-        emitter.kernel, emitter.scratch = self.kernel, self.scratch
-        emitter.lets = self.lets
-
-        def body(i: V, carried: Sequence[V]) -> Sequence[V]:
-            emitter.loop_vars.add(id(s.var))
-            emitter.bind(s.var, i)
-            emitter.block(s.body)
-            return []
-
-        for let in self.lets:
-            emitter.stmt(let)
-        emitter.loop(V("%begin", "i64"), V("%end", "i64"), 1, [], body)
-        self.module.functions[name] = inner.finish(
-            f"define internal void {name}(ptr %arg, i64 %begin, i64 %end) nounwind"
-        )
-        arg = b.fresh()
-        b.here.lines.insert(0, f"  {arg} = alloca [{max(1, len(words))} x i64], align 8")
-        for n, v in enumerate(words):
-            slot = b.pure(f"getelementptr i64, ptr {arg}, i64 {n}", (), "ptr")
-            b.effect(f"store {v.ty} {v.text}, ptr {slot.text}, align 8")
-        extent = self.index(s.extent)
-        function = b.fixed("load ptr, ptr %ctx, align 8", "ptr")
-        b.effect(f"call void {function.text}(ptr %ctx, ptr {name}, ptr {arg}, i64 {extent.text})")
-        self.forget(stored_buffers(s.body))
-
-    lets: Sequence[Let] = ()
 
 
 def emit_kernel(module: Module, kernel: Kernel, target: Target) -> str:

@@ -6,7 +6,7 @@ but vectors. `str(kernel)` prints it (kernel_text.py)::
     kernel  = "kernel" name "(" buffer, ... ")" "{" scratch* stmt* "}"
     buffer  = name ":" dtype "[" dim, ... "]" ["strides" "[" dim, ... "]"] ["align" n]
     scratch = "scratch" buffer                              static shape, one per thread, content undefined
-    stmt    = "for" ["parallel" | "vector"] var "in" extent [carry var "=" expr, ...] block [yield]
+    stmt    = "for" ["parallel"] ["vector"] var "in" extent [carry var "=" expr, ...] block [yield]
             | "reduce" var, ... "=" monoid "over" (var "in" extent), ... "of" expr, ... block
             | "if" expr block ["else" block]
             | var "=" expr                                  a binding, seen by what follows in the block
@@ -27,8 +27,9 @@ saturates and takes NaN to 0; to bool it is x != 0. f16 and bf16 are stored type
 f32 and rounds. No operand is reassociated.
 
 A `vector` loop may run iterations side by side in any grouping: the writer promises that no iteration reads what
-another one writes. Its bits do not depend on the grouping. `parallel` loops stand at the top of a kernel's body, and
-see its buffers and symbols, no bindings made outside. A `reduce` keeps 16 interleaved partials along its last
+another one writes. Its bits do not depend on the grouping. `parallel` promises the same of threads: such loops stand at
+the top of a kernel's body, directly in each other, and see its buffers, symbols and top-level bindings; elsewhere they are
+serial. How many iterations a thread takes at once changes no bit, and is no business of the writer (grain.py). A `reduce` keeps 16 interleaved partials along its last
 dimension, carries them over the outer ones, and joins them by a fixed tree (8, 4, 2, 1), whatever the target; an empty
 one gives the identities. Inside a vector loop it folds every lane in order. `for` with carries is the sequential fold; inside a vector loop it folds every lane.
 
@@ -72,12 +73,12 @@ from .kernel_expr import (
 
 __all__ = [
     "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Expr",
-    "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "Monoid", "Packed", "Reduce", "Select", "Size",
+    "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
     "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
 ]  # fmt: skip
 
-LoopKind = Literal["serial", "parallel", "vector"]
+LoopKind = Literal["serial", "parallel", "vector", "parallel vector"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,7 +224,7 @@ class Contract:
     """acc(m, n) = sum over k of a(m, k) * b(k, n); then `epilogue`, once for each (m, n), for each point of `batch`.
 
     Args:
-        batch:    loops around, outermost first; the first may be parallel
+        batch:    loops around, outermost first
         m, k:     products of loop dims, row-major; `a` and `b` are expressions over their vars and the batch vars
         n:        one dim; unit stride in it (loads of b, stores of the epilogue) is what is fast
         a:        read in place where it is a plain load, affine in m and in k; else packed by rows
@@ -231,7 +232,7 @@ class Contract:
         acc:      the sum for the epilogue; its dtype is the dtype of a, b and the accumulation: f32 and f64 use the
                   register tile, others a plain loop nest
         epilogue: statements over acc, m, n, batch vars, run with n as a vector loop
-        parallel: whether blocks of m and n run in parallel, where no batch loop does
+        parallel: whether batch and blocks of m and n run in parallel
         schedule: a schedule.ContractSchedule; None lets the target choose
     """
 

@@ -13,6 +13,7 @@ from ....ir.ops.window import Conv
 from ....ir.types import DType, f32, f64, i64
 from .. import kernel_ir as k
 from ..schedule import choose_schedule
+from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 from .pull import Index, Pull
@@ -94,7 +95,7 @@ def _packed(
     statements: list[k.Stmt] = [k.For(lane, columns, (store,), "vector")]
     for dim in reversed(depth):
         statements = [k.For(dim.var, dim.extent, tuple(statements))]
-    body: list[k.Stmt] = [k.For(panel, panels, tuple(statements))]
+    body: list[k.Stmt] = [k.For(panel, panels, tuple(statements), "parallel")]
     lowering.prepare(filling, "pack", body, node.origins)
     return k.Packed(scope.view(place, (panels, long, columns)))
 
@@ -116,9 +117,7 @@ def _inner_product(
     reduce = k.reduction("add", total, depth, product_) if depth else k.Let(total, product_)
     pull.give(node.results[0], index, total.cast(node.results[0].type.dtype))
     store = scope.output(tail.memory, tail.value.type.shape).store(index, pull.read(tail.value, index))
-    statements: list[k.Stmt] = [reduce, store]
-    for dim in reversed(batch):
-        statements = [k.For(dim.var, dim.extent, tuple(statements))]
+    statements = nest([reduce, store], [(d.var, d.extent) for d in batch])
     lowering.launch(scope, node.op.mnemonic, statements, node.origins)
 
 
@@ -199,7 +198,7 @@ def _contract(
     stored = pull.read(tail.value, index)
     store = store_at(pull, scope, tail, index, stored)
     statement = k.Contract(
-        tuple(rows), column, tuple(depth), a, b, total, (store,), tuple(batch), parallel=not batch
+        tuple(rows), column, tuple(depth), a, b, total, (store,), tuple(batch), parallel=True
     )
     lowering.launch(scope, node.op.mnemonic, [statement], node.origins)
 

@@ -9,6 +9,7 @@ from ....ir.graph import Node
 from ....ir.ops.common import accumulator
 from ....ir.ops.cumulative import Cumulative
 from .. import kernel_ir as k
+from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope
 
@@ -44,9 +45,5 @@ def around_lines(
 ) -> list[k.Stmt]:
     """The body of one line along the axis inside loops over all lines; those of the last axis side by side, unless
     the body has vector loops or memory that lines share."""
-    statements: list[k.Stmt] = list(body)
-    for other in reversed(range(len(shape))):
-        if other != axis:
-            kind = "vector" if vectors and other == len(shape) - 1 else "serial"
-            statements = [k.For(loops[other], shape[other], tuple(statements), kind)]
-    return statements
+    around = [(loops[other], shape[other]) for other in range(len(shape)) if other != axis]
+    return nest(body, around, vector=vectors and axis != len(shape) - 1, parallel=vectors)

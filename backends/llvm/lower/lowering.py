@@ -20,6 +20,7 @@ from ....ir.origin import Origins
 from .. import kernel_ir as k
 from ..target import Target
 from .elementwise import ELEMENTWISE
+from .loops import nest
 from .memory import KernelScope, Launch, Memory, Step
 from .pull import MAPS, Pull
 
@@ -370,7 +371,4 @@ class Loops:
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         """The body inside the loops, the innermost a vector loop."""
-        statements: list[k.Stmt] = list(body)
-        for depth, (var, extent) in enumerate(reversed(list(zip(self.vars, self.extents, strict=True)))):
-            statements = [k.For(var, extent, tuple(statements), "vector" if depth == 0 else "serial")]
-        return statements
+        return nest(body, list(zip(self.vars, self.extents, strict=True)), vector=True)

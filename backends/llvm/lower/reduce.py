@@ -9,6 +9,7 @@ from ....ir.graph import Node
 from ....ir.ops.reduce import Accumulation, ArgReduce, Reduction
 from ....ir.types import i64
 from .. import kernel_ir as k
+from .loops import nest
 from .lowering import Lowering, Tail, uses_any
 from .memory import KernelScope
 from .pull import Pull
@@ -97,12 +98,8 @@ class Space:
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         """The body inside loops over the kept axes; the last is a vector loop where x's last axis is kept."""
-        statements: list[k.Stmt] = list(body)
         kept = [a for a in range(len(self.shape)) if a not in self.axes]
-        for axis in reversed(kept):
-            kind = "vector" if self.vectorise and axis == kept[-1] else "serial"
-            statements = [k.For(_var(self.index[axis]), self.shape[axis], tuple(statements), kind)]
-        return statements
+        return nest(body, [(_var(self.index[a]), self.shape[a]) for a in kept], vector=self.vectorise)
 
 
 def _var(index: k.Expr) -> k.Var:

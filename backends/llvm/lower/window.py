@@ -11,6 +11,7 @@ from ....ir.ops.patches import FoldPatches
 from ....ir.ops.window import MaxPool, WindowSum
 from ....ir.types import i64
 from .. import kernel_ir as k
+from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope
 from .pull import Index, Pull
@@ -47,11 +48,7 @@ class Window:
         return list(places(*(range(size) for size in self.op.window)))
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
-        statements: list[k.Stmt] = list(body)
-        for axis in reversed(range(len(self.vars))):
-            kind = "vector" if axis == len(self.vars) - 1 else "serial"
-            statements = [k.For(self.vars[axis], self.shape[axis], tuple(statements), kind)]
-        return statements
+        return nest(body, list(zip(self.vars, self.shape, strict=True)), vector=True)
 
 
 def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
@@ -138,8 +135,6 @@ def fold_patches(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         total = total + (wide if test is None else k.select(test, wide, k.zero(acc)))
     pull.give(result, loops, total.cast(x.type.dtype))
     stored = pull.read(tail.value, loops)
-    statements: list[k.Stmt] = [scope.output(tail.memory, tail.value.type.shape).store(loops, stored)]
-    for axis in reversed(range(len(loops))):
-        kind = "vector" if axis == len(loops) - 1 else "serial"
-        statements = [k.For(loops[axis], result.type.shape[axis], tuple(statements), kind)]
+    store = scope.output(tail.memory, tail.value.type.shape).store(loops, stored)
+    statements = nest([store], list(zip(loops, result.type.shape, strict=True)), vector=True)
     lowering.launch(scope, op.mnemonic, statements, node.origins)

@@ -1,0 +1,178 @@
+"""Kernel IR to LLVM text: parallel loops.
+
+A nest of parallel loops becomes one function of a range of units, which the context's parallel_for calls on parts of all. A unit is
+as many iterations, row-major over the nest, as take some microseconds (grain.py). A loop of few units runs on the caller's
+thread; one that is known to have few is emitted as the serial loop that it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...ir.dims import Dim
+from .builder import Builder, V
+from .extents import times
+from .grain import FEWEST, GRAIN, iteration_cost
+from .kernel_ir import Expr, For, Index, Stmt, Var
+from .walk import expr_children, stored_buffers
+
+if TYPE_CHECKING:
+    from .emit_stmt import Emitter
+
+__all__ = ["TASK", "emit_parallel"]
+
+TASK = "(ptr %arg, i64 %begin, i64 %end)"
+"""The parameters of a task, as parallel_for calls it."""
+
+_BLOCK = 64
+"""A unit of a vector loop is a multiple of this many elements: whole registers of any type, whole lines of memory."""
+
+
+def emit_parallel(e: Emitter, s: For) -> bool:
+    """Emit a parallel loop at the top of a kernel; False, and nothing emitted, where it is not worth a thread."""
+    vector = s.kind == "parallel vector"
+    loops, body = ([s], s.body) if vector else _nest(s)
+    cost = iteration_cost(body, e.target, e.lets, vector=vector)
+    total = times([loop.extent for loop in loops])
+    grain = _fixed_grain(cost, vector)
+    if isinstance(total, int) and grain is not None and -(-total // grain) < FEWEST:
+        return False
+    b = e.b
+    name = f"@{e.kernel.name}_p{len(e.module.functions)}"
+    words = [*(e.pointers[id(x)] for x in e.kernel.buffers), *e.symbols.values()]
+    _task(e, name, loops, body, cost, vector)
+    arg = b.fresh()
+    b.here.lines.insert(0, f"  {arg} = alloca [{max(1, len(words))} x i64], align 8")
+    for n, v in enumerate(words):
+        slot = b.pure(f"getelementptr i64, ptr {arg}, i64 {n}", (), "ptr")
+        b.effect(f"store {v.ty} {v.text}, ptr {slot.text}, align 8")
+    units = _units(e, e.index(total), _grain(e, cost, vector))
+
+    def shared() -> None:
+        function = b.fixed("load ptr, ptr %ctx, align 8", "ptr")
+        b.effect(f"call void {function.text}(ptr %ctx, ptr {name}, ptr {arg}, i64 {units.text})")
+
+    def alone() -> None:
+        b.effect(f"call void {name}(ptr {arg}, i64 0, i64 {units.text})")
+
+    if units.number is not None:
+        shared()
+    else:
+        many = b.simple("icmp sge", units, b.number(FEWEST, "i64"), ty="i1")
+        e.branch(many, shared, alone)
+    e.forget(stored_buffers(s.body))
+    return True
+
+
+def _nest(s: For) -> tuple[list[For], Sequence[Stmt]]:
+    """The parallel loops that stand directly in each other, and what the innermost runs."""
+    loops = [s]
+    while len(loops[-1].body) == 1:
+        (inner,) = loops[-1].body
+        if not isinstance(inner, For) or inner.kind != "parallel" or _has_var(inner.extent):
+            break
+        loops.append(inner)
+    return loops, loops[-1].body
+
+
+def _has_var(x: Index) -> bool:
+    stack = [x] if isinstance(x, Expr) else []
+    while stack:
+        e = stack.pop()
+        if isinstance(e, Var):
+            return True
+        stack += expr_children(e)
+    return False
+
+
+def _task(e: Emitter, name: str, loops: list[For], body: Sequence[Stmt], cost: Dim, vector: bool) -> None:
+    """The function of a range of units; a kernel's buffers and symbols are words of its argument."""
+    inner = Builder(e.module)
+    pointers: dict[int, V] = {}
+    symbols: dict[str, V] = {}
+    slots = [("ptr", id(x)) for x in e.kernel.buffers] + [("i64", n) for n in e.symbols]
+    for n, (ty, key) in enumerate(slots):
+        slot = inner.pure(f"getelementptr i64, ptr %arg, i64 {n}", (), "ptr")
+        value = inner.fixed(f"load {ty}, ptr {slot.text}, align 8", ty)
+        if isinstance(key, int):
+            pointers[key] = value
+        else:
+            symbols[key] = value
+    task = type(e)(e.module, e.target, inner, pointers, symbols)
+    task.kernel, task.scratch, task.lets = e.kernel, e.scratch, e.lets
+    for let in e.lets:
+        task.stmt(let)
+    grain, total = _grain(task, cost, vector), task.index(times([loop.extent for loop in loops]))
+    begin, end = V("%begin", "i64"), V("%end", "i64")
+    if grain.number != 1:
+        begin, end = inner.mul(begin, grain), inner.intrinsic("smin", inner.mul(end, grain), total)
+    if vector:
+        task.vector(loops[0], begin, end)
+    else:
+        _rows(task, loops, body, begin, end)
+    e.module.functions[name] = inner.finish(f"define internal void {name}{TASK} nounwind")
+
+
+def _rows(task: Emitter, loops: list[For], body: Sequence[Stmt], begin: V, end: V) -> None:
+    """Iterations begin..end of the nest: the index of each loop is carried, and counts up as an odometer does."""
+    b = task.b
+    extents = [task.index(loop.extent) for loop in loops]
+    starts: list[V] = []
+    rest = begin
+    for extent in reversed(extents[1:]):
+        # begin may be past a nest that is empty; the loop then does not run
+        least = b.intrinsic("smax", extent, b.number(1, "i64")) if extent.number is None else extent
+        starts.insert(0, task.udiv("mod", rest, least))
+        rest = task.udiv("floordiv", rest, least)
+    starts.insert(0, rest)
+
+    def run(i: V, carried: Sequence[V]) -> Sequence[V]:
+        indices = list(carried) if carried else [i]
+        for loop, index in zip(loops, indices, strict=True):
+            task.loop_vars.add(id(loop.var))
+            task.bind(loop.var, index)
+        task.block(body)
+        following: list[V] = []
+        more = b.number(1, "i64")
+        for index, extent in list(zip(indices, extents, strict=True))[:0:-1]:
+            up = b.add(index, more)
+            full = b.simple("icmp eq", up, extent, ty="i1")
+            following.insert(0, b.select(full, b.number(0, "i64"), up))
+            more = b.pure("zext i1 {0} to i64", (full,), "i64")
+        return [b.add(indices[0], more), *following] if carried else []
+
+    task.loop(begin, end, 1, starts if len(loops) > 1 else [], run)
+
+
+def _fixed_grain(cost: Dim, vector: bool) -> int | None:
+    """Iterations of a unit, where they are known."""
+    if not isinstance(cost, int):
+        return None
+    grain = max(1, GRAIN // cost)
+    return -(-grain // _BLOCK) * _BLOCK if vector else grain
+
+
+def _grain(e: Emitter, cost: Dim, vector: bool) -> V:
+    """Iterations of a unit, at run time."""
+    b = e.b
+    fixed = _fixed_grain(cost, vector)
+    if fixed is not None:
+        return b.number(fixed, "i64")
+    most = b.intrinsic("smax", e.dim(cost), b.number(1, "i64"))
+    grain = b.intrinsic("smax", e.udiv("floordiv", V(str(GRAIN), "i64"), most), b.number(1, "i64"))
+    if not vector:
+        return grain
+    up = b.add(grain, b.number(_BLOCK - 1, "i64"))
+    return b.simple("and", up, b.number(-_BLOCK, "i64"))
+
+
+def _units(e: Emitter, total: V, grain: V) -> V:
+    """How many units there are; none where an extent is negative."""
+    b = e.b
+    if total.number is not None and grain.number is not None:
+        return b.number(-(-int(total.number) // int(grain.number)), "i64")
+    if grain.number == 1:
+        return total
+    up = b.add(b.intrinsic("smax", total, b.number(0, "i64")), b.add(grain, b.number(-1, "i64")))
+    return e.udiv("floordiv", up, grain)
