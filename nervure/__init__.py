@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .ir.text import load, save
     from .ir.text import parse_program as parse
     from .jacobians import hessian, jacobian
+    from .runtime.threads import get_num_threads, set_num_threads
     from .training import training_step
 
 _WHERE = {
@@ -38,6 +39,7 @@ _WHERE = {
     "custom_vjp": ("frontend.derivatives", "custom_vjp"),
     "explain_grad": ("gradient", "explain_grad"),
     "export_onnx": ("backends.onnx", "export_onnx"),
+    "get_num_threads": ("runtime.threads", "get_num_threads"),
     "grad": ("gradient", "grad"),
     "hessian": ("jacobians", "hessian"),
     "import_onnx": ("frontend.onnx", "import_onnx"),
@@ -53,6 +55,7 @@ _WHERE = {
     "save": ("ir.text", "save"),
     "svm": ("frontend.svm", None),
     "scan": ("frontend.scan", "scan"),
+    "set_num_threads": ("runtime.threads", "set_num_threads"),
     "seed": ("frontend.random", "seed"),
     "stop_gradient": ("frontend.derivatives", "stop_gradient"),
     "trace": ("frontend.trace", "trace"),
@@ -69,6 +72,7 @@ __all__ = [
     "data",
     "explain_grad",
     "export_onnx",
+    "get_num_threads",
     "grad",
     "hessian",
     "import_onnx",
@@ -84,6 +88,7 @@ __all__ = [
     "save",
     "scan",
     "seed",
+    "set_num_threads",
     "stop_gradient",
     "svm",
     "trace",

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..ir.errors import InputError, NervureError
 from ..ir.types import Array
+from .threads import Team
 
 __all__ = ["ContextStruct", "NativeProgram"]
 
@@ -64,7 +65,7 @@ class NativeProgram:
         address:      the address of an entry point by its name
         symbols:      how many dims a call takes
         parallel_for: address of a fork-join function; the object's own serial one where 0
-        user:         what that function finds in the context
+        team:         what that function finds in the context
         max_memory:   bytes of arena and prepared memory that a call may need; None for no limit
         keep:         what must live as long as the code
     """
@@ -75,7 +76,7 @@ class NativeProgram:
         symbols: int,
         *,
         parallel_for: int = 0,
-        user: int = 0,
+        team: Team | None = None,
         max_memory: int | None = None,
         keep: object = None,
     ) -> None:
@@ -85,7 +86,8 @@ class NativeProgram:
         self._plan = _PLAN(address("nv_plan"))
         self._prepare_plan = _PREPARE_PLAN(address("nv_prepare_plan"))
         self._parallel_for = parallel_for or address("nv_serial")
-        self._user = user
+        self._team = team
+        self._user = 0 if team is None else ctypes.addressof(team)
         self._max_memory = max_memory
         self._dims = ctypes.c_int64 * symbols
         self._sizes = ctypes.c_int64 * 2

@@ -11,6 +11,7 @@ from ...ir.program import Program
 from ...ir.types import DType
 from ...runtime.executable import Executable, check_device
 from ...runtime.native import NativeProgram
+from ...runtime.threads import checked_threads
 from .lower import BARRIERS
 from .lower.pull import MAPS
 
@@ -52,6 +53,7 @@ class LLVMBackend:
         max_memory: int | None = None,
         codegen: int = 2,
         target: str | None = None,
+        threads: int | None = None,
         **options: Any,
     ) -> Executable:
         """Machine code for this CPU.
@@ -61,10 +63,14 @@ class LLVMBackend:
             max_memory: bytes of scratch memory and prepared weights that a call may take; refused before allocation
             codegen:    LLVM's code generation level, 0 to 3
             target:     a CPU that this machine can stand in for, such as `haswell`; None for this machine
+            threads:    how many may work on a call, the caller's own among them; None for nv.set_num_threads's number.
+                        Results are the same bits for any number
         """
+        from .emit_parallel import TASK
         from .emit_program import ENTRY_POINTS
         from .executable import LLVMExecutable
         from .jit import load_object
+        from .pool import join_pool
         from .target import runnable_target
         from .translate import translate
 
@@ -72,10 +78,20 @@ class LLVMBackend:
         if options:
             raise BackendError(
                 f"llvm: unknown option {sorted(options)[0]}",
-                hint="it has cache, max_memory, codegen and target",
+                hint="it has cache, max_memory, codegen, target and threads",
             )
+        if threads is not None:
+            checked_threads(threads, "compile")
         found = translate(program, runnable_target(target))
         data = found.object(codegen, cached=cache)
         loaded = load_object(data, ENTRY_POINTS)
-        native = NativeProgram(loaded.address, len(program.symbols), max_memory=max_memory, keep=loaded)
+        function, team = join_pool(threads) if TASK in found.text else (0, None)
+        native = NativeProgram(
+            loaded.address,
+            len(program.symbols),
+            parallel_for=function,
+            team=team,
+            max_memory=max_memory,
+            keep=loaded,
+        )
         return LLVMExecutable(program, found.assembled, found.text, data, native)
