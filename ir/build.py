@@ -16,6 +16,7 @@ from .graph import Value, make, make_one
 from .ops import (
     barrier,
     calls,
+    cells,
     contract,
     control,
     cumulative,
@@ -24,6 +25,7 @@ from .ops import (
     index,
     linalg,
     move,
+    nn,
     pointwise,
     quant,
     reduce,
@@ -31,6 +33,7 @@ from .ops import (
 )
 from .ops.constant import Constant, Iota, Literal
 from .ops.patches import FoldPatches, Patches
+from .ops.recurrent import OPTIONAL, Recurrence
 from .ops.sort import Sort, TopK
 from .types import DType, TensorType
 
@@ -468,6 +471,39 @@ def dynamic_slice(x: Value, starts: Value, sizes: Sequence[Dim]) -> Value:
 def dynamic_update_slice(x: Value, update: Value, starts: Value) -> Value:
     """x with `update` in the box at `starts`, i64[rank], clamped."""
     return make_one(index.DynamicUpdateSlice(), x, update, starts)
+
+
+# composites that decompositions of others are made of
+def relu(x: Value) -> Value:
+    return make_one(nn.Relu(), x)
+
+
+def linear(x: Value, w: Value, bias: Value | None = None) -> Value:
+    """x w^T + b; w [out, in]."""
+    return make_one(nn.Linear(), x, w) if bias is None else make_one(nn.Linear(), x, w, bias)
+
+
+def rnn(x: Value, w: Value, r: Value, **options: Any) -> tuple[Value, ...]:
+    """y and h; see `recurrent`."""
+    return recurrent(cells.Rnn, x, w, r, **options)
+
+
+def lstm(x: Value, w: Value, r: Value, **options: Any) -> tuple[Value, ...]:
+    """y, h and c; see `recurrent`."""
+    return recurrent(cells.Lstm, x, w, r, **options)
+
+
+def gru(x: Value, w: Value, r: Value, **options: Any) -> tuple[Value, ...]:
+    """y and h; see `recurrent`."""
+    return recurrent(cells.Gru, x, w, r, **options)
+
+
+def recurrent(kind: type[Recurrence], x: Value, w: Value, r: Value, **options: Any) -> tuple[Value, ...]:
+    """A recurrent composite; what may be left out (bias, lens, h0, c0, peepholes, projection) goes by its name, as the
+    op's attributes do.
+    """
+    given = {name: value for name in OPTIONAL if (value := options.pop(name, None)) is not None}
+    return make(kind(given=tuple(given), **options), x, w, r, *given.values())
 
 
 # factorizations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ FAMILIES = {
     "constant": "Constants",
     "rng": "Random numbers",
     "nn": "Composites",
+    "cells": "Recurrent layers",
     "quant": "Quantisation",
     "linalg": "Linear algebra",
     "control": "Control",
@@ -94,7 +96,7 @@ def section(name: str) -> str:
 
 def signature(op: Any) -> str:
     """Its attributes as the text form writes them."""
-    names = list(op.__dataclass_fields__)
+    names = [f.name for f in fields(op)]
     return "{" + ", ".join(names) + "}" if names else ""
 
 

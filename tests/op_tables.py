@@ -16,6 +16,7 @@ from nervure.ir.graph import Graph, Value
 from nervure.ir.op import OPS
 from nervure.ir.ops.barrier import OptBarrier, StopGradient
 from nervure.ir.ops.calls import CustomVjp, Remat
+from nervure.ir.ops.cells import Gru, Lstm, Rnn
 from nervure.ir.ops.constant import Constant, Iota, Literal
 from nervure.ir.ops.contract import DotGeneral
 from nervure.ir.ops.control import Fuse, Scan
@@ -374,6 +375,47 @@ def composites() -> Iterable[Instance]:
     yield Instance(Dropout(0.0), (t(f64, B, 2), KEY), ("any", "key"), env=ENV)
 
 
+def recurrences() -> Iterable[Instance]:
+    for d in FLOATS:
+        small = t(d, 4, 2, 3)
+        yield Instance(Rnn(), (small, t(d, 1, 2, 3), t(d, 1, 2, 2)), ("unit",) * 3)
+        yield Instance(Lstm(), (small, t(d, 1, 8, 3), t(d, 1, 8, 2)), ("unit",) * 3)
+        yield Instance(Gru(), (small, t(d, 1, 6, 3), t(d, 1, 6, 2)), ("unit",) * 3)
+    empty = symbol("Z", 0, 9)
+    for d, length, batch, env in (
+        (f64, 3, B, ENV),
+        (f32, 5, 2, {}),
+        (f32, 0, 2, {}),
+        (f32, 2, empty, {"Z": 0}),
+    ):
+        for kind, gates, options in (
+            (Rnn, 1, {"activations": ("relu", "affine"), "alphas": (1.0, 0.7), "betas": (0.0, -0.2)}),
+            (Gru, 3, {"gates": "rzn", "linear_before_reset": True}),
+            (Gru, 3, {"clip": 0.5, "activations": ("hard_sigmoid", "softsign") * 2}),
+        ):
+            x, w, r = t(d, length, batch, 3), t(d, 2, 2 * gates, 3), t(d, 2, 2 * gates, 2)
+            more = (t(d, 2, 4 * gates), t(i32, batch), t(d, 2, batch, 2))
+            op = kind("bidirectional", ("bias", "lens", "h0"), **options)
+            yield Instance(op, (x, w, r, *more), ("unit",) * 4 + ("index:5", "unit"), env=env)
+        yield Instance(
+            Rnn("reverse"), (t(d, length, batch, 3), t(d, 1, 2, 3), t(d, 1, 2, 2)), ("unit",) * 3, env=env
+        )
+        x, w, r, bias = t(d, length, batch, 3), t(d, 1, 8, 3), t(d, 1, 8, 2), t(d, 1, 16)
+        state, seen = t(d, 1, batch, 2), t(d, 1, 6)
+        op = Lstm("reverse", ("bias", "lens", "h0", "c0", "peepholes"), input_forget=True)
+        domains = ("unit",) * 4 + ("index:5",) + ("unit",) * 3
+        yield Instance(op, (x, w, r, bias, t(i64, batch), state, state, seen), domains, env=env)
+        functions = ("elu", "leaky_relu", "scaled_tanh")
+        op = Lstm("forward", ("c0", "peepholes"), functions, clip=0.4, gates="ifgo")
+        yield Instance(op, (x, w, r, state, seen), ("unit",) * 5, env=env)
+        functions = ("thresholded_relu", "softplus", "tanh")
+        op = Lstm("forward", ("bias",), functions, (0.1, 0.0, 0.0))
+        yield Instance(op, (x, w, r, bias), ("unit",) * 4, env=env)
+        op = Lstm("bidirectional", ("h0", "projection"))
+        two = (t(d, 2, 8, 3), t(d, 2, 8, 3), t(d, 2, batch, 3), t(d, 2, 3, 2))
+        yield Instance(op, (x, *two), ("unit",) * 5, env=env)
+
+
 def quantizations() -> Iterable[Instance]:
     for d in FLOATS:
         for q in (i8, u8, i16):
@@ -481,6 +523,7 @@ for family in (
     indexing,
     boxes,
     composites,
+    recurrences,
     quantizations,
     factorizations,
     leaves,

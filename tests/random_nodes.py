@@ -35,6 +35,7 @@ from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, 
 from nervure.ir.ops.patches import FoldPatches, Patches
 from nervure.ir.ops.pointwise import Bitcast, Fma, Step
 from nervure.ir.ops.quant import Dequantize, DynamicQuantize, Quantize
+from nervure.ir.ops.recurrent import DIRECTIONS
 from nervure.ir.ops.rng import KEY, RngSplit
 from nervure.ir.ops.sort import Sort, TopK
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
@@ -482,6 +483,25 @@ def scan(g: Growth, name: str) -> None:
     g.add(op, g.like(row), x, g.like(row), regions=(region,))
 
 
+def recurrent(g: Growth, name: str) -> None:
+    """Few features and no bias: gates stay where onnxruntime's sigmoid has no tail, see the table of deviations."""
+    op: Any = OPS[name]
+    direction = g.choice(tuple(DIRECTIONS))
+    dtype, count, gates = g.dtype(FLOAT), len(DIRECTIONS[direction]), len(op.orders[0])
+    length, (batch,), width, hidden = g.integer(1, 4), g.shape(1), g.integer(1, 2), g.integer(1, 2)
+    x = g.leaf(TensorType(dtype, (length, batch, width)), "unit")
+    weights = [g.leaf(TensorType(dtype, (count, gates * hidden, n)), "unit") for n in (width, hidden)]
+    rest = {
+        "lens": (TensorType(i32, (batch,)), "index:4"),
+        "h0": (TensorType(dtype, (count, batch, hidden)), "unit"),
+    }
+    given = tuple(n for n in rest if g.chance(0.4))
+    options = {"gates": g.choice(op.orders)} if gates > 1 else {}
+    if name == "gru":
+        options["linear_before_reset"] = g.chance(0.5)
+    g.add(op(direction, given, **options), x, *weights, *(g.leaf(*rest[n]) for n in given))
+
+
 def builder_of(name: str) -> Callable[[Growth, str], None]:
     op = OPS[name]
     if issubclass(op, (Unary, Predicate)):
@@ -541,6 +561,7 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     **dict.fromkeys(("opt_barrier", "stop_gradient"), itself),
     "remat": remat,
     "custom_vjp": custom_vjp,
+    **dict.fromkeys(("rnn", "lstm", "gru"), recurrent),
 }
 
 BUILDERS: dict[str, Callable[[Growth, str], None]] = {name: builder_of(name) for name in sorted(OPS)}

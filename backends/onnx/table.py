@@ -8,9 +8,22 @@ from ...ir.ops.control import Scan
 from ...ir.ops.linalg import REFERENCE_ONLY, Factorization
 from ...ir.ops.nn import AvgPool
 from ...ir.ops.quant import Dequantize
+from ...ir.ops.recurrent import Recurrence
 from ...ir.ops.window import MaxPool
 from ...ir.types import DType, bf16, f64
-from . import boxes, composites, contract, elementwise, move, order, patches, pointwise, quant, window
+from . import (
+    boxes,
+    composites,
+    contract,
+    elementwise,
+    move,
+    order,
+    patches,
+    pointwise,
+    quant,
+    recurrent,
+    window,
+)
 from .elementwise import Emitter
 
 __all__ = ["EMITTERS", "LACKS", "NO_BF16", "reason_against"]
@@ -28,6 +41,7 @@ EMITTERS: dict[str, Emitter] = {
     **pointwise.EMITTERS,
     **order.EMITTERS,
     **quant.EMITTERS,
+    **recurrent.EMITTERS,
 }
 """How each op becomes ONNX nodes."""
 
@@ -43,6 +57,7 @@ LACKS: dict[str, tuple[str, ...]] = {
     "quantize": ("f64",),
     "dequantize": ("i32",),
     "dynamic_quantize": ("f64",),
+    **dict.fromkeys(("rnn", "lstm", "gru"), ("f64",)),
 }
 """Element types for which onnxruntime's CPU provider has no kernel, or one that does not serve, and for which no wider
 type does: batch_norm keeps eps in f32, log_softmax loses NaN, fma would need a product of 106 bits,
@@ -67,6 +82,8 @@ def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
         return "ONNX has no f64 scale"
     if isinstance(op, AvgPool) and min(min(p) for p in op.padding) < 0:
         return "ONNX's AveragePool takes no negative padding"
+    if isinstance(op, Recurrence) and (reason := recurrent.reason_against(op)) is not None:
+        return reason
     lacking = [d for d in dtypes[:1] if d.name in LACKS.get(op.mnemonic, ())]
     if lacking:
         return f"onnxruntime's CPU provider has no kernel that serves {lacking[0]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     barrier,
     calls,
+    cells,
     constant,
     contract,
     control,
@@ -27,6 +28,7 @@ from . import (
 __all__ = [
     "barrier",
     "calls",
+    "cells",
     "constant",
     "contract",
     "control",

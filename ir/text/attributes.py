@@ -43,8 +43,9 @@ def fits(value: Any, annotation: str) -> bool:
             return all(map(_is_dim, _items(value)))
         case "Pads":
             return all(fits(v, "tuple[int, ...]") and len(v) == 2 for v in _items(value))
-        case "tuple[int, ...]":
-            return all(fits(v, "int") for v in _items(value))
+        case "tuple[int, ...]" | "tuple[float, ...]" | "tuple[str, ...]":
+            kind = annotation[len("tuple[") : -len(", ...]")]
+            return all(fits(v, kind) for v in _items(value))
         case "DType":
             return value in DTYPES.values()
         case "Literal":

@@ -100,6 +100,11 @@ _COMPOSITES: dict[str, Equations] = {
     "softmax": ("{y} * ({g} - sum of {g} * {y})",),
 }
 
+_THROUGH_TIME: Equations = (
+    "backpropagation through time: what each step adds to its own row",
+    "the same, summed over the steps",
+)
+
 _CALLS: dict[str, Equations] = {
     "custom_vjp": ("what its backward function makes of {g}",),
     "fuse": ("what its body's ops say, one after the other",),
@@ -108,6 +113,7 @@ _CALLS: dict[str, Equations] = {
     "scan": (
         "backpropagation through time: the body's equations from the last step to the first, summed over the steps",
     ),
+    **dict.fromkeys(("rnn", "lstm", "gru"), _THROUGH_TIME),
     "dequantize": ("{g} * {1}",),
     "dynamic_quantize": (None,),
 }
