@@ -22,6 +22,7 @@ class Refusal:
         why:   what was found and what was expected
         hint:  one way out, or none
         needs: graph inputs whose values the node asks for; giving them by `bind=` would help
+        lacking: whether nervure has no such op, whatever its inputs are
     """
 
     node: str
@@ -30,6 +31,7 @@ class Refusal:
     why: str
     hint: str | None = None
     needs: tuple[str, ...] = ()
+    lacking: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -123,8 +125,11 @@ class OnnxImportError(UnsupportedError):
 class Refused(Exception):
     """Raised by the function of an op: this node cannot be imported."""
 
-    def __init__(self, why: str, hint: str | None = None, needs: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, why: str, hint: str | None = None, needs: tuple[str, ...] = (), *, lacking: bool = False
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.hint = hint
         self.needs = needs
+        self.lacking = lacking

@@ -67,7 +67,10 @@ class Walk:
         return found
 
     def refuse(self, name: str, op: str, opset: int, refused: Refused, scope: Scope) -> None:
-        self.refusals.append(Refusal(scope.path + name, op, opset, refused.why, refused.hint, refused.needs))
+        row = Refusal(
+            scope.path + name, op, opset, refused.why, refused.hint, refused.needs, lacking=refused.lacking
+        )
+        self.refusals.append(row)
 
     def _results(self, node: OnnxNode) -> Sequence[Item]:
         """What the outputs of a node stand for; None for each where it is refused."""
@@ -155,6 +158,8 @@ def unknown(node: OnnxNode) -> Refused:
     """The refusal of an op that the table does not have."""
     if node.domain not in ("", "ai.onnx"):
         return Refused(
-            f"no op of the domain {node.domain} is known", "export the model with ops of ONNX's own domain"
+            f"no op of the domain {node.domain} is known",
+            "export the model with ops of ONNX's own domain",
+            lacking=True,
         )
-    return Refused("the op is not known")
+    return Refused("the op is not known", lacking=True)
