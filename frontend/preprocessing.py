@@ -69,6 +69,7 @@ class Fitted(Module):
             raise InputError(
                 f"{name}.fit: data is {x[tuple(place)]} at {place}",
                 hint="clean it, or pass check_finite=False",
+                code="NV0604",
             )
         return x
 

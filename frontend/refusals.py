@@ -13,7 +13,7 @@ __all__ = ["Refusals", "refusal"]
 
 def refusal(message: str, hint: str) -> TraceError:
     """The error for something that no graph can hold."""
-    return TraceError(message, where=user_lines(), hint=hint)
+    return TraceError(message, where=user_lines(), hint=hint, code="NV0202")
 
 
 class Refusals:

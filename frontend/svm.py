@@ -81,9 +81,9 @@ class SupportVectorMachine(Module):
             raise InputError(f"{name}.fit: x is {list(data.shape)}, y {list(labels.shape)}")
         if self.check_finite and not np.isfinite(data).all():
             place = [int(k) for k in np.argwhere(~np.isfinite(data))[0]]
-            raise InputError(f"{name}.fit: x is {data[tuple(place)]} at {place}")
+            raise InputError(f"{name}.fit: x is {data[tuple(place)]} at {place}", code="NV0604")
         if labels.dtype.kind == "f" and np.isnan(labels).any():
-            raise InputError(f"{name}.fit: y is nan at [{int(np.argmax(np.isnan(labels)))}]")
+            raise InputError(f"{name}.fit: y is nan at [{int(np.argmax(np.isnan(labels)))}]", code="NV0604")
         self.classes = np.unique(labels)
         if len(self.classes) < 2:
             raise InputError(f"{name}.fit: all labels are {self.classes[0]}, expected two classes or more")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 __all__ = [
     "BackendError",
@@ -26,22 +25,31 @@ class NervureError(Exception):
         details: lines set below the message: operand types, the formula with its numbers
         where:   user lines, such as ``examples/cnn.py:41, in __call__``
         hint:    at most one way out
+        code:    of a closer kind than the class has; see `ir.codes`
 
     Attributes:
         code:   of its kind; see `ir.codes`
         others: further errors that were found in the same reading
     """
 
-    code: ClassVar[str] = "NV0001"
+    code: str = "NV0001"
 
     def __init__(
-        self, message: str, *, details: Iterable[str] = (), where: Iterable[str] = (), hint: str | None = None
+        self,
+        message: str,
+        *,
+        details: Iterable[str] = (),
+        where: Iterable[str] = (),
+        hint: str | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.details = tuple(details)
         self.where = tuple(where)
         self.hint = hint
+        if code is not None:
+            self.code = code
         self.others: tuple[NervureError, ...] = ()
 
     def __str__(self) -> str:

@@ -60,7 +60,7 @@ def evaluate_graph(
         if value.entry is None:
             return values[value]
         if reads is None or value.entry not in reads:
-            raise InputError(f"no content for store entry @{value.entry}")
+            raise InputError(f"no content for store entry @{value.entry}", code="NV0302")
         return reads[value.entry]
 
     def run(region: Graph, arrays: Sequence[Array]) -> tuple[Array, ...]:

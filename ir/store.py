@@ -79,6 +79,7 @@ class Entry:
             raise InputError(
                 f"store entry @{self.name} has no data",
                 hint="load the side file, or initialise it (init='random')",
+                code="NV0302",
             )
         return self._data
 

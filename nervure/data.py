@@ -1,3 +1,4 @@
+# long file: one reader after the other over one way to distrust a file
 """Readers of labelled data: ``.npz``, IDX (MNIST's format), CSV, folders of images.
 
 Everything here is read without trust: sizes that a file claims are held against its length before anything is
@@ -63,7 +64,7 @@ def load(path: str | os.PathLike[str]) -> Pair:
         training = [p for p in found if "train" in p.name] or found
         return load_idx(training[0]) if training else load_folder(source)
     if not source.is_file():
-        raise InputError(f"cannot read {source}: no such file")
+        raise InputError(f"cannot read {source}: no such file", code="NV0304")
     if source.suffix == ".npz":
         return load_npz(source)
     if source.suffix == ".csv":
@@ -73,6 +74,7 @@ def load(path: str | os.PathLike[str]) -> Pair:
     raise InputError(
         f"{source}: {source.suffix or 'a name without ending'} is no kind of data",
         hint=".npz, .csv, IDX or a folder",
+        code="NV0606",
     )
 
 
@@ -93,10 +95,14 @@ def load_npz(path: str | os.PathLike[str]) -> Pair:
 def _member(source: Path, archive: zipfile.ZipFile, name: str, names: Sequence[str]) -> Array:
     """One array of an archive; what its head claims is held against what can be there."""
     if name not in names:
-        raise InputError(f"{source} has no array {name}", hint=f"it has {', '.join(names) or 'nothing'}")
+        raise InputError(
+            f"{source} has no array {name}", hint=f"it has {', '.join(names) or 'nothing'}", code="NV0606"
+        )
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"{source}: {name} is compressed by method {info.compress_type}, expected deflate")
+        raise InputError(
+            f"{source}: {name} is compressed by method {info.compress_type}, expected deflate", code="NV0606"
+        )
     packed = min(info.compress_size, source.stat().st_size)
     most = packed * (1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO)
     reader: Any = np.lib.format
@@ -109,7 +115,8 @@ def _member(source: Path, archive: zipfile.ZipFile, name: str, names: Sequence[s
         claimed *= d
     if not 0 <= claimed <= min(info.file_size, most, MAX_BYTES):
         raise InputError(
-            f"{source}: {name} claims {claimed} bytes, the file holds {min(info.file_size, most)}"
+            f"{source}: {name} claims {claimed} bytes, the file holds {min(info.file_size, most)}",
+            code="NV0606",
         )
     with archive.open(info) as stream:
         return reader.read_array(stream, allow_pickle=False)
@@ -132,24 +139,28 @@ def load_csv(path: str | os.PathLike[str], label: int | str = -1) -> Pair:
     head = [cell.strip() for cell in rows[0][1]]
     width = len(head)
     if width < 2:
-        raise InputError(f"{source}, line {rows[0][0]}: {width} column, expected numbers and a label")
+        raise InputError(
+            f"{source}, line {rows[0][0]}: {width} column, expected numbers and a label", code="NV0606"
+        )
     names = head if _is_head(head, rows[1:], label) else None
     rows = rows[1:] if names else rows
     if not rows:
-        raise InputError(f"{source} holds a head and no samples")
+        raise InputError(f"{source} holds a head and no samples", code="NV0606")
     column = _label_column(source, label, names, width)
     x, labels = np.empty((len(rows), width - 1)), list[str]()
     for k, (line, row) in enumerate(rows):
         if len(row) != width:
-            raise InputError(f"{source}, line {line}: {len(row)} columns, expected {width}")
+            raise InputError(f"{source}, line {line}: {len(row)} columns, expected {width}", code="NV0606")
         labels.append(row[column].strip())
         if not labels[-1]:
-            raise InputError(f"{source}, line {line}, column {column + 1}: the label is empty")
+            raise InputError(f"{source}, line {line}, column {column + 1}: the label is empty", code="NV0606")
         cells = row[:column] + row[column + 1 :]
         wrong = None if _are_numbers(cells) else next(c for c in cells if not _are_numbers([c]))
         if wrong is not None:
             place = next(c for c, cell in enumerate(row) if c != column and cell == wrong)
-            raise InputError(f"{source}, line {line}, column {place + 1}: {wrong[:40]!r} is no number")
+            raise InputError(
+                f"{source}, line {line}, column {place + 1}: {wrong[:40]!r} is no number", code="NV0606"
+            )
         x[k] = [float(cell) for cell in cells]
     return x, _numbered(labels)
 
@@ -158,22 +169,24 @@ def _rows(source: Path) -> list[Row]:
     """The lines that are not empty, with their numbers."""
     with _reading(source):
         if source.stat().st_size > MAX_BYTES:
-            raise InputError(f"{source} has {source.stat().st_size} bytes, at most {MAX_BYTES} are read")
+            raise InputError(
+                f"{source} has {source.stat().st_size} bytes, at most {MAX_BYTES} are read", code="NV0606"
+            )
         content = source.read_bytes()
     try:
         text = content.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{source}, line {line}: byte {error.object[error.start]:#04x} is no UTF-8"
+            f"{source}, line {line}: byte {error.object[error.start]:#04x} is no UTF-8", code="NV0606"
         ) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
-        raise InputError(f"{source}, line {reader.line_num}: {error}") from error
+        raise InputError(f"{source}, line {reader.line_num}: {error}", code="NV0606") from error
     if not rows:
-        raise InputError(f"{source} is empty")
+        raise InputError(f"{source} is empty", code="NV0606")
     return rows
 
 
@@ -193,13 +206,15 @@ def _is_head(first: Sequence[str], others: Sequence[Row], label: int | str) -> b
 def _label_column(source: Path, label: int | str, names: Sequence[str] | None, width: int) -> int:
     if isinstance(label, str):
         if names is None or label not in names:
-            raise InputError(f"{source} has no column {label}", hint=f"it has {', '.join(names or ())}")
+            raise InputError(
+                f"{source} has no column {label}", hint=f"it has {', '.join(names or ())}", code="NV0606"
+            )
         return names.index(label)
     if label == -1 and names is not None:
         known = [n for n in LABEL_NAMES if n in names]
         return names.index(known[0]) if known else width - 1
     if not -width <= label < width:
-        raise InputError(f"{source} has {width} columns, none is {label}")
+        raise InputError(f"{source} has {width} columns, none is {label}", code="NV0606")
     return label % width
 
 
@@ -234,12 +249,14 @@ def load_idx(images: str | os.PathLike[str], labels: str | os.PathLike[str] | No
     if labels is None:
         name = source.name.replace("images", "labels").replace("idx3", "idx1")
         if name == source.name:
-            raise InputError(f"{source} has no name that says where its labels are", hint="pass labels=PATH")
+            raise InputError(
+                f"{source} has no name that says where its labels are", hint="pass labels=PATH", code="NV0606"
+            )
         stem = name.removesuffix(".gz")
         beside = [source.with_name(n) for n in (name, stem, f"{stem}.gz")]
         found = next((p for p in beside if p.is_file() and p != source), None)
         if found is None:
-            raise InputError(f"{source} has no labels beside it: expected {name}")
+            raise InputError(f"{source} has no labels beside it: expected {name}", code="NV0606")
         labels = found
     return _paired(source, x, read_idx(labels))
 
@@ -259,11 +276,15 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     with _reading(source), opened(source, "rb") as stream:
         magic = stream.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES:
-            raise InputError(f"{source} is no IDX file: it begins with {magic.hex(' ') or 'nothing'}")
+            raise InputError(
+                f"{source} is no IDX file: it begins with {magic.hex(' ') or 'nothing'}", code="NV0606"
+            )
         dtype, rank = np.dtype(IDX_TYPES[magic[2]]), magic[3]
         sizes = stream.read(4 * rank)
         if len(sizes) < 4 * rank:
-            raise InputError(f"{source} ends at byte {4 + len(sizes)}, within the sizes of {rank} axes")
+            raise InputError(
+                f"{source} ends at byte {4 + len(sizes)}, within the sizes of {rank} axes", code="NV0606"
+            )
         shape = struct.unpack(f">{rank}I", sizes)
         wanted = dtype.itemsize
         for d in shape:
@@ -271,7 +292,8 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
         held = source.stat().st_size
         if wanted > min(MAX_BYTES, held * (DEFLATE_RATIO if packed else 1)):
             raise InputError(
-                f"{source}, byte 4: shape {list(shape)} claims {wanted} bytes, the file has {held}"
+                f"{source}, byte 4: shape {list(shape)} claims {wanted} bytes, the file has {held}",
+                code="NV0606",
             )
         content = stream.read(wanted + 1)
         if len(content) != wanted:
@@ -281,7 +303,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
                 if content[wanted:]
                 else f"ends at byte {start + len(content)}"
             )
-            raise InputError(f"{source} {more}: shape {list(shape)} has {wanted} bytes")
+            raise InputError(f"{source} {more}: shape {list(shape)} has {wanted} bytes", code="NV0606")
         return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -300,7 +322,9 @@ def load_folder(path: str | os.PathLike[str]) -> Pair:
     classes = [p for p in _entries(source) if p.is_dir() and not p.name.startswith(".")]
     files = [(p, k) for k, folder in enumerate(classes) for p in _entries(folder) if _is_image(p)]
     if not files:
-        raise InputError(f"{source} holds no images", hint="expected one folder a class, with images in it")
+        raise InputError(
+            f"{source} holds no images", hint="expected one folder a class, with images in it", code="NV0606"
+        )
     pictures: list[Array] = []
     for file, _ in files:
         pictures.append(_image(file, files[0][0], pictures[0].shape if pictures else None))
@@ -324,18 +348,21 @@ def _image(path: Path, first: Path, shape: Sequence[int] | None) -> Array:
                 width, height = image.size
                 if shape is not None and (height, width) != tuple(shape[:2]):
                     raise InputError(
-                        f"{path} has {width} x {height} pixels, {first} has {shape[1]} x {shape[0]}"
+                        f"{path} has {width} x {height} pixels, {first} has {shape[1]} x {shape[0]}",
+                        code="NV0606",
                     )
                 if image.mode.startswith("I;16"):
                     return (np.asarray(image) >> 8).astype(np.uint8)
                 if image.mode in ("I", "F"):
-                    raise InputError(f"{path} has pixels of 32 bits, expected 8 or 16")
+                    raise InputError(f"{path} has pixels of 32 bits, expected 8 or 16", code="NV0606")
                 return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     except InputError:
         raise
     # Pillow's decoders raise what they like
     except Exception as error:
-        raise InputError(f"{path} is no image that can be read: {error or type(error).__name__}") from error
+        raise InputError(
+            f"{path} is no image that can be read: {error or type(error).__name__}", code="NV0606"
+        ) from error
 
 
 def _is_image(path: Path) -> bool:
@@ -375,8 +402,12 @@ class _reading:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, MemoryError):
-            raise InputError(f"cannot read {self.source}: there is not enough memory") from error
+            raise InputError(
+                f"cannot read {self.source}: there is not enough memory", code="NV0304"
+            ) from error
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile) and error.strerror:
-            raise InputError(f"cannot read {self.source}: {error.strerror}") from error
+            raise InputError(f"cannot read {self.source}: {error.strerror}", code="NV0304") from error
         if isinstance(error, DAMAGE) and not isinstance(error, InputError):
-            raise InputError(f"{self.source} is damaged: {error or type(error).__name__}") from error
+            raise InputError(
+                f"{self.source} is damaged: {error or type(error).__name__}", code="NV0606"
+            ) from error

@@ -37,7 +37,9 @@ class Fuse(Pass):
     def __post_init__(self) -> None:
         for kind in self.kinds:
             if kind not in KINDS:
-                raise InputError(f"fuse: no kind of group is named {kind}", hint=suggest(kind, KINDS))
+                raise InputError(
+                    f"fuse: no kind of group is named {kind}", hint=suggest(kind, KINDS), code="NV0402"
+                )
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         def fuse(g: Graph) -> Graph:

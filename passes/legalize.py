@@ -84,7 +84,9 @@ class Legalize(Pass):
 def _found(backend: str) -> Supports:
     if not _finders:
         raise InputError(
-            f"legalize: no backend is named {backend}", hint="import nervure.backends.base first"
+            f"legalize: no backend is named {backend}",
+            hint="import nervure.backends.base first",
+            code="NV0402",
         )
     return _finders[0](backend)
 

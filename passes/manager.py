@@ -93,7 +93,7 @@ def run_pipeline(
     """
     if print_after not in (None, "changed", "all", *passes_by_name()):
         hint = suggest(print_after, ("changed", "all", *passes_by_name()))
-        raise InputError(f"print_after: no pass is named {print_after}", hint=hint)
+        raise InputError(f"print_after: no pass is named {print_after}", hint=hint, code="NV0402")
     if verify:
         verify_program(program)
     if dump_dir is not None:
@@ -130,7 +130,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {path}: {error.strerror}", code="NV0304") from error
 
 
 def _verify_after(program: Program, pass_: Pass) -> None:

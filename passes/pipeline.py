@@ -59,18 +59,18 @@ def _split(text: str) -> list[str]:
     for character in text:
         depth += (character == "{") - (character == "}")
         if depth not in (0, 1):
-            raise InputError(f"pipeline: braces do not match in {text!r}")
+            raise InputError(f"pipeline: braces do not match in {text!r}", code="NV0402")
         if character == "," and depth == 0:
             parts.append("")
         else:
             parts[-1] += character
     if depth:
-        raise InputError(f"pipeline: a brace is not closed in {text!r}")
+        raise InputError(f"pipeline: a brace is not closed in {text!r}", code="NV0402")
     stripped = [part.strip() for part in parts]
     if stripped == [""]:
         return []
     if "" in stripped:
-        raise InputError(f"pipeline: nothing stands between two commas in {text!r}")
+        raise InputError(f"pipeline: nothing stands between two commas in {text!r}", code="NV0402")
     return stripped
 
 
@@ -86,20 +86,24 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def _parse_pass(text: str) -> Pass:
     match = _PASS.fullmatch(text)
     if match is None:
-        raise InputError(f"pipeline: {text!r} is no pass", hint="write name or name{option=value,...}")
+        raise InputError(
+            f"pipeline: {text!r} is no pass", hint="write name or name{option=value,...}", code="NV0402"
+        )
     name, body = match.groups()
     known = passes_by_name()
     if name not in known:
-        raise InputError(f"pipeline: no pass is named {name}", hint=suggest(name, known))
+        raise InputError(f"pipeline: no pass is named {name}", hint=suggest(name, known), code="NV0402")
     declared = {f.name.replace("_", "-"): f for f in _options(known[name])}
     given: dict[str, Any] = {}
     for part in _split(body or ""):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or key not in declared:
-            raise InputError(f"pipeline: {name} has no option {key!r}", hint=suggest(key, declared))
+            raise InputError(
+                f"pipeline: {name} has no option {key!r}", hint=suggest(key, declared), code="NV0402"
+            )
         field = declared[key]
         if field.name in given:
-            raise InputError(f"pipeline: {name} is given {key} twice")
+            raise InputError(f"pipeline: {name} is given {key} twice", code="NV0402")
         given[field.name] = _value(name, key, value, str(field.type))
     return known[name](**given)
 
@@ -125,7 +129,7 @@ def _value(name: str, key: str, text: str, annotation: str) -> Any:
         "str": "a word",
         "tuple[str, ...]": "words joined by +",
     }[annotation]
-    raise InputError(f"pipeline: {name}{{{key}}} is {text!r}, expected {expected}")
+    raise InputError(f"pipeline: {name}{{{key}}} is {text!r}, expected {expected}", code="NV0402")
 
 
 def pass_text(pass_: Pass) -> str:

@@ -131,7 +131,9 @@ class Executable:
 def check_device(device: str, known: Sequence[str], backend: str) -> None:
     """Refuse a device that the backend does not know."""
     if device not in known:
-        raise NervureError(f"backend {backend} has no device {device}", hint=f"it has {', '.join(known)}")
+        raise NervureError(
+            f"backend {backend} has no device {device}", hint=f"it has {', '.join(known)}", code="NV0502"
+        )
 
 
 def _check_output(

@@ -112,6 +112,7 @@ class NativeProgram:
             raise InputError(
                 f"the call needs {arena + prepared} bytes, max_memory is {self._max_memory}",
                 details=[f"arena {arena} bytes, prepared weights {prepared} bytes"],
+                code="NV0605",
             )
         self._planned = (dims, arena)
         return arena
@@ -127,7 +128,8 @@ class NativeProgram:
         arena, prepared = int(sizes[0]), int(sizes[1])
         if self._max_memory is not None and arena + prepared > self._max_memory:
             raise InputError(
-                f"preparing the weights needs {arena + prepared} bytes, max_memory is {self._max_memory}"
+                f"preparing the weights needs {arena + prepared} bytes, max_memory is {self._max_memory}",
+                code="NV0605",
             )
         self._store = (_WORD * len(store))(*store)
         if self._prepared[0].size < prepared + _ALIGNMENT:

@@ -99,7 +99,9 @@ def _plain_symbol(dim: Expr) -> Symbol | None:
 def _check_range(name: str, array: Array, low: int, high: int) -> None:
     if array.size and not (low <= array.min() and array.max() < high):
         place = tuple(int(k) for k in np.argwhere((array < low) | (array >= high))[0])
-        raise InputError(f"input {name}: {array[place]} at {list(place)} is outside {low}..{high - 1}")
+        raise InputError(
+            f"input {name}: {array[place]} at {list(place)} is outside {low}..{high - 1}", code="NV0603"
+        )
 
 
 def _as_array(name: str, want: TensorType, given: Any) -> Array:

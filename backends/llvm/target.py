@@ -110,9 +110,13 @@ def target_for(name: str | None) -> Target:
     for arch, known in _CPUS.items():
         if name in known:
             raise BackendError(
-                f"{name} is a CPU of another kind than this machine's", hint=f"write {arch}-linux:{name}"
+                f"{name} is a CPU of another kind than this machine's",
+                hint=f"write {arch}-linux:{name}",
+                code="NV0503",
             )
-    raise BackendError(f"no CPU or triple is named {name}", hint=_close(name, (*_CPU_NAMES, *_EXAMPLES)))
+    raise BackendError(
+        f"no CPU or triple is named {name}", hint=_close(name, (*_CPU_NAMES, *_EXAMPLES)), code="NV0503"
+    )
 
 
 def runnable_target(name: str | None) -> Target:
@@ -123,9 +127,11 @@ def runnable_target(name: str | None) -> Target:
     """
     found, host = target_for(name), host_target()
     if found.triple != host.triple:
-        raise BackendError(f"code for {found.triple} does not run here, on {host.triple}")
+        raise BackendError(f"code for {found.triple} does not run here, on {host.triple}", code="NV0503")
     if found.vector_bytes > host.vector_bytes or (found.fma and not host.fma):
-        raise BackendError(f"code for {found.cpu} does not run here: this machine lacks its vectors")
+        raise BackendError(
+            f"code for {found.cpu} does not run here: this machine lacks its vectors", code="NV0503"
+        )
     return found
 
 
@@ -143,7 +149,9 @@ def make_target(cpu: str | None = None, triple: str | None = None, features: str
         known = _CPUS.get(found.arch, ("generic",))
         close = get_close_matches(found.cpu, known, 1)
         raise BackendError(
-            f"no CPU of {found.arch} is named {cpu}", hint=f"did you mean {close[0]}?" if close else None
+            f"no CPU of {found.arch} is named {cpu}",
+            hint=f"did you mean {close[0]}?" if close else None,
+            code="NV0503",
         )
     return found
 
@@ -174,14 +182,18 @@ def _full_triple(triple: str) -> str:
     if arch in (*_ARCHITECTURES, *_PLAIN) and len(rest) <= 1:
         system = rest[0] if rest else "freestanding" if arch == "wasm32" else "linux"
         if system not in _SYSTEMS:
-            raise BackendError(f"no system of a triple is named {system}", hint=_close(system, _SYSTEMS))
+            raise BackendError(
+                f"no system of a triple is named {system}", hint=_close(system, _SYSTEMS), code="NV0503"
+            )
         return f"{arch}-{_SYSTEMS[system]}"
     if arch in (*_ARCHITECTURES, *_PLAIN) and not any(p.startswith(_LLVM_SYSTEMS) for p in rest):
-        raise BackendError(f"triple {triple} names no system", hint=_close(triple, _EXAMPLES))
+        raise BackendError(f"triple {triple} names no system", hint=_close(triple, _EXAMPLES), code="NV0503")
     try:
         _all_targets().Target.from_triple(triple)
     except RuntimeError as error:
-        raise BackendError(f"no code for triple {triple}: {error}", hint=_close(triple, _EXAMPLES)) from None
+        raise BackendError(
+            f"no code for triple {triple}: {error}", hint=_close(triple, _EXAMPLES), code="NV0503"
+        ) from None
     return triple
 
 

@@ -42,7 +42,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {path}: {error.strerror}", code="NV0304") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
@@ -52,7 +52,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {path}: {error.strerror}", code="NV0304") from error
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -102,7 +102,7 @@ def read_side_file(path: Path) -> dict[str, Array]:
     try:
         return _tensors(path.read_bytes())
     except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise InputError(f"{path}: damaged side file: {error}") from error
+        raise InputError(f"{path}: damaged side file: {error}", code="NV0303") from error
 
 
 def _tensors(content: bytes) -> dict[str, Array]:
@@ -133,7 +133,7 @@ def load(path: str | os.PathLike[str], *, init: Init | None = None) -> Program:
         text = source.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(f"cannot read {source}: {reason}") from error
+        raise InputError(f"cannot read {source}: {reason}", code="NV0304") from error
     side = source.with_suffix(".safetensors")
     arrays = read_side_file(side) if side.exists() else {}
     checked: dict[str, Array] = {}
@@ -146,9 +146,10 @@ def load(path: str | os.PathLike[str], *, init: Init | None = None) -> Program:
                 raise InputError(
                     f"{side} has no data for #{digest[:12]}",
                     hint="it was altered or belongs to another program",
+                    code="NV0303",
                 )
             if Literal(arrays[digest]).digest != digest:
-                raise InputError(f"{side}: data of #{digest[:12]} was altered")
+                raise InputError(f"{side}: data of #{digest[:12]} was altered", code="NV0303")
             checked[digest] = arrays[digest]
         return checked[digest]
 

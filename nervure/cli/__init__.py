@@ -97,13 +97,27 @@ def main() -> NoReturn:
         click.echo("interrupted", err=True)
         code = 130
     except click.ClickException as error:
-        error.show()
+        _misused(error)
         code = error.exit_code
     except BrokenPipeError:
         code = _closed_pipe()
     except Exception as error:
         code = _failed(error, settings["debug"])
     sys.exit(code)
+
+
+def _misused(error: click.ClickException) -> None:
+    """Tell the user about wrong use of a command, as about any other error."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    message, _, meant = error.format_message().partition(" Did you mean ")
+    text = message.rstrip(".")
+    click.echo(f"error[NV0702]: {text[:1].lower()}{text[1:]}", err=True)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if meant or context is not None:
+        path = context.command_path if context is not None else "nervure"
+        click.echo(f"  hint: {'did you mean ' + meant if meant else f'{path} --help'}", err=True)
 
 
 def _failed(error: Exception, debug: bool) -> int:

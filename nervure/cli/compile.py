@@ -3,40 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .model import model_options, program_of
-from .output import print_text, write_file
+from .output import json_option, print_json, print_text, write_file
+
+if TYPE_CHECKING:
+    from ..ir.program import Program
 
 STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
 
 
 @click.command()
 @model_options
-@click.option("--backend", default="llvm", show_default=True)
+@click.option("--backend", help="llvm if not given; onnx with --emit onnx.")
 @click.option(
     "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
 )
 @click.option(
     "--emit", type=click.Choice(STAGES), default="ir", show_default=True, help="The stage to print."
 )
+@click.option(
+    "--target",
+    metavar="CPU|TRIPLE|TRIPLE:CPU",
+    help="Another machine's kernels, llvm, asm or obj: haswell, aarch64-linux, x86_64-windows:znver4.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the stage to FILE.")
+@json_option
 def command(
-    model: str, types: tuple[str, ...], init: Any, backend: str, level: int, emit: str, output: Path | None
-) -> None:
+    model: str, types: tuple[str, ...], init: Any, backend: str | None, level: int, emit: str, target: str | None,
+    output: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """Compile MODEL, and print or write one stage of it.
 
     ir is the program after the passes; kernels, plan, llvm, asm and obj are the LLVM backend's; onnx is a file.
-    """
-    from ..compiling import compile as compile_
-    from ..inspect.stages import stage
 
-    found = stage(compile_(program_of(model, types, init), backend=backend, opt=level), emit)
+    \b
+    nervure compile lenet --emit kernels
+    nervure compile lenet --emit obj --target aarch64-linux -o lenet.o
+    """
+    backend = backend or ("onnx" if emit == "onnx" else "llvm")
+    if emit in ("obj", "onnx") and output is None:
+        raise click.UsageError(f"--emit {emit} is binary: give a file with -o FILE")
+    found, machine = _stage(program_of(model, types, init), backend, level, emit, target)
     if output is not None:
         write_file(output, found)
-    elif isinstance(found, bytes):
-        raise click.UsageError(f"--emit {emit} is binary: give a file with -o FILE")
-    else:
+    if as_json:
+        text = found if isinstance(found, str) and output is None else None
+        file = None if output is None else str(output)
+        size = len(found.encode() if isinstance(found, str) else found)
+        facts = {"backend": backend, "level": level, "target": machine, "emit": emit}
+        print_json({**facts, "bytes": size, "file": file, "text": text})
+    elif output is None:
+        assert isinstance(found, str)
         print_text(found)
+
+
+def _stage(
+    program: Program, backend: str, level: int, emit: str, target: str | None
+) -> tuple[str | bytes, str | None]:
+    """The stage, and the machine it is for where that matters."""
+    from ..compiling import compile as compile_
+    from ..inspect.stages import stage, translated_stage
+
+    if target is None:
+        executable = compile_(program, backend=backend, opt=level)
+        return stage(executable, emit), None
+    if backend != "llvm":
+        raise click.UsageError(f"--target is for the llvm backend; {backend} makes no code for a machine")
+    return translated_stage(program, target, level, emit)

@@ -29,9 +29,12 @@ def command(
     MODEL may be the code of an error instead, such as NV0601.
     """
     if re.fullmatch(r"(?i)nv\d{4}", model):
-        from ..ir.codes import explain_code
+        from ..ir.codes import code_named, explain_code
 
-        click.echo(explain_code(model), nl=False)
+        if as_json:
+            print_json(code_named(model).to_json())
+        else:
+            click.echo(explain_code(model), nl=False)
         return
     program = program_of(model, types, init)
     if line is not None:

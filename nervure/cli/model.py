@@ -70,7 +70,7 @@ def program_of(model: str, types: Sequence[str] = (), init: Init | None = None) 
     found = find_model(model, init)
     if found.program is not None:
         if types:
-            raise InputError(f"{model} is a program and has its types already")
+            raise InputError(f"{model} is a program and has its types already", code="NV0701")
         return found.program
     from ..frontend.trace import trace
 
@@ -92,7 +92,7 @@ def module_of(model: str, types: Sequence[str] = (), init: Init | None = None) -
         module = ProgramModule(found.program)
         return module, list(module.inputs)
     if not isinstance(found.source, Module):
-        raise InputError(f"{model} is a function, expected a module with weights")
+        raise InputError(f"{model} is a function, expected a module with weights", code="NV0701")
     return found.source, list(input_types(found, types))
 
 
@@ -113,7 +113,9 @@ def find_model(text: str, init: Init | None = None) -> Model:
     if path.endswith(".py"):
         return from_python(Path(path), name)
     if text.endswith(".py"):
-        raise InputError(f"{text}: which model?", hint=f"write {text}:NAME; it has {_names_in(Path(text))}")
+        raise InputError(
+            f"{text}: which model?", hint=f"write {text}:NAME; it has {_names_in(Path(text))}", code="NV0701"
+        )
     if text.endswith(".nv"):
         return Model(Path(text).stem, program=load(text, init=init))
     from .. import zoo
@@ -122,7 +124,9 @@ def find_model(text: str, init: Init | None = None) -> Model:
         return Model(text, source=zoo.MODELS[text]())
     close = get_close_matches(text, zoo.MODELS, 1)
     hint = f"did you mean {close[0]}?" if close else f"models that come with nervure: {', '.join(zoo.MODELS)}"
-    raise InputError(f"no model is {text}: expected file.py:Name, file.nv, - or a model's name", hint=hint)
+    raise InputError(
+        f"no model is {text}: expected file.py:Name, file.nv, - or a model's name", hint=hint, code="NV0701"
+    )
 
 
 def from_python(path: Path, name: str) -> Model:
@@ -135,7 +139,7 @@ def from_python(path: Path, name: str) -> Model:
     if name not in members:
         close = get_close_matches(name, members, 1)
         hint = f"did you mean {close[0]}?" if close else f"it has {_names_in(path)}"
-        raise InputError(f"{path} has nothing named {name}", hint=hint)
+        raise InputError(f"{path} has nothing named {name}", hint=hint, code="NV0701")
     found: Any = members[name]
     if inspect.isclass(found) and issubclass(found, Module):
         return Model(name, source=_made(found, f"{path}:{name}"))
@@ -143,7 +147,8 @@ def from_python(path: Path, name: str) -> Model:
         return Model(name, program=found)
     if not callable(found):
         raise InputError(
-            f"{path}:{name} is a {type(found).__name__}, expected a module, a function or a program"
+            f"{path}:{name} is a {type(found).__name__}, expected a module, a function or a program",
+            code="NV0701",
         )
     return Model(name, source=found)
 
@@ -157,6 +162,7 @@ def _made(module: type[Module], where: str) -> Module:
         raise InputError(
             f"{where} cannot be made without arguments: {error}",
             hint="name a module instead of the class, such as net = Net(10)",
+            code="NV0701",
         ) from error
     return module()
 
@@ -166,7 +172,7 @@ def _executed(path: Path) -> Any:
     from ..ir.errors import InputError
 
     if not path.is_file():
-        raise InputError(f"cannot read {path}: no such file")
+        raise InputError(f"cannot read {path}: no such file", code="NV0701")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -212,6 +218,7 @@ def input_types(model: Model, given: Sequence[str]) -> list[str]:
             raise InputError(
                 f"{model.name}: the input {name} has no type",
                 hint=f'pass --type {name}=f32[B,...], or give the model an attribute inputs = ("f32[B,...]",)',
+                code="NV0701",
             )
         if found is None:
             break
@@ -219,7 +226,9 @@ def input_types(model: Model, given: Sequence[str]) -> list[str]:
     if named:
         unknown = next(iter(named))
         raise InputError(
-            f"{model.name} has no input {unknown}", hint=f"it has {', '.join(parameters) or 'none'}"
+            f"{model.name} has no input {unknown}",
+            hint=f"it has {', '.join(parameters) or 'none'}",
+            code="NV0701",
         )
     return types + in_order
 

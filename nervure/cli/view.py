@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .model import model_options, program_of
-from .output import write_file
+from .output import json_option, print_json, write_file
 
 
 @click.command()
@@ -23,10 +23,22 @@ from .output import write_file
     type=click.Path(path_type=Path),
     help="FILE.html, .svg, .dot or .mmd; NAME.html if not given.",
 )
+@json_option
 def command(
-    model: str, types: tuple[str, ...], init: Any, backend: str, level: int, output: Path | None
+    model: str,
+    types: tuple[str, ...],
+    init: Any,
+    backend: str,
+    level: int,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
-    """Show MODEL as one page without a network: what each pass changed, the graph, kernels and code; or as a picture."""
+    """Show MODEL as one page without a network: what each pass changed, the graph, kernels and code; or as a picture.
+
+    \b
+    nervure view lenet
+    nervure view vgg -o vgg.svg
+    """
     from ..ir.errors import InputError
     from ..view import dot, mermaid, page, svg
 
@@ -46,5 +58,7 @@ def command(
                 f"{target}: {ending or 'no ending'} is no picture", hint=".html, .svg, .dot or .mmd"
             )
     write_file(target, text)
-    if output is None:
+    if as_json:
+        print_json({"file": str(target), "kind": target.suffix[1:], "bytes": len(text.encode())})
+    elif output is None:
         click.echo(f"wrote {target}")

@@ -113,7 +113,7 @@ def save_reproducer(
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {directory}: {error.strerror}") from error
+        raise InputError(f"cannot write {directory}: {error.strerror}", code="NV0304") from error
     command = command or f"nervure replay {shlex.quote(str(directory))}"
     side_file = directory / "program.safetensors"
     side_file.unlink(missing_ok=True)

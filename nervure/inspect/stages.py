@@ -9,8 +9,9 @@ from ..runtime.executable import Executable
 
 if TYPE_CHECKING:
     from ..backends.llvm.executable import LLVMExecutable
+    from ..ir.program import Program
 
-__all__ = ["stage"]
+__all__ = ["stage", "translated_stage"]
 
 
 def stage(executable: Executable, name: str) -> str | bytes:
@@ -49,6 +50,44 @@ def stage(executable: Executable, name: str) -> str | bytes:
             return native.object
         case _:
             raise InputError(f"no stage is named {name}")
+
+
+def translated_stage(program: Program, target: str, level: int, name: str) -> tuple[str | bytes, str]:
+    """One stage of the code for a machine that need not be this one; nothing of it is loaded or run.
+
+    Args:
+        target: see `backends.llvm.target.target_for`
+        name:   ir, kernels, llvm, asm (text); obj (bytes)
+
+    Returns:
+        the stage, and the machine's triple and CPU
+
+    Raises:
+        BackendError: there is no such target
+        InputError: the stage is none of a translation
+    """
+    from ..backends.base import find_backend
+    from ..backends.llvm.target import target_for
+    from ..backends.llvm.translate import translate
+    from ..passes.manager import run_pipeline
+
+    chosen = target_for(target)
+    legal = run_pipeline(program, find_backend("llvm").pipeline(level), verify=False).program
+    machine = f"{chosen.triple}:{chosen.cpu}"
+    if name == "ir":
+        return str(legal), machine
+    found = translate(legal, chosen)
+    match name:
+        case "kernels":
+            return str(found.assembled.program), machine
+        case "llvm":
+            return found.text, machine
+        case "asm":
+            return found.assembly(), machine
+        case "obj":
+            return found.object(), machine
+        case _:
+            raise InputError(f"stage {name} is made by running on this machine", hint="leave --target out")
 
 
 def _native(executable: Executable, name: str) -> LLVMExecutable:

@@ -41,7 +41,9 @@ class Checkpoints:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot write checkpoints to {folder}: {error.strerror}") from error
+            raise InputError(
+                f"cannot write checkpoints to {folder}: {error.strerror}", code="NV0304"
+            ) from error
 
     def save(self, state: Mapping[str, Array], progress: Mapping[str, Any]) -> None:
         """Write the whole state of the run."""

@@ -32,7 +32,7 @@ def test_the_list_of_commands_has_a_line_for_each(nervure: Run) -> None:
 def test_an_unknown_command_is_told_its_neighbour(nervure: Run) -> None:
     ran = nervure("sumary", "lenet")
     assert ran.code == 2
-    assert "Did you mean summary?" in ran.err
+    assert "hint: did you mean summary?" in ran.err
 
 
 # MODEL
@@ -69,7 +69,7 @@ def test_types_come_from_options_by_name_or_in_order(nervure: Run) -> None:
         (["opt", "lenet", "--passes", "cse", "-O2"], "not both"),
         (["opt", "lenet", "--print-after", "fuze"], "did you mean fuse?"),
         (["opt", "lenet", "-O", "9"], "9 is not in the range"),
-        (["opt", "lenet", "--nope"], "No such option"),
+        (["opt", "lenet", "--nope"], "no such option"),
         (["opt", "lenet", "-o", "net.py/x.nv"], "cannot write"),
         (["opt", "lenet", "--dump-dir", "net.py/x"], "cannot write"),
         (["run", "net.py:Net"], "give its shape, such as x=8x4:rand"),
@@ -82,9 +82,14 @@ def test_types_come_from_options_by_name_or_in_order(nervure: Run) -> None:
         (["run", "net.py:total", "--output", "y=@y.npy"], "names: result0"),
         (["compile", "net.py:Net", "--emit", "obj"], "is binary"),
         (["compile", "net.py:Net", "--backend", "onnx", "--emit", "llvm"], "choose --backend llvm"),
-        (["compile", "net.py:Net", "--emit", "onnx"], "choose --backend onnx"),
+        (["compile", "net.py:Net", "--emit", "onnx"], "is binary"),
+        (["compile", "net.py:Net", "--backend", "llvm", "--emit", "onnx", "-o", "x.onnx"], "choose --backend onnx"),
+        (["compile", "net.py:Net", "--target", "haswel"], "did you mean haswell?"),
+        (["compile", "net.py:Net", "--target", "haswell", "--backend", "onnx"], "onnx makes no code for a machine"),
+        (["compile", "net.py:Net", "--target", "aarch64-linux", "--emit", "plan"], "leave --target out"),
+        (["compile", "net.py:Net", "--target", "pdp11-linux"], "pdp11"),
         (["export", "net.py:Net", "-o", "m.onnx", "--opset", "99"], "opset 99"),
-        (["export", "net.py:Net"], "Missing option"),
+        (["export", "net.py:Net"], "missing option"),
         (["explain", "NV9999"], "no error has the code"),
         (["explain", "net.py:Net", "--line", "net.py:99"], "lines with ops: net.py:11"),
         (["summary", "net.py:Net", "--size", "B"], "expected SYMBOL=N"),

@@ -86,12 +86,12 @@ def test_a_fault_that_is_gone_replays_as_agreement(nervure: Run) -> None:
 
 
 def test_a_fault_of_nervure_leaves_a_reproducer_and_exit_code_70(nervure: Run, monkeypatch: Any) -> None:
-    from nervure.backends.llvm import assemble
+    from nervure.backends.llvm import translate
 
     def broken(*_: Any) -> None:
         raise AssertionError("planted")
 
-    monkeypatch.setattr(assemble, "assemble", broken)
+    monkeypatch.setattr(translate, "assemble", broken)
     ran = nervure("run", "net.py:total")
     assert ran.code == 70
     assert "error[NV0900]: a fault of nervure: AssertionError: planted" in ran.err
