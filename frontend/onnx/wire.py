@@ -152,6 +152,6 @@ def _other_format(data: bytes) -> str | None:
         return "it is a TensorFlow Lite model: convert it with tf2onnx"
     if data.startswith(b"version https://git-lfs"):
         return "it is a pointer of git-lfs: run git lfs pull"
-    if data[:64].lstrip()[:1] in (b"<", b"{"):
+    if all(0x20 <= c < 0x7F or c in b"\t\r\n" for c in data[:256]):
         return "it is text"
     return None

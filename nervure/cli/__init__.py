@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from keyword import iskeyword
 from typing import NoReturn
 
 import click
@@ -17,6 +18,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, str] = {
     "trace": "Trace a Python model into a program.",
+    "import": "Read an ONNX file as a program.",
     "opt": "Run passes over a program.",
     "compile": "Compile a program; print or write any stage of it.",
     "run": "Run a program on given or random inputs.",
@@ -37,7 +39,8 @@ COMMANDS: dict[str, str] = {
     "doctor": "What of nervure works on this machine.",
     "cache": "Look at the cache of compiled objects, or clear it.",
 }
-"""Every command, with its line in the list; `nervure.cli.<name>` has a click command of the name ``command``."""
+"""Every command, with its line in the list; `nervure.cli.<name>` has a click command of the name ``command``; a name that is a
+word of Python has a _ behind it there."""
 
 
 class Commands(click.Group):
@@ -49,7 +52,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return import_module(f".{cmd_name.replace('-', '_')}", __name__).command
+        module = cmd_name.replace("-", "_") + "_" * iskeyword(cmd_name)
+        return import_module(f".{module}", __name__).command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -74,8 +78,8 @@ class Commands(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """nervure: a compiler for neural networks.
 
-    MODEL is file.py:Name (a module class, a module, a function or a program), file.nv, - for text on standard input, or the
-    name of a model that comes with nervure.
+    MODEL is file.py:Name (a module class, a module, a function or a program), file.nv, file.onnx, - for text on standard
+    input, or the name of a model that comes with nervure.
     """
     ctx.obj["debug"] = debug
 

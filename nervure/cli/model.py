@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..ir.program import Program
     from ..ir.text.elided import Init
 
-__all__ = ["Model", "find_model", "model_options", "module_of", "program_of"]
+__all__ = ["Model", "find_model", "model_options", "module_of", "onnx_types", "program_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,9 +67,9 @@ def program_of(model: str, types: Sequence[str] = (), init: Init | None = None) 
     """
     from ..ir.errors import InputError
 
-    found = find_model(model, init)
+    found = find_model(model, init, types)
     if found.program is not None:
-        if types:
+        if types and not model.endswith(".onnx"):
             raise InputError(f"{model} is a program and has its types already", code="NV0701")
         return found.program
     from ..frontend.trace import trace
@@ -87,7 +87,7 @@ def module_of(model: str, types: Sequence[str] = (), init: Init | None = None) -
     from ..frontend.nn.module import Module
     from ..ir.errors import InputError
 
-    found = find_model(model, init)
+    found = find_model(model, init, types)
     if found.program is not None:
         module = ProgramModule(found.program)
         return module, list(module.inputs)
@@ -96,8 +96,8 @@ def module_of(model: str, types: Sequence[str] = (), init: Init | None = None) -
     return found.source, list(input_types(found, types))
 
 
-def find_model(text: str, init: Init | None = None) -> Model:
-    """What MODEL stands for.
+def find_model(text: str, init: Init | None = None, types: Sequence[str] = ()) -> Model:
+    """What MODEL stands for; types are for inputs of an ONNX file alone.
 
     Raises:
         InputError: there is no such file, name in the file, or model
@@ -118,15 +118,54 @@ def find_model(text: str, init: Init | None = None) -> Model:
         )
     if text.endswith(".nv"):
         return Model(Path(text).stem, program=load(text, init=init))
+    if text.endswith(".onnx"):
+        from ..frontend.onnx import import_onnx
+
+        return Model(Path(text).stem, program=import_onnx(text, inputs=onnx_types(text, types)))
     from .. import zoo
 
     if text in zoo.MODELS:
         return Model(text, source=zoo.MODELS[text]())
     close = get_close_matches(text, zoo.MODELS, 1)
     hint = f"did you mean {close[0]}?" if close else f"models that come with nervure: {', '.join(zoo.MODELS)}"
+    hint = OTHERS.get(Path(text).suffix, hint)
     raise InputError(
-        f"no model is {text}: expected file.py:Name, file.nv, - or a model's name", hint=hint, code="NV0701"
+        f"no model is {text}: expected file.py:Name, file.nv, file.onnx, - or a model's name",
+        hint=hint,
+        code="NV0701",
     )
+
+
+OTHERS = {
+    **dict.fromkeys(
+        (".pt", ".pth", ".ckpt"), "write it as ONNX with torch.onnx.export, or see nv.from_torch"
+    ),
+    **dict.fromkeys((".h5", ".keras", ".pb", ".tflite"), "convert it with tf2onnx"),
+    ".safetensors": "these are weights without a model: load them into a module with load_state_dict",
+}
+"""What helps with files of other libraries."""
+
+
+def onnx_types(path: str, given: Sequence[str]) -> dict[str, str]:
+    """Types of inputs of an ONNX file, by name; those without a name are of the inputs in order.
+
+    Raises:
+        InputError: the file cannot be read, or there are more types than inputs
+    """
+    from ..frontend.onnx.load import load_model
+    from ..ir.errors import InputError
+
+    named, in_order = _by_name(given)
+    if in_order:
+        graph = load_model(path).graph
+        stored = {t.name for t in graph.initializer}
+        free = [i.name for i in graph.input if i.name not in stored and i.name not in named]
+        if len(in_order) > len(free):
+            raise InputError(
+                f"{path} has {len(free)} inputs without a type by name, found {len(in_order)} types"
+            )
+        named |= dict(zip(free, in_order, strict=False))
+    return named
 
 
 def from_python(path: Path, name: str) -> Model:

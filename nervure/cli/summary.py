@@ -26,7 +26,7 @@ def command(
     """
     from ..inspect.summary import summary_of_model, summary_of_program
 
-    found = find_model(model, init)
+    found = find_model(model, init, types)
     known = _sizes(sizes)
     if found.program is not None:
         summary = summary_of_program(found.program, known)
