@@ -13,10 +13,12 @@ from .ir import build as b
 from .ir.errors import TraceError
 from .ir.graph import Graph, Value, make_one
 from .ir.ops.move import Reshape
+from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
 from .ir.types import TensorType
 from .passes.autodiff import gradients
 from .passes.autodiff.explain import ChainRule, chain_rule
+from .passes.decompose import apart
 
 __all__ = ["argument_numbers", "explain_grad", "grad", "own", "value_and_grad"]
 
@@ -65,10 +67,12 @@ def value_and_grad(f: Any, argnums: Argnums = 0) -> Any:
     def both(*args: Any) -> Any:
         tensors = [Tensor(own(as_tensor(a).value)) for a in args]
         wanted = argument_numbers("grad", argnums, len(tensors))
-        value = as_tensor(f(*tensors))
+        value = as_tensor(f(*tensors)).value
         _check_scalar(value.type)
-        found = tuple(map(Tensor, _slopes(value.value, [tensors[k].value for k in wanted])))
-        return value, found[0] if isinstance(argnums, int) else found
+        # recurrent layers become loops first, so that their derivative goes over the same loop and its residuals
+        value, *by = apart([value, *(tensors[k].value for k in wanted)], Recurrence)
+        found = tuple(map(Tensor, _slopes(value, by)))
+        return Tensor(value), found[0] if isinstance(argnums, int) else found
 
     return both
 
@@ -117,11 +121,12 @@ def _program(program: Program, argnums: Argnums, *, with_value: bool) -> Program
         raise TraceError(
             f"grad: graph {graph.name} returns {len(graph.outputs)} values, expected one float scalar"
         )
-    (output,) = graph.outputs
-    _check_scalar(output.type)
+    _check_scalar(graph.outputs[0].type)
+    names = [name for name, _ in graph.updates]
+    output, *updates = apart([*graph.outputs, *(value for _, value in graph.updates)], Recurrence)
     slopes = _slopes(output, [graph.inputs[k] for k in argument_numbers("grad", argnums, len(graph.inputs))])
     outputs = [output, *slopes] if with_value else slopes
-    grown = Graph(graph.name, graph.inputs, outputs, graph.updates)
+    grown = Graph(graph.name, graph.inputs, outputs, list(zip(names, updates, strict=True)))
     return Program(f"{program.name}_grad", [grown], program.store)
 
 

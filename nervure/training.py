@@ -21,9 +21,11 @@ from .frontend.trace import (
 from .frontend.tracing import Tracing, tracing, user_lines
 from .ir.errors import TraceError
 from .ir.graph import Graph, Value
+from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
 from .ir.store import Entry
 from .passes.autodiff import gradients
+from .passes.decompose import apart
 
 __all__ = ["training_step"]
 
@@ -72,12 +74,22 @@ def training_step(
                 where=user_lines(),
                 hint="use .mean() or .sum()",
             )
+        cost = _with_loops(state, cost)
         _update(state, cost, optimizer, clip, _chosen(trainable, state.names.values()))
         result = cost.value
     name_values(model, state, [result])
     result.name = result.name or "loss"
     graph = Graph("step", inputs, [result], [(state.name(e), v) for e, v in state.updates.items()])
     return Program(f"{model_name(model)}_step", [graph], store_of(model, state))
+
+
+def _with_loops(state: Tracing, cost: Tensor) -> Tensor:
+    """The loss with recurrent layers as loops, so that their derivative goes over the same loop and its residuals."""
+    held = list(state.updates)
+    first, *rest = apart([cost.value, *(state.updates[e] for e in held)], Recurrence)
+    for entry, value in zip(held, rest, strict=True):
+        state.update(entry, value)
+    return Tensor(first)
 
 
 def _update(

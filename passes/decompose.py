@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.graph import Graph, Node, Value, rebuild
-from ..ir.op import Level
+from ..ir.op import Level, Op
 from .base import Pass, Remarks
 from .regions import map_regions
 
-__all__ = ["Decompose", "decomposed", "until_stable"]
+__all__ = ["Decompose", "apart", "decomposed", "until_stable"]
 
 MAX_ROUNDS = 16
 """A decomposition may hold composites itself; so many levels of it are taken apart."""
@@ -36,6 +36,16 @@ class Decompose(Pass):
             return decomposed(node, operands)
 
         return map_regions(graph, lambda g: until_stable(g, lambda h: rebuild(h, rewrite)))
+
+
+def apart(values: Sequence[Value], kind: type[Op]) -> list[Value]:
+    """The values with composites of a kind taken apart, inside regions too; what they need else stays as it is."""
+
+    def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+        return decomposed(node, operands) if isinstance(node.op, kind) else None
+
+    graph = Graph("apart", [], list(values))
+    return list(map_regions(graph, lambda g: rebuild(g, rewrite)).outputs)
 
 
 def decomposed(node: Node, operands: Sequence[Value]) -> tuple[Value, ...]:

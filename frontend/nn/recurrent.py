@@ -1,36 +1,182 @@
-"""Recurrent layers over `scan`."""
+"""Recurrent layers: PyTorch's names, arguments, gate order and weight layouts, over the composites of the IR."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from ...ir import build as b
 from ...ir.errors import NervureError
-from ...ir.types import TensorType, f32
+from ...ir.graph import Value
+from ...ir.ops.cells import Gru, Lstm, Rnn
+from ...ir.ops.recurrent import Recurrence
+from ...ir.types import f32
 from .. import functional as F
 from ..calls import called, wrong
+from ..parameter import Parameter
 from ..random import generator
-from ..scan import scan
-from ..shapes import concatenate, stack
+from ..recurrent import known_lengths
 from ..tensor import Tensor, as_tensor
 from ..tracing import current
 from .module import Module, uniform
 
-__all__ = ["RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "check_nonlinearity", "pair", "shifted"]
+
+NONLINEARITIES = ("tanh", "relu", "sigmoid")
 
 
-class RNN(Module):
+class Recurrent(Module):
+    """What RNN, LSTM and GRU have in common: layers over layers, in one or both directions.
+
+    Shapes of calls: x [T, N, in], or [N, T, in] with batch_first, or [T, in] for one sequence; states
+    [layers * directions, N, H], or without N for one sequence; seq_lens integers [N].
+    """
+
+    kind: ClassVar[type[Recurrence]]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: Any,
+        rng: np.random.Generator | None,
+        *,
+        proj_size: int = 0,
+        peepholes: bool = False,
+    ) -> None:
+        name = type(self).__name__
+        for what, size, least in (("hidden_size", hidden_size, 1), ("num_layers", num_layers, 1), ("input_size", input_size, 0)):  # fmt: skip
+            if size < least:
+                raise NervureError(f"{name}: {what} is {size}, expected at least {least}")
+        if not 0 <= dropout <= 1:
+            raise NervureError(f"{name}: dropout is {dropout}, expected 0 <= dropout <= 1")
+        if not 0 <= proj_size < hidden_size:
+            raise NervureError(
+                f"{name}: proj_size is {proj_size}, expected less than hidden_size, {hidden_size}"
+            )
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.batch_first, self.dropout, self.proj_size = batch_first, dropout, proj_size
+        self.suffixes = ("", "_reverse") if bidirectional else ("",)
+        state, rows = proj_size or hidden_size, len(self.kind.orders[0]) * hidden_size
+        bound = 1 / math.sqrt(hidden_size)
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else state * len(self.suffixes)
+            shapes: dict[str, tuple[int, ...] | None] = {
+                "weight_ih": (rows, width),
+                "weight_hh": (rows, state),
+                "bias_ih": (rows,) if bias else None,
+                "bias_hh": (rows,) if bias else None,
+                "weight_hr": (proj_size, hidden_size) if proj_size else None,
+                "peephole": (3 * hidden_size,) if peepholes else None,
+            }
+            for suffix in self.suffixes:
+                for name, shape in shapes.items():
+                    made = None if shape is None else uniform(bound, shape, rng, dtype)
+                    setattr(self, f"{name}_l{layer}{suffix}", made)
+        self.key = F.new_key(rng or generator()) if dropout else None
+
+    def _options(self) -> dict[str, Any]:
+        """The attributes of the composite."""
+        return {}
+
+    def _run(self, x: Any, states: list[Any], seq_lens: Any) -> tuple[Tensor, list[Tensor]]:
+        """The results of the last layer at all steps, and the last states of all layers."""
+        name, steps = type(self).__name__, as_tensor(x)
+        given = {n: None if s is None else as_tensor(s) for n, s in zip(("h0", "c0"), states, strict=False)}
+        with called(name, x=steps, **given, input_size=self.input_size, hidden_size=self.hidden_size):
+            single = steps.ndim == 2
+            if steps.ndim not in (2, 3) or steps.shape[-1] != self.input_size:
+                axes = "[N, T, in]" if self.batch_first else "[T, N, in]"
+                raise wrong(name, f"expected x {axes} with {self.input_size} features")
+            if single:
+                steps = steps.reshape(steps.shape[0], 1, self.input_size)
+            elif self.batch_first:
+                steps = steps.permute(1, 0, 2)
+            batch = steps.shape[1]
+            starts = {n: self._start(n, t, batch, single) for n, t in given.items() if t is not None}
+            lens = (
+                None if seq_lens is None else known_lengths(name, as_tensor(seq_lens), steps.shape[0]).value
+            )
+            lasts: list[list[Value]] = []
+            for layer in range(self.num_layers):
+                if layer and self.key is not None and self.training and current().training:
+                    steps = F.dropout(steps, self.dropout, training=True, key=F.split_key(self.key))
+                y, *last = self._layer(steps.value, layer, starts, lens)
+                lasts.append(last)
+                width = y.type.shape[1] * y.type.shape[3]
+                first = layer == self.num_layers - 1 and self.batch_first and not single
+                y = b.permute(y, (2, 0, 1, 3) if first else (0, 2, 1, 3))
+                steps = Tensor(b.reshape(y, (*y.type.shape[:2], width)))
+            found = [Tensor(b.concat(parts, 0)) for parts in zip(*lasts, strict=True)]
+            if single:
+                return steps.reshape(steps.shape[0], steps.shape[2]), [s[:, 0] for s in found]
+            return steps, found
+
+    def _start(self, name: str, state: Tensor, batch: Any, single: bool) -> Tensor:
+        """A first state [layers * directions, N, H], checked."""
+        width = self.hidden_size if name == "c0" or not self.proj_size else self.proj_size
+        rows = self.num_layers * len(self.suffixes)
+        expected = (rows, width) if single else (rows, batch, width)
+        if state.shape != expected:
+            text = state.type.with_shape(expected)
+            raise wrong(type(self).__name__, f"{name} is {state.type}, expected {text}")
+        return state.reshape(rows, batch, width)
+
+    def _layer(
+        self, x: Value, layer: int, starts: dict[str, Tensor], lens: Value | None
+    ) -> tuple[Value, ...]:
+        count = len(self.suffixes)
+        rows = {n: t[layer * count : (layer + 1) * count].value for n, t in starts.items()}
+        weights = {
+            "bias": self._stacked(layer, "bias_ih", "bias_hh"),
+            "peepholes": self._stacked(layer, "peephole"),
+            "projection": self._stacked(layer, "weight_hr"),
+        }
+        w, r = self._stacked(layer, "weight_ih"), self._stacked(layer, "weight_hh")
+        assert w is not None and r is not None
+        direction = "bidirectional" if count == 2 else "forward"
+        return b.recurrent(
+            self.kind, x, w, r, lens=lens, **rows, **weights, direction=direction, **self._options()
+        )
+
+    def _stacked(self, layer: int, *names: str) -> Value | None:
+        """Weights of both directions on a new axis 0, several of one direction behind each other; None if not there."""
+        rows: list[Value] = []
+        for suffix in self.suffixes:
+            found = [getattr(self, f"{name}_l{layer}{suffix}") for name in names]
+            if any(weight is None for weight in found):
+                return None
+            row = b.concat([as_tensor(weight).value for weight in found], 0)
+            rows.append(b.reshape(row, (1, *row.type.shape)))
+        return b.concat(rows, 0)
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        parts += [f"num_layers={self.num_layers}"] if self.num_layers > 1 else []
+        parts += ["bidirectional=True"] if len(self.suffixes) == 2 else []
+        return ", ".join(parts)
+
+
+class RNN(Recurrent):
     """The plain recurrent layer, possibly several and in both directions.
 
     Equation: h[t] = f(w_ih x[t] + b_ih + w_hh h[t-1] + b_hh)
-    Shapes:   x [T, N, in] (or [N, T, in] with batch_first), h0 [layers * directions, N, hidden]
+    Shapes:   x [T, N, in] (or [N, T, in] with batch_first), h0 [layers * directions, N, hidden], seq_lens [N]
               -> y [T, N, directions * hidden] (or [N, T, ...]), h as h0
-    Args:     nonlinearity: "tanh" or "relu"; dropout: between layers, in training; dtype, rng: as for `Linear`
+    Args:     nonlinearity: "tanh", "relu" or "sigmoid"; dropout: between layers, in training; dtype, rng: as for
+              `Linear`. In calls: seq_lens: how many steps of each sequence count; behind them y is 0
     Source:   PyTorch torch.nn.RNN
     """
+
+    kind = Rnn
 
     def __init__(
         self,
@@ -46,58 +192,134 @@ class RNN(Module):
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise NervureError(f'RNN: nonlinearity is "{nonlinearity}", expected "tanh" or "relu"')
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.nonlinearity, self.batch_first, self.dropout = nonlinearity, batch_first, dropout
-        self.suffixes = ("", "_reverse") if bidirectional else ("",)
-        bound = 1 / math.sqrt(hidden_size) if hidden_size else 0.0
-        for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * len(self.suffixes)
-            for suffix in self.suffixes:
-                tag = f"_l{layer}{suffix}"
-                setattr(self, f"weight_ih{tag}", uniform(bound, (hidden_size, width), rng, dtype))
-                setattr(self, f"weight_hh{tag}", uniform(bound, (hidden_size, hidden_size), rng, dtype))
-                for name in ("bias_ih", "bias_hh"):
-                    setattr(self, name + tag, uniform(bound, (hidden_size,), rng, dtype) if bias else None)
-        self.key = F.new_key(rng or generator()) if dropout else None
+        check_nonlinearity("RNN", nonlinearity)
+        self.nonlinearity = nonlinearity
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
+        )
 
-    def __call__(self, x: Any, h0: Any = None) -> tuple[Tensor, Tensor]:
-        steps = as_tensor(x)
-        with called("RNN", x=steps, input_size=self.input_size, hidden_size=self.hidden_size):
-            if steps.ndim != 3 or steps.shape[2] != self.input_size:
-                axes = "[N, T, in]" if self.batch_first else "[T, N, in]"
-                raise wrong("RNN", f"expected x {axes} with {self.input_size} features")
-            if self.batch_first:
-                steps = steps.permute(1, 0, 2)
-            start = TensorType(steps.dtype, (steps.shape[1], self.hidden_size))
-            starts = None if h0 is None else as_tensor(h0)
-            lasts: list[Tensor] = []
-            for layer in range(self.num_layers):
-                if layer and self.key is not None and self.training and current().training:
-                    steps = F.dropout(steps, self.dropout, training=True, key=F.split_key(self.key))
-                rows: list[Tensor] = []
-                for suffix in self.suffixes:
-                    h = Tensor(b.full(start, 0)) if starts is None else starts[len(lasts)]
-                    last, row = self._run(steps, h, f"_l{layer}{suffix}", reverse=bool(suffix))
-                    lasts.append(last)
-                    rows.append(row)
-                steps = Tensor(concatenate([r.value for r in rows], 2))
-            if self.batch_first:
-                steps = steps.permute(1, 0, 2)
-            return steps, Tensor(stack([h.value for h in lasts]))
+    def _options(self) -> dict[str, Any]:
+        return {} if self.nonlinearity == "tanh" else {"activations": (self.nonlinearity,)}
 
-    def _run(self, x: Tensor, h: Tensor, tag: str, *, reverse: bool) -> tuple[Tensor, Tensor]:
-        """One layer in one direction; the input's part is one product over all steps, outside the loop."""
-        weight, bias = getattr(self, f"weight_hh{tag}"), getattr(self, f"bias_hh{tag}")
-        from_x = F.linear(x, getattr(self, f"weight_ih{tag}"), getattr(self, f"bias_ih{tag}"))
-        activation = F.tanh if self.nonlinearity == "tanh" else F.relu
+    def __call__(self, x: Any, h0: Any = None, seq_lens: Any = None) -> tuple[Tensor, Tensor]:
+        y, (h,) = self._run(x, [h0], seq_lens)
+        return y, h
 
-        def step(before: Tensor, at_t: Tensor) -> tuple[Tensor, Tensor]:
-            after = activation(at_t + F.linear(before, weight, bias))
-            return after, after
 
-        return scan(step, h, from_x, reverse=reverse)
+class LSTM(Recurrent):
+    """Long short-term memory, possibly several layers and in both directions.
 
-    def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+    Equation: i, f, o = sigmoid(w_ih x + b_ih + w_hh h + b_hh), g = tanh(...); c' = f c + i g; h' = o tanh(c')
+    Shapes:   x [T, N, in] (or [N, T, in] with batch_first), h0 and c0 [layers * directions, N, hidden], seq_lens [N]
+              -> y [T, N, directions * hidden] (or [N, T, ...]), (h, c) as h0 and c0; with proj_size h is as wide as that
+    Args:     proj_size: the state h is a product of so many numbers, 0 for none; peepholes: gates see the memory too,
+              by a vector ``peephole_l0`` [3 hidden] (input, output, forget) for each layer; clip: bounds what goes into
+              the gates, 0 for no bound; forget_bias: added to the forget gate's bias at first; dropout: between layers,
+              in training; dtype, rng: as for `Linear`. In calls: seq_lens: how many steps of each sequence count
+    Source:   PyTorch torch.nn.LSTM; peepholes: F. Gers et al., JMLR 3, 2002
+    """
+
+    kind = Lstm
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        peepholes: bool = False,
+        clip: float = 0.0,
+        forget_bias: float = 0.0,
+        dtype: Any = f32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng,
+            proj_size=proj_size, peepholes=peepholes,
+        )  # fmt: skip
+        if clip < 0:
+            raise NervureError(f"LSTM: clip is {clip}, expected at least 0, which means none")
+        if forget_bias and not bias:
+            raise NervureError("LSTM: there is no bias that forget_bias could be added to")
+        self.clip = float(clip)
+        for name, entry in self.named_parameters() if forget_bias else ():
+            if name.startswith("bias_ih"):
+                shifted(entry, hidden_size, forget_bias)
+
+    def _options(self) -> dict[str, Any]:
+        return {"gates": "ifgo", "clip": self.clip}
+
+    def __call__(
+        self, x: Any, state: Any = None, seq_lens: Any = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h0, c0 = pair("LSTM", state)
+        y, (h, c) = self._run(x, [h0, c0], seq_lens)
+        return y, (h, c)
+
+
+class GRU(Recurrent):
+    """Gated recurrent units, possibly several layers and in both directions.
+
+    Equation: r, z = sigmoid(w_ih x + b_ih + w_hh h + b_hh); n = tanh(w_in x + b_in + r (w_hn h + b_hn));
+              h' = (1 - z) n + z h. With reset_after=False n = tanh(w_in x + b_in + w_hn (r h) + b_hn)
+    Shapes:   as of `RNN`
+    Args:     reset_after: whether the state is multiplied before it is reset, as PyTorch does it, or after it, as the
+              paper does; dropout: between layers, in training; dtype, rng: as for `Linear`
+    Source:   PyTorch torch.nn.GRU; K. Cho et al., 2014
+    """
+
+    kind = Gru
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        dtype: Any = f32,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.reset_after = reset_after
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {"gates": "rzn", "linear_before_reset": self.reset_after}
+
+    def __call__(self, x: Any, h0: Any = None, seq_lens: Any = None) -> tuple[Tensor, Tensor]:
+        y, (h,) = self._run(x, [h0], seq_lens)
+        return y, h
+
+
+def pair(name: str, state: Any) -> tuple[Any, Any]:
+    """The two parts of an LSTM's state; both None where there is none."""
+    if state is None:
+        return None, None
+    parts = tuple(cast("Sequence[Any]", state)) if isinstance(state, tuple | list) else ()
+    if len(parts) != 2:
+        raise wrong(name, "the state is no pair (h, c)")
+    return parts[0], parts[1]
+
+
+def shifted(bias: Parameter, hidden: int, by: float) -> None:
+    """Add to the forget gate's part of an LSTM's bias."""
+    data = np.array(bias.data)
+    data[hidden : 2 * hidden] += by
+    bias.assign(data)
+
+
+def check_nonlinearity(name: str, nonlinearity: str) -> None:
+    if nonlinearity not in NONLINEARITIES:
+        expected = '", "'.join(NONLINEARITIES)
+        raise NervureError(f'{name}: nonlinearity is "{nonlinearity}", expected one of "{expected}"')

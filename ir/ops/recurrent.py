@@ -258,6 +258,13 @@ class Recurrence(Op):
         *last, y = b.scan(body, inits, xs, list(outer.values()), steps, reverse=backward)
         return last, y
 
+    def one_step(self, o: Operands[Value], state: Sequence[Value]) -> Sequence[Value]:
+        """The states after one step alone: x is [N, in] and no operand has an axis of directions."""
+        from .. import build as b
+
+        x = b.linear(o.x, o.w, self.input_bias(o))
+        return self.advance(x, state, self.constants(o), self.functions(0))
+
     def input_bias(self, o: Operands[Value]) -> Value | None:
         """What is added to the inputs' product: both biases."""
         from .. import build as b
