@@ -139,7 +139,8 @@ class Process:
 def settings(threads: int) -> dict[str, str]:
     """Environment variables that hold libraries to a number of threads."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {name: str(threads) for name in names}
+    eigen = "--xla_cpu_multi_thread_eigen=" + ("false" if threads == 1 else "true")
+    return {**{name: str(threads) for name in names}, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": eigen}
 
 
 def build(
