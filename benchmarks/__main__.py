@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ NAMES = [w.name for w in ROWS]
     help="Where files go.",
 )
 @click.option("--inference", is_flag=True, help="Leave out the training rows.")
+@click.option(
+    "--keep", is_flag=True, help="Report also what earlier runs found of other rows and contestants."
+)
 @click.option("--list", "listing", is_flag=True, help="Print the rows and contestants.")
 def main(
     rows: tuple[str, ...],
@@ -49,6 +53,7 @@ def main(
     seconds: float,
     out: Path,
     inference: bool,
+    keep: bool,
     listing: bool,
 ) -> None:
     """Time nervure and its peers on the rows of the table, everybody in a process of its own and in short turns."""
@@ -75,7 +80,24 @@ def main(
                 found = run(peers or PEERS, case, count, seconds, meter, log)
                 lines.append(line_of(workload, found, machine))
                 click.echo(table(lines[-1:]).splitlines()[-1])
-    say(lines, machine.to_json(), out)
+    say(merged(out, lines) if keep else lines, machine.to_json(), out)
+
+
+def merged(out: Path, new: list[Line]) -> list[Line]:
+    """The rows of the last report with these put in their places; contestants that were not run again stay."""
+    path = out / "bench.json"
+    if not path.exists():
+        return new
+    found = {
+        (line.row, line.threads): line for line in map(Line.from_json, json.loads(path.read_text())["rows"])
+    }
+    for line in new:
+        before = found.get((line.row, line.threads))
+        again = {a.peer for a in line.answers}
+        kept = [a for a in before.answers if a.peer not in again] if before else []
+        found[line.row, line.threads] = replace(line, answers=(*line.answers, *kept))
+    order = {name: k for k, name in enumerate(NAMES)}
+    return sorted(found.values(), key=lambda line: (order[line.row], line.threads))
 
 
 def choose(names: tuple[str, ...]) -> list[Workload]:

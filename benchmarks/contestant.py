@@ -24,7 +24,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from .contest import Absent, Built
-from .workloads import ROWS, STEPS, Case, Workload
+from .workloads import STEPS, Case, Workload, workload_named
 
 BATCH = 5e-5
 """Seconds that calls are timed together for at least, so that the clock costs nothing."""
@@ -111,13 +111,8 @@ def start(peer: str, workload: Workload, folder: Path, threads: int) -> tuple[di
 def main() -> None:
     peer, row, folder, threads, read, write = sys.argv[1:]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(threads) :])
-    workload = next((w for w in ROWS if w.name == row), None)
-    if workload is None:
-        from .sweep import shape_named
-
-        workload = shape_named(row)
     with os.fdopen(int(read)) as told, os.fdopen(int(write), "w") as say:
-        line, built = start(peer, workload, Path(folder), int(threads))
+        line, built = start(peer, workload_named(row), Path(folder), int(threads))
         print(json.dumps(line), file=say, flush=True)
         if built is None:
             return

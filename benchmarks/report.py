@@ -24,28 +24,52 @@ class Line:
     """A row's verdict.
 
     Args:
-        ratio: the fastest peer's time over ours; None where one of them is missing
-        aim:   what it is to be
-        limit: seconds that the machine needs at least, one core
+        aim:     our speed over the fastest peer's, as it is to be
+        limit:   seconds that the machine needs at least, one core
+        loaded:  whether other processes took part of the machine
+        answers: of all contestants
     """
 
     row: str
     threads: int
-    ours: Answer | None
-    fastest: Answer | None
-    ratio: float | None
     aim: float
     limit: float
     loaded: bool
     answers: tuple[Answer, ...]
 
+    def ran(self, *peers: str) -> list[Answer]:
+        """Of these contestants, those that have a time."""
+        return [a for a in self.answers if a.peer in peers and not a.absent and math.isfinite(a.best)]
+
+    @property
+    def ours(self) -> Answer | None:
+        return next(iter(self.ran(OURS)), None)
+
+    @property
+    def fastest(self) -> Answer | None:
+        """The fastest peer; one whose output is off by more than 1 % of the largest is not in the race."""
+        fair = [a for a in self.ran(*(a.peer for a in self.answers)) if a.peer != OURS and a.error < 0.01]
+        return min(fair, key=lambda a: a.best, default=None)
+
+    @property
+    def ratio(self) -> float | None:
+        """The fastest peer's time over ours; None where one of them is missing."""
+        ours, fastest = self.ours, self.fastest
+        return fastest.best / ours.best if ours and fastest else None
+
     def to_json(self) -> dict[str, Any]:
-        plain = {k: v for k, v in vars(self).items() if k not in ("ours", "fastest", "answers")}
-        return {
-            **plain,
-            "fastest": self.fastest.peer if self.fastest else None,
-            "answers": [{k: _finite(v) for k, v in asdict(a).items()} for a in self.answers],
-        }
+        answers = [{k: _finite(v) for k, v in asdict(a).items()} for a in self.answers]
+        fastest = self.fastest
+        found = {"ratio": self.ratio, "fastest": fastest.peer if fastest else None}
+        return {**{k: v for k, v in vars(self).items() if k != "answers"}, **found, "answers": answers}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Line:
+        """What `to_json` wrote."""
+        infinite = float("inf")
+        answers = tuple(Answer(**{k: infinite if v is None and k in ("best", "median") else v for k, v in a.items()})
+                        for a in found["answers"])  # fmt: skip
+        return cls(*(found[k] for k in ("row", "threads", "aim", "limit", "loaded")), answers)
 
 
 def _finite(value: Any) -> Any:
@@ -53,27 +77,11 @@ def _finite(value: Any) -> Any:
 
 
 def line_of(workload: Workload, found: Round, machine: Machine) -> Line:
-    """A peer whose output is off by more than 1 % of the largest is not in the race."""
     net = workload.build()
     flops, moved = cost(workload, net)
     held = 4.0 * sum(math.prod(shape) for shape, _ in net.weights.values())
-    limit = machine.limit(flops / found.threads, moved, held)
-    ran = [a for a in found.answers.values() if not a.absent and math.isfinite(a.best)]
-    ours = next((a for a in ran if a.peer == OURS), None)
-    fair = [a for a in ran if a.peer != OURS and a.error < 0.01]
-    fastest = min(fair, key=lambda a: a.best, default=None)
-    ratio = fastest.best / ours.best if ours and fastest else None
-    return Line(
-        found.row,
-        found.threads,
-        ours,
-        fastest,
-        ratio,
-        workload.aim,
-        limit,
-        found.loaded,
-        tuple(found.answers.values()),
-    )
+    limit = machine.limit(flops, moved, held)
+    return Line(found.row, found.threads, workload.aim, limit, found.loaded, tuple(found.answers.values()))
 
 
 def duration(seconds: float) -> str:
@@ -196,8 +204,9 @@ def summary(lines: Sequence[Line]) -> str:
 
 def speedup(line: Line, others: Sequence[str]) -> float | None:
     """The best time among the others over ours."""
-    best = min((a.best for a in line.answers if a.peer in others and not a.absent), default=float("inf"))
-    return best / line.ours.best if line.ours and math.isfinite(best) else None
+    best = min((a.best for a in line.ran(*others)), default=None)
+    ours = line.ours
+    return best / ours.best if ours and best else None
 
 
 def plot(lines: Sequence[Line], path: Path) -> None:

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from .machine import Meter
-from .workloads import Case, Workload
+from .workloads import Case
 
 __all__ = ["Answer", "Round", "run"]
 
@@ -144,14 +144,16 @@ def settings(threads: int) -> dict[str, str]:
 
 
 def build(
-    peers: Sequence[str], case: Case, threads: int, log: Any, found: Round, caches: Path
+    peers: Sequence[str], case: Case, log: Any, found: Round, caches: Path, cold: bool
 ) -> list[Process]:
     """The processes of those that can run the row, one built after the other."""
+    threads = found.threads
     ready: list[Process] = []
     for peer in peers:
         answer = found.answers[peer] = Answer(peer)
         times: list[float] = []
-        for _ in range(2 if peer in CACHED else 1):
+        times_built = 2 if cold and peer in CACHED else 1
+        for _ in range(times_built):
             process = Process(
                 peer, case, threads, log, str(caches / f"{case.workload.name}-{peer}-{threads}")
             )
@@ -161,7 +163,7 @@ def build(
                 process.close()
                 break
             times.append(line["compile_cpu"])
-            if len(times) < (2 if peer in CACHED else 1):
+            if len(times) < times_built:
                 process.close()
                 continue
             answer.compile_cpu = times[0]
@@ -178,15 +180,17 @@ def run(
     seconds: float,
     meter: Meter,
     log: Any = subprocess.DEVNULL,
+    cold: bool = True,
 ) -> Round:
     """Time a row.
 
     Args:
         seconds: for each contestant, without its build
+        cold:    whether those with a cache are built twice, to know what it saves
     """
     found = Round(case.workload.name, threads)
     with tempfile.TemporaryDirectory(prefix="nervure-bench-") as caches:
-        ready = build(peers, case, threads, log, found, Path(caches))
+        ready = build(peers, case, log, found, Path(caches), cold)
         try:
             take_turns(ready, found, seconds, meter, 0.002 if threads == 1 else 0.01)
         finally:
@@ -223,9 +227,3 @@ def take_turns(ready: list[Process], found: Round, seconds: float, meter: Meter,
     for peer, rows in medians.items():
         clean = [m for k, m in rows if found.peaks[k] >= LOADED * best] or [m for _, m in rows]
         found.answers[peer].median = median(clean)
-
-
-def describe(workload: Workload) -> str:
-    """The row's name and batch, for people."""
-    kind = "training step, " if workload.training else ""
-    return f"{kind}{workload.net}, batch {workload.batch}"

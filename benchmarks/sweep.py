@@ -1,11 +1,70 @@
-"""Odd shapes, drawn by a seed."""
+"""Odd shapes against onnxruntime: ``python -m benchmarks.sweep``."""
 
 from __future__ import annotations
 
-from .workloads import Workload
+import json
+from pathlib import Path
+from typing import Any
 
-__all__ = ["shape_named"]
+import click
+
+from .machine import Meter
+from .odd import COUNT, describe
+from .report import aligned, duration, geometric_mean, line_of
+from .runner import run
+from .workloads import workload_named, write
+
+SLOW = 1.2
+"""Times onnxruntime's time; what is slower than that is listed."""
 
 
-def shape_named(name: str) -> Workload:
-    raise KeyError(name)
+@click.command()
+@click.option("--seed", type=int, default=7, show_default=True, help="Draws the shapes.")
+@click.option(
+    "--first", type=click.IntRange(0), default=0, show_default=True, help="Where in the list to begin."
+)
+@click.option("--count", type=click.IntRange(1), default=COUNT, show_default=True, help="How many shapes.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.01), default=0.2, show_default=True, help="For each of the two."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True)
+def main(seed: int, first: int, count: int, seconds: float, out: Path) -> None:
+    """Time odd shapes, one thread; those that are slower than onnxruntime by more than 1.2 are listed at the end."""
+    meter = Meter()
+    machine = meter.machine()
+    head = ("name", "shape", "ours", "onnxruntime", "ratio", "error", "")
+    rows: list[tuple[str, ...]] = [head]
+    found: list[dict[str, Any]] = []
+    slow: list[tuple[str, ...]] = []
+    ratios: list[float] = []
+    for index in range(first, first + count):
+        workload = workload_named(f"odd-{seed}-{index}")
+        case = write(workload, (out / "files" / workload.name).resolve())
+        line = line_of(
+            workload, run(("nervure", "onnxruntime"), case, 1, seconds, meter, cold=False), machine
+        )
+        ours, theirs = (
+            next(a for a in line.answers if a.peer == peer) for peer in ("nervure", "onnxruntime")
+        )
+        note = ours.absent or theirs.absent or ("loaded" if line.loaded else "")
+        row = (workload.name, describe(case.net), duration(ours.best), duration(theirs.best),
+               f"{line.ratio:.2f}" if line.ratio else "-", f"{ours.error:.0e}", note)  # fmt: skip
+        click.echo("  ".join(row))
+        rows.append(row)
+        found.append({"shape": describe(case.net), **line.to_json()})
+        if line.ratio:
+            ratios.append(line.ratio)
+        if not line.ratio or line.ratio * SLOW < 1:
+            slow.append(row)
+    summary = (
+        f"{len(rows) - 1} shapes of seed {seed}: geometric mean against onnxruntime {geometric_mean(ratios):.2f},"
+        f" {len(slow)} slower by more than {SLOW} or not run"
+    )
+    text = "\n\n".join([aligned(rows), summary, *([aligned([head, *slow])] if slow else [])])
+    click.echo("\n" + text.split("\n\n", 1)[1])
+    (out / f"sweep-{seed}.txt").write_text(text + "\n")
+    (out / f"sweep-{seed}.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,10 +12,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from .nets import NETS, Net
+from .odd import odd_net
 
 Array = np.ndarray[Any, Any]
 
-__all__ = ["ROWS", "Case", "Workload", "write"]
+__all__ = ["ROWS", "Case", "Workload", "cost", "workload_named", "write"]
 
 SEED = 20
 RATE, MOMENTUM = 0.05, 0.9
@@ -43,6 +44,9 @@ class Workload:
     training: bool = False
 
     def build(self) -> Net:
+        if self.net.startswith("odd-"):
+            _, seed, index = self.net.split("-")
+            return odd_net(int(seed), int(index))
         return NETS[self.net](self.batch)
 
 
@@ -74,6 +78,11 @@ ROWS: tuple[Workload, ...] = (
     Workload("train-char-rnn-32", "char-rnn", 32, 1.4, training=True),
     Workload("train-char-lstm-32", "char-lstm", 32, 1.2, training=True),
 )
+
+
+def workload_named(name: str) -> Workload:
+    """A row of the table, or ``odd-SEED-INDEX``."""
+    return next((w for w in ROWS if w.name == name), Workload(name, name))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from executorch.extension.pybindings import portable_lib
 
 from ..contest import Absent, Built, convert
-from ..workloads import ROWS, Case
+from ..workloads import Case, workload_named
 
 
 def build(case: Case, threads: int) -> Built:
@@ -37,5 +37,4 @@ def export(case: Case, path: Path) -> None:
 
 if __name__ == "__main__":
     row, folder = sys.argv[1:]
-    workload = next(w for w in ROWS if w.name == row)
-    export(Case.open(workload, Path(folder)), Path(folder) / "net.pte.part")
+    export(Case.open(workload_named(row), Path(folder)), Path(folder) / "net.pte.part")
