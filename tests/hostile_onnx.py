@@ -132,6 +132,7 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
                 ["y"],
                 name="branch",
                 then_branch=helper.make_graph([relu("nowhere", "z", "inside")], "b", [], [info("z")]),
+                else_branch=helper.make_graph([relu("x", "z")], "b", [], [info("z")]),
             )
         ),
         "branch.*inside.*'nowhere'",
@@ -204,6 +205,34 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
         "the_relu.*two attributes",
     ),
     "a node without op": (lambda: chain(relu(op="")), "the_relu.*no op"),
+    "a node without its inputs": (
+        lambda: chain(helper.make_node("Conv", ["x"], ["y"], name="the_conv")),
+        "the_conv.*1 input, expected 2 to 3",
+    ),
+    "a node that leaves an input out": (
+        lambda: chain(helper.make_node("Conv", ["", "x"], ["y"], name="the_conv")),
+        r"the_conv.*input 0 \(X\) is left out",
+    ),
+    "a node of too many outputs": (
+        lambda: chain(helper.make_node("Relu", ["x"], ["y", "z"], name="the_relu")),
+        "the_relu.*2 outputs, expected 1",
+    ),
+    "a node without its attribute": (
+        lambda: chain(helper.make_node("Cast", ["x"], ["y"], name="the_cast")),
+        "the_cast.*attribute 'to' is missing",
+    ),
+    "an attribute of a type that its op does not have": (
+        lambda: chain(relu(op="LeakyRelu", alpha=[1.0])),
+        "the_relu.*attribute 'alpha' has type 6, expected float",
+    ),
+    "a size whose name is no text": (
+        lambda: onnx.ModelProto.FromString(
+            edited(chain(relu()), lambda m: m.graph.input[0].CopyFrom(info("x", ["abc"])))
+            .SerializeToString()
+            .replace(b"abc", b"\xff\xfe\xfd")
+        ),
+        "input 'x': the name of an axis is no UTF-8 text",
+    ),
     "an opset of the future": (lambda: chain(relu(), opset=9999), "opset 9999"),
     "an opset below 1": (lambda: chain(relu(), opset=-1), "opset -1"),
     "bodies in bodies": (lambda: nested(27), "more than 24 bodies"),

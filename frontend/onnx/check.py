@@ -6,7 +6,7 @@ that are no text, attributes of two kinds, tensors without data. It puts nodes i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from ...ir.errors import InputError
 from .check_calls import check_calls
+from .check_nodes import check_node, check_opsets
 from .check_tensors import check_sparse, check_tensor, check_type
 
 __all__ = ["check_model", "node_label"]
@@ -63,35 +64,16 @@ def check_model(model: Any, folder: Path | None = None) -> None:
     Raises:
         InputError: the first thing that is wrong
     """
-    _check_opsets(model.opset_import, "the model")
+    versions = check_opsets(model.opset_import, "the model")
     if not model.HasField("graph"):
         raise InputError("the model has no graph", hint="is it an ONNX file")
-    walk = _Walk(folder)
+    walk = _Walk(folder, versions)
     free = walk.graph(model.graph, "", 0)
     _refuse_unknown(free, _names_of(model.graph))
     for function in model.functions:
-        walk.function(function)
+        own = check_opsets(function.opset_import, f"function {function.name!r}")
+        _Walk(folder, {**versions, **own}).function(function)
     check_calls(model)
-
-
-def _check_opsets(imports: Iterable[Any], who: str) -> None:
-    from onnx.defs import onnx_opset_version
-
-    seen: dict[str, int] = {}
-    for stated in imports:
-        domain = _need_text(stated.domain, f"{who}: a domain")
-        domain = "" if domain == "ai.onnx" else domain
-        if seen.setdefault(domain, stated.version) != stated.version:
-            raise InputError(
-                f"{who} imports the domain {domain!r} in versions {seen[domain]} and {stated.version}"
-            )
-        if stated.version < 1:
-            raise InputError(f"{who} imports opset {stated.version} of the domain {domain!r}")
-    if seen.get("", 1) > onnx_opset_version():
-        raise InputError(
-            f"{who} imports opset {seen['']}, the installed onnx knows opsets up to {onnx_opset_version()}",
-            hint="install a newer onnx",
-        )
 
 
 @dataclass(frozen=True)
@@ -99,11 +81,13 @@ class _Walk:
     """One walk over all graphs of a model."""
 
     folder: Path | None
+    versions: Mapping[str, int]
 
     def graph(self, graph: Any, within: str, depth: int) -> Names:
         """Check a graph and what is in it; what it reads from around it."""
         if depth > MAX_BODIES:
             raise InputError(f"{within}: more than {MAX_BODIES} bodies in one another")
+        _need_text(graph.name, f"{within}the graph's name")
         made: set[str] = set()
         for value in graph.input:
             name = _need_text(value.name, f"{within}an input's name")
@@ -139,7 +123,6 @@ class _Walk:
         """Check a model-local function."""
         name = _need_text(function.name, "a function's name")
         within = f"function {name!r}: "
-        _check_opsets(function.opset_import, f"function {name!r}")
         given = [_need_text(n, f"{within}an input's name") for n in function.input]
         if len(set(given)) < len(given):
             raise InputError(f"{within}two inputs have one name")
@@ -171,6 +154,7 @@ class _Walk:
             reads = {name: who for name in node.input if name}
             for attribute in _checked_attributes(node, who):
                 self.values(attribute, who, depth, reads)
+            check_node(node, who, self.versions)
             needs.append(reads)
         _sort(graph, needs, maker, labels)
         return {n: who for reads in needs for n, who in reads.items() if n not in made and n not in maker}

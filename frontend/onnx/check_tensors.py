@@ -122,6 +122,9 @@ def check_type(type_: Any, who: str) -> None:
     if stated.elem_type not in _ELEMENTS and stated.elem_type not in (_UNDEFINED, _STRING):
         raise InputError(f"{who}: element type {stated.elem_type}, which ONNX does not have")
     if stated.HasField("shape"):
+        for d in stated.shape.dim:
+            if not isinstance(d.dim_param, str):
+                raise InputError(f"{who}: the name of an axis is no UTF-8 text: {d.dim_param[:40]!r}")
         dims = [d.dim_value for d in stated.shape.dim if d.WhichOneof("value") == "dim_value"]
         if len(stated.shape.dim) > MAX_RANK:
             raise InputError(f"{who}: {len(stated.shape.dim)} axes, at most {MAX_RANK} are read")

@@ -112,6 +112,7 @@ def _attempt(model: Model, signature: Signature, name: str | None) -> tuple[Prog
     refusals: list[Refusal] = []
     given, missing = signature.values()
     refusals += missing
+    refusals += [Refusal(n, "initializer", model.opset, why) for n, why in model.unread.items()]
     with tracing(state):
         scope = Scope(state, state.root, versions=model.versions)
         scope.names |= {**model.weights, **signature.bound, **given}

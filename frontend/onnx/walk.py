@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from .elements import attribute_value
 from .known import known_dims
 from .model import Model
-from .node import OnnxNode
+from .node import OnnxNode, Replace
 from .report import Refusal, Refused
 from .scope import Failed, Item, Scope, fold_values
 from .table import find
@@ -84,6 +84,13 @@ class Walk:
         except NervureError as error:
             why = "; ".join([error.message, *error.details])
             refused = Refused(why, error.hint)
+            self.refuse(node.name, label_of(node), node.opset, refused, node.scope)
+        except Replace:
+            raise
+        except (
+            Exception
+        ) as error:  # a rule met what no node of its op has; the node is named, the import goes on
+            refused = Refused(f"the node is not as its op is specified: {type(error).__name__}: {error}")
             self.refuse(node.name, label_of(node), node.opset, refused, node.scope)
         return none
 
