@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .ir.text import load, save
     from .ir.text import parse_program as parse
     from .jacobians import hessian, jacobian
+    from .native.build import build
+    from .native.load import load_native
     from .runtime.threads import get_num_threads, set_num_threads
     from .training import training_step
 
@@ -34,6 +36,7 @@ _WHERE = {
     "NervureError": ("ir.errors", "NervureError"),
     "Program": ("ir.program", "Program"),
     "check_onnx": ("frontend.onnx", "check_onnx"),
+    "build": ("native.build", "build"),
     "compile": ("compiling", "compile"),
     "data": ("data", None),
     "custom_vjp": ("frontend.derivatives", "custom_vjp"),
@@ -46,6 +49,7 @@ _WHERE = {
     "init": ("frontend.init", None),
     "jacobian": ("jacobians", "jacobian"),
     "load": ("ir.text", "load"),
+    "load_native": ("native.load", "load_native"),
     "minimize": ("descent", "minimize"),
     "nn": ("frontend.nn", None),
     "optim": ("frontend.optim", None),
@@ -67,6 +71,7 @@ __all__ = [
     "NervureError",
     "Program",
     "check_onnx",
+    "build",
     "compile",
     "custom_vjp",
     "data",
@@ -79,6 +84,7 @@ __all__ = [
     "init",
     "jacobian",
     "load",
+    "load_native",
     "minimize",
     "nn",
     "optim",

@@ -28,7 +28,7 @@ from .program import (
 from .target import Target
 from .walk import kernel_symbols
 
-__all__ = ["ENTRY_POINTS", "SERIAL", "program_text"]
+__all__ = ["ENTRY_POINTS", "SERIAL", "constant_arena", "program_module", "program_text"]
 
 ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_prepare_plan", "nv_serial")
 
@@ -46,7 +46,12 @@ done:
 
 
 def program_text(program: KernelProgram, target: Target) -> str:
-    """The module of a program."""
+    """The text of a program's module."""
+    return program_module(program, target).text()
+
+
+def program_module(program: KernelProgram, target: Target) -> Module:
+    """The module of a program: its kernels and ENTRY_POINTS."""
     module = Module(target.fma)
     names: dict[str, str] = {}
     for key, (name, kernel) in kernel_names(program).items():
@@ -66,7 +71,13 @@ def program_text(program: KernelProgram, target: Target) -> str:
         module, target, program, names, "nv_prepare_plan(ptr %sizes)", False
     )
     module.functions["@nv_serial"] = SERIAL
-    return module.text()
+    return module
+
+
+def constant_arena(program: KernelProgram, target: Target) -> int | None:
+    """The bytes of nv_run's arena where no symbol decides them."""
+    found = _Writer(Module(target.fma), target, program, {}, symbols=True).place(program.run)
+    return None if found.number is None else int(found.number)
 
 
 def _plan(

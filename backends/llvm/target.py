@@ -46,6 +46,22 @@ class Target:
         return _ARCHITECTURES.get(self.triple.split("-")[0], self.triple.split("-")[0])
 
     @property
+    def system(self) -> str:
+        """linux, windows, macos, wasm, or other."""
+        if self.arch == "wasm32":
+            return "wasm"
+        rest = self.triple.split("-", 1)[-1]
+        for word, name in (
+            ("linux", "linux"),
+            ("windows", "windows"),
+            ("macos", "macos"),
+            ("darwin", "macos"),
+        ):
+            if word in rest:
+                return name
+        return "other"
+
+    @property
     def pointer_bytes(self) -> int:
         return 4 if self.arch in ("wasm32", "arm") else 8
 

@@ -30,11 +30,12 @@ _FROM_SAFETENSORS = {
 }  # fmt: skip
 
 
-def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
     """Write a file so that it is either as before or complete.
 
     Args:
         content: all of it, or its parts one after the other
+        mode:    the file's permissions
 
     Raises:
         InputError: the folder is missing or cannot be written
@@ -48,7 +49,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)

@@ -21,6 +21,8 @@ COMMANDS: dict[str, str] = {
     "import": "Read an ONNX file as a program.",
     "opt": "Run passes over a program.",
     "compile": "Compile a program; print or write any stage of it.",
+    "build": "Write a model as an object, a library with a C header, or a program.",
+    "inspect": "What a build holds: versions, target, pipeline, program.",
     "run": "Run a program on given or random inputs.",
     "export": "Write a program as an ONNX file.",
     "train": "Train a model on labelled data.",

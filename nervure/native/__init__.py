@@ -1,0 +1,1 @@
+"""Programs as files that need no Python: objects, libraries with a C header, programs; and libraries called from Python."""

@@ -1,0 +1,161 @@
+"""`nv.load_native`: a shared library that `nv.build` made, called from Python like any executable."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.llvm.native_text import Code
+from ..backends.llvm.native_weights import HEAD_BYTES
+from ..backends.llvm.target import host_target
+from ..ir.dims import Dim, symbol
+from ..ir.errors import BackendError, InputError, NervureError
+from ..ir.store import Entry, Store, aligned_empty
+from ..ir.text.parser import parse_type
+from ..ir.types import Array
+from ..runtime.executable import Executable
+from ..runtime.signature import Signature
+from .header import CODES
+from .metadata import read_metadata
+
+__all__ = ["NativeLibrary", "load_native"]
+
+
+class NativeLibrary(Executable):
+    """A shared library as an executable. Its weights are its own; the store holds what its runs change.
+
+    Attributes:
+        metadata: what `nervure inspect` prints
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, Any], weights: Array | None) -> None:
+        symbols: dict[str, Dim] = {
+            s["name"]: symbol(s["name"], s["lo"], s["hi"]) for s in metadata["symbols"]
+        }
+
+        def typed(arrays: Any) -> Any:
+            return tuple((a["name"], parse_type(a["type"], symbols)) for a in arrays)
+
+        ranges = tuple((int(a), int(b), int(c)) for a, b, c in metadata["ranges"])
+        signature = Signature(typed(metadata["inputs"]), typed(metadata["outputs"]), ranges)
+        self.metadata = metadata
+        self._symbols = [s["name"] for s in metadata["symbols"]]
+        self._arenas: list[Array] = []
+        self._lock = threading.Lock()
+        self._weights = weights
+        self._state = aligned_empty((metadata["state"]["bytes"],), np.dtype(np.uint8))
+        store = Store({e["name"]: self._entry(e) for e in metadata["state"]["entries"]})
+        prefix = metadata["prefix"]
+        super().__init__(prefix, signature, store, "native")
+        try:
+            self._library = ctypes.CDLL(str(path))
+            self._run: Any = self._library[f"{prefix}_run"]
+            self._arena_bytes: Any = self._library[f"{prefix}_arena_bytes"]
+            self._init: Any = self._library[f"{prefix}_init"] if store else None
+        except (OSError, AttributeError) as error:
+            raise BackendError(f"cannot load {path}: {error}") from None
+        self._run.restype = ctypes.c_int32
+        self._arena_bytes.restype = ctypes.c_int64
+        if store:
+            self._init.restype = ctypes.c_int32
+            self._check(self._init(ctypes.c_void_p(self._state.ctypes.data), *self._weight_arguments()))
+            store.ledger.version += 1
+
+    def _entry(self, e: dict[str, Any]) -> Entry:
+        entry = Entry(e["name"], parse_type(e["type"]), e["kind"], e["trainable"])
+        shape, dtype = entry.type.static_shape(), entry.type.dtype.numpy
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        place = self._state[e["offset"] : e["offset"] + size]
+        entry.adopt(place.view(dtype).reshape(shape))
+        return entry
+
+    def _weight_arguments(self) -> list[Any]:
+        if self._weights is None:
+            return []
+        return [ctypes.c_void_p(self._weights.ctypes.data), ctypes.c_int64(self._weights.nbytes)]
+
+    def execute(self, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]) -> None:
+        dims = [ctypes.c_int64(env[name]) for name in self._symbols]
+        arena = self._take(int(self._arena_bytes(*dims)))
+        arguments = [
+            *(ctypes.c_void_p(a.ctypes.data) for a in (*inputs, *outputs)),
+            *dims,
+            *self._weight_arguments(),
+        ]
+        tail = [ctypes.c_void_p(arena.ctypes.data), ctypes.c_int64(arena.nbytes)]
+        try:
+            if not self.store:
+                self._check(self._run(*arguments, *tail))
+                return
+            with self.store.ledger.lock:  # pyright: ignore[reportAttributeAccessIssue] -- a Store
+                self._check(self._run(*arguments, ctypes.c_void_p(self._state.ctypes.data), *tail))
+                self.store.ledger.version += 1  # pyright: ignore[reportAttributeAccessIssue]
+        finally:
+            with self._lock:
+                self._arenas.append(arena)
+
+    def _take(self, size: int) -> Array:
+        with self._lock:
+            arena = self._arenas.pop() if self._arenas else None
+        return arena if arena is not None and arena.nbytes >= size else np.empty(size, np.uint8)
+
+    def _check(self, code: int) -> None:
+        if code:
+            known = CODES.get(Code(code), "") if code in list(Code) else ""
+            raise NervureError(f"{self.name}: the library returned {code}{': ' if known else ''}{known}")
+
+
+def load_native(
+    path: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None = None
+) -> NativeLibrary:
+    """A shared library made by `nervure build`, as an executable.
+
+    Args:
+        path:    the library; its code runs in this process, so load what you trust
+        weights: the side file of a build with `--weights file`; NAME.weights beside the library if not given
+
+    Raises:
+        InputError:   it is no library of nervure, or the side file is not the library's
+        BackendError: it is for another machine, or does not load
+    """
+    place = Path(path).resolve()
+    metadata = read_metadata(place)
+    try:
+        _check_machine(metadata["target"], place)
+        side = None
+        if metadata["weights"]["place"] == "file":
+            beside = place.with_name(f"{metadata['prefix']}.weights")
+            side = _side_file(beside if weights is None else Path(weights), metadata["weights"]["bytes"])
+        return NativeLibrary(place, metadata, side)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} has metadata that cannot be read: {error}") from error
+
+
+def _side_file(path: Path, size: int) -> Array:
+    try:
+        found = np.memmap(path, np.uint8, "r")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is empty"
+        raise InputError(f"cannot read the weights {path}: {reason}") from error
+    if found.nbytes != size + HEAD_BYTES:
+        raise InputError(
+            f"{path} has {found.nbytes} bytes, expected {size + HEAD_BYTES}: weights of another build"
+        )
+    return found
+
+
+def _check_machine(target: dict[str, Any], path: Path) -> None:
+    host = host_target()
+    if target["triple"] != host.triple:
+        raise BackendError(f"{path.name} is for {target['triple']}, this is {host.triple}")
+    have = set(host.features.split(","))
+    missing = [f for f in target["features"].split(",") if f.startswith("+") and f not in have]
+    if missing or target["vector_bytes"] > host.vector_bytes or (target["fma"] and not host.fma):
+        what = ", ".join(f[1:] for f in missing) or f"vectors of {target['vector_bytes']} bytes or fma"
+        raise BackendError(f"{path.name} is for {target['cpu']}; this machine lacks {what}")

@@ -1,0 +1,116 @@
+"""What a build says about itself: JSON in its bytes, found by a magic whatever the format of the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ..backends.llvm.target import Target
+from ..ir.errors import InputError
+from .interface import Interface
+
+__all__ = ["FORMAT", "describe", "pack_metadata", "read_metadata"]
+
+FORMAT = 1
+_MAGIC = b"\nNERVURE METADATA\n"
+_LIMIT = 1 << 30
+
+
+def describe(
+    interface: Interface, target: Target, *, version: str, llvm: str, pipeline: str, level: int, ir: str
+) -> dict[str, Any]:
+    """The metadata of a build."""
+    i = interface
+    return {
+        "format": FORMAT,
+        "nervure": version,
+        "llvm": llvm,
+        "prefix": i.prefix,
+        "target": {
+            "triple": target.triple,
+            "cpu": target.cpu,
+            "features": target.features,
+            "vector_bytes": target.vector_bytes,
+            "fma": target.fma,
+        },
+        "level": level,
+        "pipeline": pipeline,
+        "symbols": [{"name": s.name, "lo": s.lo, "hi": s.hi} for s, _ in i.symbols],
+        "inputs": [{"name": a.name, "type": str(a.type)} for a in i.inputs],
+        "outputs": [{"name": a.name, "type": str(a.type)} for a in i.outputs],
+        "ranges": [list(r) for r in i.ranges],
+        "weights": {
+            "place": "file" if i.side_file else "rodata",
+            "bytes": i.weights_bytes,
+            "digest": i.weights_digest,
+        },
+        "state": {
+            "bytes": i.state_bytes,
+            "entries": [
+                {
+                    "name": e.name,
+                    "type": str(e.type),
+                    "kind": e.kind,
+                    "trainable": e.trainable,
+                    "offset": e.offset,
+                }
+                for e in i.state
+            ],
+        },
+        "arena_bytes": i.arena,
+        "ir": ir,
+    }
+
+
+def pack_metadata(found: dict[str, Any]) -> bytes:
+    """The bytes of NAME_metadata: magic, length of 8 bytes, 16 bytes of checksum, JSON, 0."""
+    body = json.dumps(found, ensure_ascii=True, separators=(",", ":")).encode()
+    return _MAGIC + len(body).to_bytes(8, "little") + _checksum(body) + body + b"\0"
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a build says about itself; the file is only read.
+
+    Raises:
+        InputError: the file cannot be read, or nervure did not make it
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    at = -1
+    while (at := data.find(_MAGIC, at + 1)) >= 0:
+        start = at + len(_MAGIC) + 24
+        size = int.from_bytes(data[start - 24 : start - 16], "little")
+        body = data[start : start + size]
+        if size <= _LIMIT and len(body) == size and _checksum(body) == data[start - 16 : start]:
+            found: Any = json.loads(body)
+            if found.get("format") != FORMAT:
+                raise InputError(f"{path} has metadata of format {found.get('format')}, expected {FORMAT}")
+            return found
+    raise InputError(f"{path} is no build of nervure, or it is damaged")
+
+
+def metadata_text(found: dict[str, Any]) -> str:
+    """The metadata for people."""
+    target, weights, state = found["target"], found["weights"], found["state"]
+    arena = found["arena_bytes"]
+    rows = [
+        ("made by", f"nervure {found['nervure']}, {found['llvm']}"),
+        ("target", f"{target['triple']} {target['cpu']}, vectors of {target['vector_bytes']} bytes"),
+        ("pipeline", f"-O{found['level']}: {found['pipeline']}"),
+        ("prefix", found["prefix"]),
+        *(("symbol", f"{s['name']} in {s['lo']}..{s['hi']}") for s in found["symbols"]),
+        *(("input", f"{a['name']}: {a['type']}") for a in found["inputs"]),
+        *(("output", f"{a['name']}: {a['type']}") for a in found["outputs"]),
+        ("weights", f"{weights['bytes']} bytes in {weights['place']}, digest {weights['digest'][:16]}"),
+        *(("state", f"@{e['name']}: {e['type']} at {e['offset']}") for e in state["entries"]),
+        ("arena", "by the sizes" if arena is None else f"{arena} bytes"),
+    ]
+    return "\n".join([*(f"{name:9} {text}" for name, text in rows), "", found["ir"]])
