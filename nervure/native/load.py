@@ -50,7 +50,7 @@ class NativeLibrary(Executable):
         self._lock = threading.Lock()
         self._weights = weights
         self._state = aligned_empty((metadata["state"]["bytes"],), np.dtype(np.uint8))
-        store = Store({e["name"]: self._entry(e) for e in metadata["state"]["entries"]})
+        self._entries = store = Store({e["name"]: self._entry(e) for e in metadata["state"]["entries"]})
         prefix = metadata["prefix"]
         super().__init__(prefix, signature, store, "native")
         try:
@@ -93,9 +93,9 @@ class NativeLibrary(Executable):
             if not self.store:
                 self._check(self._run(*arguments, *tail))
                 return
-            with self.store.ledger.lock:  # pyright: ignore[reportAttributeAccessIssue] -- a Store
+            with self._entries.ledger.lock:
                 self._check(self._run(*arguments, ctypes.c_void_p(self._state.ctypes.data), *tail))
-                self.store.ledger.version += 1  # pyright: ignore[reportAttributeAccessIssue]
+                self._entries.ledger.version += 1
         finally:
             with self._lock:
                 self._arenas.append(arena)
