@@ -16,6 +16,7 @@ FOLDERS = {
     "nervure": "*.py",
     "nervure/cli": "**/*.py",
     "nervure/inspect": "**/*.py",
+    "nervure/native": "**/*.py",
     "nervure/train": "**/*.py",
     "nervure/view": "**/*.py",
     "examples": "**/*.py",
