@@ -9,6 +9,7 @@ from ..ir import build as b
 from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
+from .branches import check_carry
 from .tensor import Tensor
 from .tracing import current, user_lines
 from .trees import build, leaves
@@ -50,7 +51,7 @@ def scan(
         if not _is_pair(result):
             raise _error(f"the body returns {type(result).__name__}, expected a pair (carry, y)")
         after, ys = leaves(result[0]), leaves(result[1])
-    _check_carry(inits, after)
+    check_carry("scan", inits, after)
     graph = Graph("body", [*carries, *slices, *frame.captured.values()], [*after, *ys])
     consts = list(frame.captured)
     found = b.scan(graph, inits, rows, consts, steps, reverse=reverse, unroll=unroll)
@@ -77,23 +78,6 @@ def _length(rows: Sequence[Value], length: Dim | None) -> Dim:
             [f"xs {k}: {row.type}" for k, row in enumerate(rows)],
         )
     return sizes[0]
-
-
-def _check_carry(before: Sequence[Value], after: Sequence[Value]) -> None:
-    """The carry keeps its types; the error names both, each with its line."""
-    if len(before) != len(after):
-        raise _error(f"the carry has {len(before)} tensors before the body and {len(after)} after it")
-    for k, (first, last) in enumerate(zip(before, after, strict=True)):
-        if first.type != last.type:
-            raise _error(
-                f"carry {k} is {first.type} before the body and {last.type} after it",
-                [f"before: {first.type}{_made(first)}", f"after:  {last.type}{_made(last)}"],
-                hint="give init the type that the body returns",
-            )
-
-
-def _made(value: Value) -> str:
-    return "".join(f"  at {origin}" for origin in (value.node.origins if value.node is not None else ()))
 
 
 def _error(message: str, details: Sequence[str] = (), hint: str | None = None) -> TraceError:

@@ -24,6 +24,7 @@ from .ops import (
     expect,
     index,
     linalg,
+    loops,
     move,
     nn,
     pointwise,
@@ -554,6 +555,16 @@ def scan(
 ) -> tuple[Value, ...]:
     op = control.Scan(length, len(carries), len(xs), reverse, unroll)
     return make(op, *carries, *xs, *consts, regions=(body,))
+
+
+def if_(cond: Value, then: Any, otherwise: Any, operands: Sequence[Value]) -> tuple[Value, ...]:
+    return make(loops.If(), cond, *operands, regions=(then, otherwise))
+
+
+def while_(
+    cond: Any, body: Any, carries: Sequence[Value], consts: Sequence[Value], max_trip: Dim | None = None
+) -> tuple[Value, ...]:
+    return make(loops.While(len(carries), max_trip), *carries, *consts, regions=(cond, body))
 
 
 def remat(body: Any, operands: Sequence[Value]) -> tuple[Value, ...]:

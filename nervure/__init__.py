@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .compiling import compile
     from .descent import minimize
     from .frontend import init, nn, optim, preprocessing, svm
+    from .frontend.branches import cond, while_loop
     from .frontend.derivatives import custom_vjp, remat, stop_gradient
     from .frontend.onnx import check_onnx, import_onnx
     from .frontend.random import seed
@@ -58,8 +59,10 @@ _WHERE = {
     "remat": ("frontend.derivatives", "remat"),
     "save": ("ir.text", "save"),
     "svm": ("frontend.svm", None),
+    "cond": ("frontend.branches", "cond"),
     "scan": ("frontend.scan", "scan"),
     "set_num_threads": ("runtime.threads", "set_num_threads"),
+    "while_loop": ("frontend.branches", "while_loop"),
     "seed": ("frontend.random", "seed"),
     "stop_gradient": ("frontend.derivatives", "stop_gradient"),
     "trace": ("frontend.trace", "trace"),
@@ -92,7 +95,9 @@ __all__ = [
     "preprocessing",
     "remat",
     "save",
+    "cond",
     "scan",
+    "while_loop",
     "seed",
     "set_num_threads",
     "stop_gradient",

@@ -20,7 +20,7 @@ from .ir.graph import Graph
 from .ir.program import Program
 from .ir.store import Store
 from .ir.types import Array, f32
-from .passes.autodiff import gradients
+from .passes.autodiff import gradients, shared
 
 __all__ = ["Minimum", "minimize"]
 
@@ -140,5 +140,5 @@ def _program(f: Callable[[Any], Any], point: Parameter, optimizer: Optimizer) ->
             state.update(kept[name], content.value)
         size = abs(gradient).max() if gradient.type.nbytes else Tensor(b.constant(0.0, f32))
         outputs = [cost.value, size.value]
-    graph = Graph("step", [], outputs, [(state.name(e), v) for e, v in state.updates.items()])
+    graph = shared(Graph("step", [], outputs, [(state.name(e), v) for e, v in state.updates.items()]))
     return Program("minimize_step", [graph], Store(state.entries))

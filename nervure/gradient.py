@@ -16,7 +16,7 @@ from .ir.ops.move import Reshape
 from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
 from .ir.types import TensorType
-from .passes.autodiff import gradients
+from .passes.autodiff import gradients, shared
 from .passes.autodiff.explain import ChainRule, chain_rule
 from .passes.decompose import apart
 
@@ -126,7 +126,7 @@ def _program(program: Program, argnums: Argnums, *, with_value: bool) -> Program
     output, *updates = apart([*graph.outputs, *(value for _, value in graph.updates)], Recurrence)
     slopes = _slopes(output, [graph.inputs[k] for k in argument_numbers("grad", argnums, len(graph.inputs))])
     outputs = [output, *slopes] if with_value else slopes
-    grown = Graph(graph.name, graph.inputs, outputs, list(zip(names, updates, strict=True)))
+    grown = shared(Graph(graph.name, graph.inputs, outputs, list(zip(names, updates, strict=True))))
     return Program(f"{program.name}_grad", [grown], program.store)
 
 

@@ -24,7 +24,7 @@ from .ir.graph import Graph, Value
 from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
 from .ir.store import Entry
-from .passes.autodiff import gradients
+from .passes.autodiff import gradients, shared
 from .passes.decompose import apart
 
 __all__ = ["training_step"]
@@ -79,7 +79,7 @@ def training_step(
         result = cost.value
     name_values(model, state, [result])
     result.name = result.name or "loss"
-    graph = Graph("step", inputs, [result], [(state.name(e), v) for e, v in state.updates.items()])
+    graph = shared(Graph("step", inputs, [result], [(state.name(e), v) for e, v in state.updates.items()]))
     return Program(f"{model_name(model)}_step", [graph], store_of(model, state))
 
 

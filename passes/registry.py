@@ -18,6 +18,7 @@ from .fuse import Fuse, Unfuse
 from .inline import Inline
 from .legalize import Legalize
 from .order import Order
+from .share_scans import ShareScans
 from .sink_transposes import SinkTransposes
 from .split_prepare import SplitPrepare
 from .unroll import Unroll
@@ -40,6 +41,7 @@ PASSES: Mapping[str, type[Pass]] = {
         Inline,
         Legalize,
         Order,
+        ShareScans,
         SinkTransposes,
         SplitPrepare,
         Unfuse,

@@ -42,6 +42,7 @@ FAMILIES = {
     "quant": "Quantisation",
     "linalg": "Linear algebra",
     "control": "Control",
+    "loops": "Control",
     "calls": "Calls and barriers",
     "barrier": "Calls and barriers",
     "expect": "Calls and barriers",

@@ -25,6 +25,7 @@ from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, 
 from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.index import DynamicSlice, DynamicUpdateSlice, Gather, GatherElements, ScatterElements
 from nervure.ir.ops.linalg import Cholesky, Eigh, TriangularSolve
+from nervure.ir.ops.loops import If, While
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import (
     AvgPool,
@@ -487,6 +488,32 @@ def control() -> Iterable[Instance]:
     row = t(f64, 3)
     yield Instance(Scan(0, 1, 1), (row, t(f64, 0, 3), row), regions=(body("", (row,) * 3, "scan"),))
     yield Instance(Scan(B, 1, 1), (row, t(f64, B, 3), row), regions=(body("", (row,) * 3, "scan"),), env=ENV)
+
+    for d, env in ((f64, {}), (f32, {}), (f64, ENV)):
+        row = t(d, 3) if not env else t(d, B, 2)
+        yield Instance(If(), (t(bool_), row, row), regions=two_bodies(row), env=env)
+        yield Instance(While(2, 5), (t(i32), row, row), regions=doubling(row), env=env)
+    yield Instance(While(2), (t(i32), t(f64, 3), t(f64, 3)), regions=doubling(t(f64, 3)))
+    yield Instance(While(2, 0), (t(i32), t(f64, 3), t(f64, 3)), regions=doubling(t(f64, 3)))
+    yield Instance(While(2, B), (t(i32), t(f64, B), t(f64, B)), regions=doubling(t(f64, B)), env=ENV)
+
+
+def two_bodies(row: TensorType) -> tuple[Graph, Graph]:
+    """Of the same results: one computes them, the other passes its operands on."""
+    x, y = inputs = [Value(row, name=n) for n in "xy"]
+    p, q = again = [Value(row, name=n) for n in "pq"]
+    return Graph("then", inputs, [b.mul(x, y), b.sin(y)]), Graph("otherwise", again, [q, p])
+
+
+def doubling(row: TensorType) -> tuple[Graph, Graph]:
+    """x += w sin x, as long as a counter that starts anywhere is below a bound."""
+    n, x, w = (Value(v, name=k) for k, v in (("n", t(i32)), ("x", row), ("w", row)))
+    m, z, v = (Value(v, name=k) for k, v in (("m", t(i32)), ("z", row), ("v", row)))
+    test = b.lt(n, b.constant(3, i32))
+    return (
+        Graph("cond", [n, x, w], [test]),
+        Graph("body", [m, z, v], [b.add(m, b.constant(1, i32)), b.add(z, b.mul(v, b.sin(z)))]),
+    )
 
 
 def calls() -> Iterable[Instance]:

@@ -129,7 +129,6 @@ def as_markdown() -> str:
     lines += [
         "| max_pool | all | padding as wide as the window without its dilation |",
         "| avg_pool | all | negative padding: ONNX's AveragePool takes none |",
-        "| scan | all | a length that may be 0, unless it is constant: onnxruntime's Scan takes no empty sequence |",
         "| cumprod | all | along an axis that may be empty: onnxruntime's Scan takes no empty sequence |",
         "| dequantize | scales of f64 | ONNX has no f64 scale |",
         f"| {', '.join(FACTORIZATIONS)} | all | {REFERENCE_ONLY} |",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...ir.dims import bounds
 from ...ir.op import Level, Op
 from ...ir.ops.control import Scan
 from ...ir.ops.linalg import REFERENCE_ONLY, Factorization
@@ -15,6 +14,7 @@ from . import (
     boxes,
     composites,
     contract,
+    control,
     elementwise,
     move,
     order,
@@ -38,6 +38,7 @@ EMITTERS: dict[str, Emitter] = {
     **window.EMITTERS,
     **patches.EMITTERS,
     **composites.EMITTERS,
+    **control.EMITTERS,
     **pointwise.EMITTERS,
     **order.EMITTERS,
     **quant.EMITTERS,
@@ -74,8 +75,8 @@ def reason_against(op: Op, dtypes: tuple[DType, ...]) -> str | None:
         return "ONNX has no such op"
     if any(d == bf16 for d in dtypes):
         return NO_BF16
-    if isinstance(op, Scan) and bounds(op.length)[0] == 0:
-        return "onnxruntime's Scan takes no empty sequence"
+    if isinstance(op, Scan) and isinstance(op.length, int) and op.length == 0:
+        return "a scan without steps is no loop"
     if isinstance(op, MaxPool) and any(max(p) >= k for p, k in zip(op.padding, op.window, strict=True)):
         return "onnxruntime takes no padding as wide as the window without its dilation"
     if isinstance(op, Dequantize) and dtypes[1] == f64:

@@ -5,19 +5,20 @@ Everything is a graph again, so that gradients have gradients. Nothing recurses 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ...ir import build as b
-from ...ir.dims import dim_text
 from ...ir.errors import InputError, UnsupportedError
 from ...ir.graph import Graph, Node, Value, collect
 from ...ir.op import Level
 from ...ir.ops.calls import Remat
 from ...ir.ops.control import Scan
+from ...ir.ops.loops import If, While
 from ...ir.origin import origins_of
 from ..decompose import decomposed
 from ..inline import HELD, inline
-from ..unroll import unrolled
+from .loops import bounded_loop, branch_cotangents, scan_cotangents, shared
+from .reach import between, depending
 from .rule import Cotangents, zeros_like
 from .rules import NOT_DIFFERENTIABLE, RULES
 
@@ -39,7 +40,7 @@ def gradients(
 
     Raises:
         InputError: an output is no scalar of a float type and has no cotangent, or a cotangent has another type
-        UnsupportedError: an op on the way has no rule, or is a scan of symbolic length
+        UnsupportedError: an op on the way has no rule, or is a while without max_trip
     """
     heads = [outputs] if isinstance(outputs, Value) else list(outputs)
     seeds = [_one(head) for head in heads] if cotangents is None else list(cotangents)
@@ -61,7 +62,7 @@ def value_and_gradients(graph: Graph, wrt: Sequence[Value] | None = None) -> Gra
         wrt = [v for v in graph.inputs if v.type.dtype.is_float]
     found = gradients(graph.outputs[0], wrt)
     extra = [zeros_like(v) if g is None else g for v, g in zip(wrt, found, strict=True)]
-    return graph.replace(outputs=[*graph.outputs, *extra])
+    return shared(graph.replace(outputs=[*graph.outputs, *extra]))
 
 
 def _one(head: Value) -> Value:
@@ -79,7 +80,7 @@ def _sweep(
     order: Sequence[Node], heads: Sequence[Value], seeds: Sequence[Value | None], wrt: Sequence[Value]
 ) -> list[Value | None]:
     """Cotangents of `wrt`, for nodes in an order where operands come first."""
-    matters = _depending(order, wrt)
+    matters = depending(order, wrt)
     total: dict[Value, Value] = {}
     for head, seed in zip(heads, seeds, strict=True):
         if seed is not None and head in matters:
@@ -89,19 +90,10 @@ def _sweep(
         if all(g is None for g in arriving) or not any(o in matters for o in node.operands):
             continue
         with origins_of(node.origins):
-            for operand, g in zip(node.operands, _apply(node, arriving), strict=True):
+            for operand, g in zip(node.operands, _apply(node, arriving, matters), strict=True):
                 if g is not None and operand in matters:
                     _accumulate(total, operand, g)
     return [total.get(v) for v in wrt]
-
-
-def _depending(order: Iterable[Node], wrt: Iterable[Value]) -> set[Value]:
-    """The float values that depend on one of `wrt`, as far as derivatives are concerned."""
-    found = {v for v in wrt if v.type.dtype.is_float}
-    for node in order:
-        if node.op.mnemonic not in NOT_DIFFERENTIABLE and any(o in found for o in node.operands):
-            found.update(r for r in node.results if r.type.dtype.is_float)
-    return found
 
 
 def _accumulate(total: dict[Value, Value], value: Value, g: Value) -> None:
@@ -109,19 +101,22 @@ def _accumulate(total: dict[Value, Value], value: Value, g: Value) -> None:
     total[value] = b.add(total[value], g) if value in total else g
 
 
-def _apply(node: Node, arriving: tuple[Value | None, ...]) -> Cotangents:
+def _apply(node: Node, arriving: tuple[Value | None, ...], matters: set[Value]) -> Cotangents:
     """The cotangents of a node's operands."""
     name = node.op.mnemonic
     if name in NOT_DIFFERENTIABLE:
         return [None] * len(node.operands)
     if name in RULES:
         return RULES[name](node, arriving)
+    if isinstance(node.op, (Scan, If)):
+        apply = scan_cotangents if isinstance(node.op, Scan) else branch_cotangents
+        return apply(node, arriving, [o in matters for o in node.operands], _sweep)
     # a remat's inner values are not those that were computed before, and are not computed before they are needed
     slopes = [g for g in arriving if g is not None]
     again = {o: b.opt_barrier(o, *slopes) if isinstance(node.op, Remat) else o for o in node.operands}
     results = _simpler(node, [again[o] for o in node.operands])
     stops = tuple(again.values())
-    found = dict(zip(again, _sweep(_between(results, stops), results, arriving, stops), strict=True))
+    found = dict(zip(again, _sweep(between(results, stops), results, arriving, stops), strict=True))
     return [found.pop(o, None) for o in node.operands]
 
 
@@ -130,36 +125,9 @@ def _simpler(node: Node, operands: Sequence[Value]) -> Sequence[Value]:
     op = node.op
     if isinstance(op, HELD):
         return inline(node.regions[0], operands)
-    if isinstance(op, Scan) and isinstance(op.length, int):
-        return unrolled(node, operands)
+    if isinstance(op, While):
+        return bounded_loop(node, operands)
     where = [str(o) for o in node.origins]
-    if isinstance(op, Scan):
-        raise UnsupportedError(
-            f"scan: the derivative needs a constant length, found {dim_text(op.length)}",
-            where=where,
-            hint="give the axis a constant size",
-        )
     if op.level is not Level.NN:
         raise UnsupportedError(f"{op.mnemonic}: the op has no derivative", where=where)
     return decomposed(node, operands)
-
-
-def _between(heads: Sequence[Value], stops: Sequence[Value]) -> list[Node]:
-    """The nodes that the heads need on this side of the stops, operands first."""
-    known = set(stops)
-    order: dict[Node, None] = {}
-    for head in heads:
-        stack = [] if head in known or head.node is None else [(head.node, 0)]
-        while stack:
-            node, k = stack.pop()
-            if node in order:
-                continue
-            while k < len(node.operands):
-                operand = node.operands[k]
-                k += 1
-                if operand not in known and operand.node is not None and operand.node not in order:
-                    stack += [(node, k), (operand.node, 0)]
-                    break
-            else:
-                order[node] = None
-    return list(order)

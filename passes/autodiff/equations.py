@@ -114,6 +114,8 @@ _CALLS: dict[str, Equations] = {
         "backpropagation through time: the body's equations from the last step to the first, summed over the steps",
     ),
     **dict.fromkeys(("rnn", "lstm", "gru"), _THROUGH_TIME),
+    "if": (None, "what the ops of the body that ran say"),
+    "while": ("that of a scan of max_trip steps, of which those behind the loop's end keep the carries",),
     "dequantize": ("{g} * {1}",),
     "dynamic_quantize": (None,),
 }

@@ -1,6 +1,6 @@
 """The one table of derivatives: a rule an op, or the reason why it has none.
 
-Composites in neither table are decomposed on the spot, regions inlined, scans of constant length unrolled.
+Composites in neither table are decomposed on the spot, calls inlined; loops and branches stand in loops.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .contract import convolution, dot_general
-from .control import scan
+from .control import if_, scan, while_
 from .cumulative import cumulative
 from .lowering import Barrier
 from .reduce import MONOIDS, arg_reduction, reduction
@@ -26,6 +26,8 @@ BARRIERS: dict[str, Barrier] = {
     **dict.fromkeys(("cumsum", "cumprod"), cumulative),
     **dict.fromkeys(("sort", "top_k"), sort),
     "scan": scan,
+    "while": while_,
+    "if": if_,
 }
 """How each op that is no map becomes kernels."""
 

@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from ....ir.dims import Dim, Symbol, bounds, ceildiv, mod, symbol
 from ....ir.graph import Graph, Node, Value
 from ....ir.ops.control import Scan
+from ....ir.ops.loops import While as WhileOp
+from ....ir.types import bool_
 from .lowering import VIEWS, Lowering, Tail
-from .memory import Loop, Memory, Step
+from .memory import Branch, Loop, Memory, Step, While
 
-__all__ = ["scan"]
+__all__ = ["if_", "scan", "while_"]
 
 CACHE_LINE = 64
 
@@ -45,6 +47,43 @@ def scan(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     lowering.steps.append(Loop(counter, op.length, region(lowering, body, given, results)))
     for tail, slot in zip(tails, slots, strict=False):
         tail.memory = slot.at(op.length)
+
+
+def while_(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """A loop on memory: the carries' own, and beside it what a turn makes of them."""
+    op = node.op
+    assert isinstance(op, WhileOp)
+    test, body = node.regions
+    carries = [_scratch(t.value) for t in tails]
+    after = [_scratch(t.value) for t in tails]
+    cond = Memory("arena", bool_, 1)
+    for memory, init in zip(carries, node.operands, strict=False):
+        lowering.map_kernel(init, memory, source=init)
+    given = [*carries, *node.operands[op.carries :]]
+    before = region(lowering, test, given, [cond])
+    turn = region(lowering, body, given, after)
+    with lowering.inside() as copies:
+        for tail, memory, new in zip(tails, carries, after, strict=True):
+            value = Value(tail.value.type)
+            lowering.memory[value] = new
+            lowering.map_kernel(value, memory, source=value)
+    again = region(lowering, test, given, [cond])
+    lowering.steps += [*before, While(cond, (*turn, *copies, *again), op.max_trip)]
+    for tail, memory in zip(tails, carries, strict=True):
+        tail.memory = memory
+
+
+def if_(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
+    """One of two regions writes the results."""
+    cond, *operands = node.operands
+    held = lowering.held(cond)
+    results = [t.memory for t in tails]
+    then, otherwise = (region(lowering, r, operands, results) for r in node.regions)
+    lowering.steps.append(Branch(held, then, otherwise))
+
+
+def _scratch(value: Value) -> Memory:
+    return Memory("arena", value.type.dtype, value.type.size)
 
 
 def region(

@@ -1,0 +1,145 @@
+"""nv.cond and nv.while_loop: what runs, and how often, is known when the program runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..ir import build as b
+from ..ir.dims import Dim
+from ..ir.errors import TraceError
+from ..ir.graph import Graph, Value
+from ..ir.types import bool_
+from .tensor import Tensor, as_tensor
+from .tracing import Frame, current, user_lines
+from .trees import build, leaves
+
+__all__ = ["check_carry", "cond", "made", "while_loop"]
+
+Function = Callable[..., Any]
+
+
+def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
+    """``then(*operands)`` where pred is true, else ``otherwise(*operands)``; only one of them runs.
+
+    Args:
+        pred:     a bool[] tensor; of a Python bool, one of the functions is traced and no branch made
+        then:     a function of the operands; outer tensors and parameters may be used inside
+        otherwise: as then, with results of the same types
+        operands: tensors, or tuples and lists of them
+
+    Returns:
+        what the functions return
+
+    Raises:
+        TraceError: pred is no truth value, or the functions' results differ
+    """
+    if isinstance(pred, bool):
+        return (then if pred else otherwise)(*operands)
+    test = as_tensor(pred).value
+    if test.type.dtype != bool_ or test.type.shape:
+        raise _error(
+            "cond", f"the condition is {test.type}, expected bool[]", hint="reduce it with .all() or .any()"
+        )
+    frames: list[Frame] = []
+    results: list[Any] = []
+    bodies: list[tuple[list[Value], list[Value]]] = []
+    given = leaves(list(operands))
+    for function in (then, otherwise):
+        with current().region("cond") as frame:
+            inputs = [Value(v.type, name=v.name) for v in given]
+            results.append(function(*build(list(operands), list(map(Tensor, inputs)))))
+            bodies.append((inputs, leaves(results[-1])))
+        frames.append(frame)
+    _check_results(bodies[0][1], bodies[1][1])
+    outer, captured = _captured(frames)
+    first, second = (
+        Graph(name, [*inputs, *inner], outputs)
+        for name, (inputs, outputs), inner in zip(("then", "otherwise"), bodies, captured, strict=True)
+    )
+    found = b.if_(test, first, second, [*given, *outer])
+    return build(results[0], list(map(Tensor, found)))
+
+
+def while_loop(cond: Function, body: Function, init: Any, *, max_trip: Dim | None = None) -> Any:
+    """Run ``carry = body(carry)`` as long as ``cond(carry)`` holds.
+
+    Args:
+        cond:     takes the carry and returns a bool[] tensor
+        body:     takes the carry and returns the next, of the same types
+        init:     the first carry: a tensor, or tuples and lists of them
+        max_trip: the most turns. With it the loop has a derivative, at the price of so many turns
+
+    Returns:
+        the last carry
+
+    Raises:
+        TraceError: the condition is no truth value, or a carry changes its type
+    """
+    inits = leaves(init)
+    if not inits:
+        raise _error("while_loop", "the carry has no tensors, so that nothing can end the loop")
+    frames: list[Frame] = []
+    inputs = [[Value(v.type, name=v.name or "carry") for v in inits] for _ in range(2)]
+    with current().region("while_loop") as frame:
+        test = as_tensor(cond(build(init, list(map(Tensor, inputs[0]))))).value
+    frames.append(frame)
+    if test.type.dtype != bool_ or test.type.shape:
+        raise _error(
+            "while_loop",
+            f"the condition is {test.type}, expected bool[]",
+            hint="reduce it with .all() or .any()",
+        )
+    with current().region("while_loop") as frame:
+        after = leaves(body(build(init, list(map(Tensor, inputs[1])))))
+    frames.append(frame)
+    check_carry("while_loop", inits, after)
+    outer, captured = _captured(frames)
+    first, second = (
+        Graph(name, [*own, *inner], outputs)
+        for name, own, inner, outputs in zip(("cond", "body"), inputs, captured, ([test], after), strict=True)
+    )
+    found = b.while_(first, second, inits, outer, max_trip)
+    return build(init, list(map(Tensor, found)))
+
+
+def _captured(frames: Sequence[Frame]) -> tuple[list[Value], list[list[Value]]]:
+    """The outer values that any of the regions uses, and the inputs that stand for them in each."""
+    outer = list(dict.fromkeys(v for frame in frames for v in frame.captured))
+    return outer, [[f.captured.get(v) or Value(v.type, name=v.name) for v in outer] for f in frames]
+
+
+def _check_results(first: Sequence[Value], second: Sequence[Value]) -> None:
+    if len(first) != len(second):
+        raise _error("cond", f"the first function returns {len(first)} tensors, the second {len(second)}")
+    for k, (a, c) in enumerate(zip(first, second, strict=True)):
+        if a.type != c.type:
+            raise _error(
+                "cond",
+                f"result {k} is {a.type} of the first function and {c.type} of the second",
+                [f"first:  {a.type}{made(a)}", f"second: {c.type}{made(c)}"],
+                hint="make both the same type",
+            )
+
+
+def check_carry(name: str, before: Sequence[Value], after: Sequence[Value]) -> None:
+    """The carry keeps its types; the error names both, each with its line."""
+    if len(before) != len(after):
+        raise _error(name, f"the carry has {len(before)} tensors before the body and {len(after)} after it")
+    for k, (first, last) in enumerate(zip(before, after, strict=True)):
+        if first.type != last.type:
+            raise _error(
+                name,
+                f"carry {k} is {first.type} before the body and {last.type} after it",
+                [f"before: {first.type}{made(first)}", f"after:  {last.type}{made(last)}"],
+                hint="give init the type that the body returns",
+            )
+
+
+def made(value: Value) -> str:
+    """Where a value was made, for a message."""
+    return "".join(f"  at {origin}" for origin in (value.node.origins if value.node is not None else ()))
+
+
+def _error(name: str, message: str, details: Sequence[str] = (), hint: str | None = None) -> TraceError:
+    return TraceError(f"{name}: {message}", details=details, where=user_lines(), hint=hint)
