@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from op_tables import body, doubling, two_bodies
+from op_tables import body
+from random_control import if_, scan, while_
 from random_programs import Growth, Rejected
 
 from nervure.ir import build as b
@@ -18,7 +19,7 @@ from nervure.ir.ops.barrier import OptBarrier, StopGradient
 from nervure.ir.ops.calls import CustomVjp, Remat
 from nervure.ir.ops.constant import Constant, Iota, Literal
 from nervure.ir.ops.contract import DotGeneral
-from nervure.ir.ops.control import Fuse, Scan
+from nervure.ir.ops.control import Fuse
 from nervure.ir.ops.elementwise import Add, Binary, Cast, Clamp, Compare, Mul, Predicate, Select, Unary
 from nervure.ir.ops.expect import ExpectRange
 from nervure.ir.ops.index import (
@@ -30,7 +31,6 @@ from nervure.ir.ops.index import (
     ScatterElements,
 )
 from nervure.ir.ops.linalg import TriangularSolve
-from nervure.ir.ops.loops import If, While
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
 from nervure.ir.ops.patches import FoldPatches, Patches
@@ -474,16 +474,6 @@ def custom_vjp(g: Growth, name: str) -> None:
     g.add(CustomVjp((0,)), x, regions=(Graph("", [p], [b.sin(p)]), backward))
 
 
-def scan(g: Growth, name: str) -> None:
-    x = g.pick(lambda t: t.dtype.is_float and t.rank >= 1 and isinstance(t.shape[0], int) and t.shape[0] <= 4)
-    if x is None or g.chance(0.2):
-        x = g.leaf(TensorType(g.dtype(FLOAT), (g.integer(1, 4), *g.shape(g.integer(0, 2)))))
-    length, row = x.type.shape[0], x.type.with_shape(x.type.shape[1:])
-    region = control_body(g, row, g.integer(0, 2)) if g.chance(0.5) else body("", (row,) * 3, "scan")
-    op = Scan(length, 1, 1, g.chance(0.4), g.integer(1, 2))
-    g.add(op, g.like(row), x, g.like(row), regions=(region,))
-
-
 def recurrent(g: Growth, name: str) -> None:
     """Few features and no bias: gates stay where onnxruntime's sigmoid has no tail, see the table of deviations."""
     op: Any = OPS[name]
@@ -501,51 +491,6 @@ def recurrent(g: Growth, name: str) -> None:
     if name == "gru":
         options["linear_before_reset"] = g.chance(0.5)
     g.add(op(direction, given, **options), x, *weights, *(g.leaf(*rest[n]) for n in given))
-
-
-def control_body(g: Growth, row: TensorType, depth: int) -> Graph:
-    """A carry, a row and a weight to a carry and a y, through loops and branches within each other."""
-    state, x, weight = inputs = [Value(row, name=n) for n in ("state", "x", "weight")]
-    if not depth:
-        return body("", (row,) * 3, "scan")
-    kind = g.integer(0, 2)
-    inner = control_body(g, row, depth - 1)
-    if kind == 0:
-        rows = b.broadcast_in_dim(x, (g.integer(0, 3), *row.shape), tuple(range(1, row.rank + 1)))
-        after, ys = b.scan(inner, [state], [rows], [weight], rows.type.shape[0], reverse=g.chance(0.5))
-        return Graph("", inputs, [after, b.reduce_sum(ys, (0,))])
-    half = b.constant(0.5, row.dtype)
-    total = b.reduce_sum(state, tuple(range(row.rank)))
-    if kind == 1:
-        p, q, r = (Value(row, name=n) for n in "pqr")
-        other = Graph("otherwise", [p, q, r], [b.tanh(r), q])
-        after, y = b.if_(b.lt(total, half), inner, other, [state, x, weight])
-        return Graph("", inputs, [after, y])
-    counter = Value(TensorType(i32), name="n")
-    p, q, r = (Value(row, name=n) for n in "pqr")
-    test = Graph("cond", [counter, p, q, r], [b.lt(counter, b.constant(g.integer(0, 3), i32))])
-    m = Value(TensorType(i32), name="m")
-    a, c, d = (Value(row, name=n) for n in "acd")
-    after, _ = b.scan(inner, [a], [b.reshape(c, (1, *row.shape))], [d], 1)
-    turn = Graph("body", [m, a, c, d], [b.add(m, b.constant(1, i32)), after])
-    _, last = b.while_(test, turn, [b.constant(0, i32), state], [x, weight], 4)
-    return Graph("", inputs, [last, b.mul(last, x)])
-
-
-def if_(g: Growth, name: str) -> None:
-    x = g.operand(FLOAT)
-    g.add(If(), g.like(TensorType(bool_)), x, g.like(x.type), regions=two_bodies(x.type))
-
-
-def while_(g: Growth, name: str) -> None:
-    x = g.operand(FLOAT)
-    g.add(
-        While(2, g.integer(0, 4)),
-        g.leaf(TensorType(i32), "index:4"),
-        x,
-        g.like(x.type),
-        regions=doubling(x.type),
-    )
 
 
 def builder_of(name: str) -> Callable[[Growth, str], None]:

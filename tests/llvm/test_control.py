@@ -99,6 +99,15 @@ def test_weights_of_a_body_are_packed_once_by_prepare() -> None:
     assert not any("pack" in k.name for k in kernels_of(program.run))
 
 
+def test_weights_of_each_step_are_not_packed_as_if_they_were_those_of_all() -> None:
+    layers = nn.Parameter(RNG.normal(size=(4, 5, 5)), name="layers")
+    agree(
+        lambda x: nv.scan(lambda c, w: (nn.tanh(c @ w), None), x, layers)[0],
+        ("f64[B,5]",),
+        (RNG.normal(size=(2, 5)),),
+    )
+
+
 def test_an_lstm_of_1024_steps_compiles_within_a_second_and_is_no_larger_than_one_of_8() -> None:
     nv.compile(lstm(), "f32[4,2,8]", cache=False)  # what is imported on first use
     sizes: dict[int, int] = {}

@@ -166,7 +166,9 @@ class Lowering:
         self.prepared.append(scope.launch(name, body, origins))
 
     def is_fixed(self, memory: Memory) -> bool:
-        """Whether the memory's content changes only when weights do."""
+        """Whether the memory's content changes only when weights do; a part moves with a loop's steps."""
+        if memory.base is not None:
+            return False
         return memory.kind == "constant" or (memory.kind == "store" and memory.name in self.fixed)
 
     # graphs
