@@ -28,6 +28,7 @@ from .kernel_ir import (
     LoopDim,
     Packed,
     Select,
+    Step,
     Stmt,
     Tile,
     Turn,
@@ -38,7 +39,7 @@ from .kernel_ir import (
     minimum,
     zero,
 )
-from .schedule import ContractSchedule, choose_schedule
+from .schedule import ContractSchedule, choose_schedule, tile_heights
 from .target import Target
 
 __all__ = ["expand_contracts"]
@@ -281,15 +282,14 @@ class _Expansion:
                 s.lanes,
                 a,
                 row,
-                k,
                 b,
-                b_k,
+                as_index(s.lanes),
                 target_c,
                 as_index(s.columns * s.panels),
                 mcur,
-                length,
+                (Step(length, k, b_k),),
                 accumulate,
-                self._heights(),
+                tile_heights(s.rows, known(self.m), s.mc),
             )
 
         def turned(b: Load, row: Expr) -> list[Stmt]:
@@ -346,17 +346,6 @@ class _Expansion:
             body = [*start, *packed_tile()]
         stmts.append(For(p, ceil_div(ncur, s.columns) if s.panels > 1 else 1, tuple(body)))
         return stmts
-
-    def _heights(self) -> tuple[int, ...]:
-        """The tile heights that the rows of blocks need: two neighbours where the count is known and small, else tails."""
-        s, m = self.s, known(self.m)
-        if m is not None and m <= s.mc:
-            tiles = -(-m // s.rows) if m else 1
-            rows = max(1, -(-m // tiles))
-            return (rows,) if m % rows == 0 else (rows, rows - 1)
-        sizes = range(s.mc) if m is None else (s.mc, m % s.mc)
-        rests = {size % s.rows for size in sizes}
-        return (s.rows, *(t for t in (8, 4, 2, 1) if t < s.rows and any(r % (2 * t) >= t for r in rests)))
 
     # -- without a tile ------------------------------------------------------------------------------------------
 

@@ -52,7 +52,8 @@ def _statement(s: Stmt, sizes: Sizes, seen: set[int]) -> int:
         case If():
             return max(_block(s.then, sizes), _block(s.otherwise, sizes))
         case Tile():
-            return 2 * _value(s.m, sizes) * _value(s.k, sizes) * s.vectors * s.lanes
+            depth = prod(_value(p.extent, sizes) for p in s.steps)
+            return 2 * _value(s.m, sizes) * depth * s.vectors * s.lanes
         case Contract():
             points = _points((*s.batch, *s.m, s.n), sizes)
             terms = _ops([s.a, *([s.b] if isinstance(s.b, Expr) else [])], set())

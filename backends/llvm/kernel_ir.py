@@ -74,7 +74,7 @@ from .kernel_expr import (
 __all__ = [
     "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Expr",
     "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
-    "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
+    "Step", "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
 ]  # fmt: skip
 
@@ -165,11 +165,21 @@ class If:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tile:
-    """C[i, j] (+)= sum over p < k of A[i, p] * B[p, j], for i < m and all j < nv * lanes of one panel.
+class Step:
+    """One loop of a tile's sum: its length, and how far it moves in A and in B, in elements."""
 
-    a, b and c are the addresses of their first elements; strides in elements; B and C have unit stride in j and are
-    readable and writable over the whole panel. Where `accumulate` is false C is written, else the sum over p is formed
+    extent: Expr
+    a: Expr
+    b: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """C[i, j] (+)= sum over p of A[i, p] * B[p, j], for i < m and all j < nv * lanes of one panel.
+
+    p runs through the nest of `steps`, the last one fastest. a, b and c are the addresses of their first elements; strides
+    in elements; C has unit stride in j, B within each vector of lanes, its vectors lie `b_vector` apart; both are readable and
+    writable over the whole panel. Where `accumulate` is false C is written, else the sum over p is formed
     first and then added. The rows are done in tiles of the given heights: (h, h - 1) in some mixture, or else as many of
     each height as fit, in order.
     """
@@ -179,13 +189,12 @@ class Tile:
     lanes: int
     a: Load
     a_row: Expr
-    a_k: Expr
     b: Load
-    b_k: Expr
+    b_vector: Expr
     c: Load
     c_row: Expr
     m: Expr
-    k: Expr
+    steps: tuple[Step, ...]
     accumulate: Expr
     heights: tuple[int, ...]
 

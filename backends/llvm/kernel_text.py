@@ -186,11 +186,15 @@ class _Printer:
                 yield f"{indent}}}"
             case Tile():
                 shape = f"{s.rows}x{s.vectors}x{s.lanes} {s.c.dtype}"
+                steps = ", ".join(
+                    f"{self.expr(p.extent)} by {self.expr(p.a)} {self.expr(p.b)}" for p in s.steps
+                )
                 yield (
                     f"{indent}tile {shape} c={self.expr(s.c)} by {self.expr(s.c_row)}"
-                    f" a={self.expr(s.a)} by {self.expr(s.a_row)}, {self.expr(s.a_k)}"
-                    f" b={self.expr(s.b)} by {self.expr(s.b_k)}"
-                    f" m={self.expr(s.m)} k={self.expr(s.k)} add={self.expr(s.accumulate)}"
+                    f" a={self.expr(s.a)} by {self.expr(s.a_row)}"
+                    f" b={self.expr(s.b)} vectors by {self.expr(s.b_vector)}"
+                    f" m={self.expr(s.m)} k={steps} add={self.expr(s.accumulate)}"
+                    f" heights={'+'.join(map(str, s.heights))}"
                 )
             case Turn():
                 yield (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...ir.types import DType
 from .target import Target
 
-__all__ = ["ContractSchedule", "choose_schedule"]
+__all__ = ["ContractSchedule", "choose_schedule", "tile_heights", "tile_shape"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,23 @@ def choose_schedule(
     if k is not None and k <= 2 * kc and not packs_a:
         kc = max(k, 1) if in_place or k <= 320 else -(-k // 2)
     return ContractSchedule(rows, vectors, lanes, mc, 4 if packs_a else 1, kc)
+
+
+def tile_shape(target: Target, block: int, blocks: int) -> tuple[int, int, int]:
+    """Rows, blocks in a panel and lanes of a convolution's register tile, for `blocks` blocks of output channels."""
+    lanes = min(target.lanes(4), block)
+    each = block // lanes
+    panel = 2 if blocks % 2 == 0 and 2 * each <= target.registers // 12 else 1
+    vectors = panel * each
+    return max(1, min(28, (target.registers - vectors - 1) // vectors)), panel, lanes
+
+
+def tile_heights(rows: int, m: int | None, mc: int) -> tuple[int, ...]:
+    """The heights that m rows in blocks of mc need: two neighbours where m is known and small, else tails."""
+    if m is not None and m <= mc:
+        tiles = -(-m // rows) if m else 1
+        rows = max(1, -(-m // tiles))
+        return (rows,) if m % rows == 0 else (rows, rows - 1)
+    sizes = range(mc) if m is None else (mc, m % mc)
+    rests = {size % rows for size in sizes}
+    return (rows, *(t for t in (16, 8, 4, 2, 1) if t < rows and any(r % (2 * t) >= t for r in rests)))

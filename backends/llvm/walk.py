@@ -120,7 +120,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
         case If():
             return (s.cond,)
         case Tile():
-            return (s.a, s.a_row, s.a_k, s.b, s.b_k, s.c, s.c_row, s.m, s.k, s.accumulate)
+            steps = (x for p in s.steps for x in (p.extent, p.a, p.b))
+            return (s.a, s.a_row, s.b, s.b_vector, s.c, s.c_row, s.m, *steps, s.accumulate)
         case Turn():
             return (s.source, s.row, s.target, s.step, s.count, s.length)
         case Contract():

@@ -11,7 +11,7 @@ from .scatter import scatter_elements
 from .sort import sort
 from .window import fold_patches, max_pool, window_sum
 
-__all__ = ["BARRIERS", "TAILED"]
+__all__ = ["BARRIERS", "BLOCKED", "TAILED"]
 
 BARRIERS: dict[str, Barrier] = {
     **dict.fromkeys(MONOIDS, reduction),
@@ -33,3 +33,6 @@ BARRIERS: dict[str, Barrier] = {
 
 TAILED = frozenset((*MONOIDS, "dot_general", "conv", "window_sum", "fold_patches"))
 """Ops whose kernel takes the elementwise nodes behind them along."""
+
+BLOCKED = frozenset(("conv", "max_pool", "window_sum"))
+"""Ops whose kernel can write its result in blocks of channels."""

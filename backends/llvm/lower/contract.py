@@ -13,6 +13,8 @@ from ....ir.ops.window import Conv
 from ....ir.types import DType, f32, f64, i64
 from .. import kernel_ir as k
 from ..schedule import choose_schedule
+from .conv import direct
+from .conv_plan import plan_conv
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
@@ -130,9 +132,14 @@ def _place(rank: int, *groups: tuple[Sequence[int], Sequence[k.LoopDim]]) -> Ind
 
 
 def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
-    """m is the output channel of a group, n the output pixel, k the input channel and the place in the window."""
+    """Over blocks of channels where that serves; else as a product of matrices: m is the output channel of a group, n the
+    output pixel, k the input channel and the place in the window."""
     op = node.op
     assert isinstance(op, Conv)
+    plan = plan_conv(node, lowering.target)
+    if plan is not None:
+        direct(lowering, node, tails, plan)
+        return
     x, w = node.operands
     result = node.results[0]
     spatial = len(op.strides)

@@ -7,9 +7,10 @@ a contraction or reduction with the elementwise nodes behind it being one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from types import MappingProxyType
 
 from ....ir.dims import Dim, product
 from ....ir.errors import UnsupportedError
@@ -18,7 +19,9 @@ from ....ir.ops.constant import Constant
 from ....ir.ops.control import Fuse
 from ....ir.origin import Origins
 from .. import kernel_ir as k
+from ..layout import Layout
 from ..target import Target
+from .blocked import blocked_map, blocked_memory, unblock
 from .elementwise import ELEMENTWISE
 from .loops import nest
 from .memory import KernelScope, Launch, Memory, Step
@@ -56,29 +59,36 @@ class Lowering:
     Args:
         barriers: how nodes that are no maps are lowered, by mnemonic
         tailed:   those of them that take elementwise nodes behind them into their kernel
+        blocked:  those whose kernel can write blocks of channels
         prefix:   begins each kernel's name
         entries:  the memory of each store entry
         fixed:    those that the program does not change: what is made of them alone is made once, by `prepare`
         target:   the machine
+        layouts:  of the values that are kept in blocks of channels
     """
 
     def __init__(
         self,
         barriers: dict[str, Barrier],
         tailed: frozenset[str],
+        blocked: frozenset[str],
         prefix: str,
         entries: dict[str, Memory],
         fixed: frozenset[str],
         target: Target,
+        layouts: Mapping[Value, Layout] = MappingProxyType({}),
     ) -> None:
         self.barriers = barriers
         self.tailed = tailed
+        self.blocked = blocked
         self.prefix = prefix
         self.entries = entries
         self.fixed = fixed
         self.target = target
         self.steps: list[Step] = []
         self.made = 0
+        self.layouts = layouts
+        self.copies: dict[tuple[Value, Layout | None], Memory] = {}
         self.prepared: list[Launch] = []
         self.memory: dict[Value, Memory] = {}
         self.alias: dict[Value, Value] = {}
@@ -116,27 +126,60 @@ class Lowering:
                 self.memory[value] = found
             elif op.mnemonic in VIEWS:
                 found = self.memory_of(value.node.operands[0])
+                if found is not None and found.layout is not None and op.mnemonic == "reshape":
+                    return None
                 if found is not None:
                     self.memory[value] = found
         return found
 
-    def new_memory(self, value: Value) -> Memory:
+    def new_memory(self, value: Value, blocked: bool = True) -> Memory:
         """The memory that a value is to be computed into: the caller's output, or a piece of the arena."""
         found = self.wanted.get(value)
-        return found if found is not None else Memory("arena", value.type.dtype, value.type.size)
+        if found is not None:
+            return found
+        layout = self.layouts.get(value)
+        if layout is not None and blocked:
+            return blocked_memory(value, layout)
+        return Memory("arena", value.type.dtype, value.type.size)
 
-    def pull(self, scope: KernelScope) -> Pull:
-        """A reader of values for one kernel."""
+    def plain(self, value: Value) -> Memory | None:
+        """A value's memory as its type says; a copy of it, made here, where it lies in blocks of channels."""
+        memory = self.memory_of(value)
+        if memory is None or memory.layout is None:
+            return memory
+        value = self.resolve(value)
+        found = self.copies.get((value, None))
+        if found is None:
+            found = self.copies[value, None] = Memory("arena", value.type.dtype, value.type.size)
+            unblock(self, value, memory, found)
+        return found
+
+    def pull(self, scope: KernelScope, blocked: bool = False) -> Pull:
+        """A reader of values for one kernel, which reads blocks of channels well or wants them as the types say."""
+
+        def memory_of(value: Value) -> Memory | None:
+            return self.memory_of(value) if blocked else self.plain(value)
 
         def buffer(value: Value, shape: Sequence[Dim]) -> k.Buffer | None:
-            memory = self.memory_of(value)
+            memory = memory_of(value)
             return None if memory is None else scope.view(memory, shape)
 
-        return Pull(self.resolve, buffer, scope.origins)
+        def layout(value: Value) -> Layout | None:
+            memory = memory_of(value)
+            return None if memory is None else memory.layout
 
-    def launch(self, scope: KernelScope, kind: str, body: Sequence[k.Stmt], origins: Origins) -> None:
+        return Pull(self.resolve, buffer, layout, scope.origins)
+
+    def launch(
+        self,
+        scope: KernelScope,
+        kind: str,
+        body: Sequence[k.Stmt],
+        origins: Origins,
+        scratch: Sequence[k.Buffer] = (),
+    ) -> None:
         """Add the kernel that a scope and a body make."""
-        self.steps.append(scope.launch(f"{self.prefix}{self.number()}_{kind}", body, origins))
+        self.steps.append(scope.launch(f"{self.prefix}{self.number()}_{kind}", body, origins, scratch))
 
     def number(self) -> int:
         """A number that nothing else of this graph has."""
@@ -146,17 +189,17 @@ class Lowering:
     @contextmanager
     def inside(self) -> Generator[list[Step]]:
         """Collect the steps of a region: memory that values get inside is not known after it, as it may not run."""
-        kept = self.steps, dict(self.memory), dict(self.alias), dict(self.wanted)
+        kept = self.steps, dict(self.memory), dict(self.alias), dict(self.wanted), dict(self.copies)
         self.steps = []
         try:
             yield self.steps
         finally:
-            self.steps, self.memory, self.alias, self.wanted = kept
+            self.steps, self.memory, self.alias, self.wanted, self.copies = kept
 
     def held(self, value: Value) -> Memory:
         """A value's memory, computed now where it has none."""
         self.materialise(value)
-        found = self.memory_of(value)
+        found = self.plain(value)
         assert found is not None, value
         return found
 
@@ -306,7 +349,8 @@ class Lowering:
                 f"llvm: no kernel for {node.op.mnemonic}", where=[str(o) for o in node.origins]
             )
         targets = [value] if value.node is not node else list(node.results)
-        tails = [Tail(target, self.new_memory(target)) for target in targets]
+        blocked = node.op.mnemonic in self.blocked
+        tails = [Tail(target, self.new_memory(target, blocked)) for target in targets]
         lowering(self, node, tails)
         for tail in tails:
             self.memory[tail.value] = tail.memory
@@ -316,6 +360,10 @@ class Lowering:
         """Compute a map elementwise into its memory; or copy `source` into given memory."""
         target = self.new_memory(value) if memory is None else memory
         read = value if source is None else source
+        if target.layout is not None:
+            blocked_map(self, value, target)
+            self.memory[value] = target
+            return
         shape = value.type.shape
         kept = 0
         while True:

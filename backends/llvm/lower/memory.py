@@ -10,6 +10,7 @@ from ....ir.dims import Dim, Symbol, product
 from ....ir.origin import Origin, Origins
 from ....ir.types import Array, DType
 from .. import kernel_ir as k
+from ..layout import Layout
 
 __all__ = [
     "Branch",
@@ -42,6 +43,7 @@ class Memory:
         base:   of a part of another memory, that one; the part begins `offset` elements from its begin, which may use
                 the symbols of loops around
         grain:  bytes that the offset is a multiple of, as far as that matters
+        layout: of a feature map in blocks of channels; None where it lies as its type says
     """
 
     kind: MemoryKind
@@ -53,6 +55,7 @@ class Memory:
     base: Memory | None = None
     offset: Dim = 0
     grain: int = 64
+    layout: Layout | None = None
 
     @property
     def align(self) -> int:
@@ -187,9 +190,11 @@ class KernelScope:
         self.written[memory] = None
         return self.view(memory, shape)
 
-    def launch(self, name: str, body: Sequence[k.Stmt], origins: Origins) -> Launch:
+    def launch(
+        self, name: str, body: Sequence[k.Stmt], origins: Origins, scratch: Sequence[k.Buffer] = ()
+    ) -> Launch:
         """The finished kernel with its arguments; `origins` come before those of the values that it computes."""
         lines = dict.fromkeys(f"{o.file}:{o.line}" for o in (*origins, *self.origins))
         origin = ", ".join(lines)
-        kernel = k.Kernel(name, tuple(self.buffers.values()), tuple(body), origin=origin)
+        kernel = k.Kernel(name, tuple(self.buffers.values()), tuple(body), tuple(scratch), origin)
         return Launch(kernel, tuple(memory for memory, _ in self.buffers), tuple(self.written))

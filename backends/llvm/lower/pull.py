@@ -17,6 +17,7 @@ from ....ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Rever
 from ....ir.origin import Origin
 from ....ir.types import i64
 from .. import kernel_ir as k
+from ..layout import Layout
 from .boxes import dynamic_slice, dynamic_update_slice
 from .elementwise import ELEMENTWISE, elementwise
 from .patches import patches
@@ -45,6 +46,7 @@ class Pull:
     Args:
         resolve: the value that stands for a region's input
         buffer:  the kernel's view of a value's memory under a shape, or None for a value that is computed
+        layout:  how that memory is blocked, or None
         origins: where the lines go whose values the kernel computes
     """
 
@@ -52,11 +54,14 @@ class Pull:
         self,
         resolve: Callable[[Value], Value],
         buffer: Callable[[Value, Sequence[Dim]], k.Buffer | None],
+        layout: Callable[[Value], Layout | None],
         origins: dict[Origin, None],
     ) -> None:
         self.resolve = resolve
         self.buffer = buffer
+        self.layout = layout
         self.origins = origins
+        self.halves: dict[k.Expr, tuple[int, k.Expr, k.Expr]] = {}
         self.given: dict[Value, tuple[Index, k.Expr]] = {}
         self.flat: dict[Index, tuple[tuple[Dim, ...], k.Expr]] = {}
         self._memo: dict[tuple[Value, Index, k.Expr | None], k.Expr] = {}
@@ -125,7 +130,34 @@ class Pull:
             scaled = index if step == 1 else index * step
             return scaled if start == 0 else scaled + start
 
-        return self.memo(("affine", index, step, start), build)
+        found = self.memo(("affine", index, step, start), build)
+        known = self.halves.get(index)
+        if known is not None and step == 1 and isinstance(start, int) and start % known[0] == 0:
+            block, high, low = known
+            self.halves[found] = (block, self.affine(high, 1, start // block), low)
+        return found
+
+    def split(self, channel: k.Expr, block: int, high: k.Expr, low: k.Expr) -> k.Expr:
+        """Say that a channel index is high * block + low, so that blocked memory is read without a division."""
+        self.halves[channel] = (block, high, low)
+        return channel
+
+    def blocked(self, layout: Layout, index: Index) -> Index:
+        """Where the element at an index lies in blocked memory."""
+        image, channel, *place = index
+        inner = [self.affine(i, 1, low) for i, (low, _) in zip(place, layout.halo, strict=True)]
+        if layout.block == 1:
+            return (image, channel, *inner, _ZERO)
+        known = self.halves.get(channel)
+        if known is not None and known[0] == layout.block:
+            return (image, known[1], *inner, known[2])
+        if isinstance(channel, k.Const):
+            high, low = divmod(int(channel.value), layout.block)
+            return (image, k.const(high, i64), *inner, k.const(low, i64))
+        size = layout.block
+        high = self.memo(("div", channel, size), lambda: channel // size)
+        low = self.memo(("mod", channel, size), lambda: channel % size)
+        return (image, high, *inner, low)
 
     def all_of(self, tests: Sequence[k.Expr]) -> k.Expr | None:
         """Whether all hold; None for no test."""
@@ -205,6 +237,11 @@ class Pull:
 
     def _load(self, value: Value, index: Index, inside: k.Expr | None) -> k.Expr | None:
         shape = value.type.shape
+        layout = self.layout(value)
+        if layout is not None:
+            blocks = self.buffer(value, layout.shape(shape))
+            assert blocks is not None
+            return blocks.at(*self.blocked(layout, index), inside=inside)
         for group, (axes, combined) in self.flat.items():
             kept = len(index) - len(group)
             if kept >= 0 and index[kept:] == group and shape[kept:] == axes:

@@ -10,7 +10,8 @@ from ....ir.program import Program
 from .. import kernel_ir as k
 from ..target import Target
 from ..walk import all_exprs, stmts
-from . import BARRIERS, TAILED
+from . import BARRIERS, BLOCKED, TAILED
+from .layouts import choose_layouts
 from .lowering import VIEWS, Lowering
 from .memory import Launch, Memory, Step, exchanged, memories_of, writes_of
 
@@ -68,9 +69,11 @@ def _lower(
 ) -> Lowering:
     """Kernels of the nodes, then copies: to outputs that could not be computed in place, and to updated entries."""
     changing = {name for name, _ in graph.updates}
-    lowering = Lowering(BARRIERS, TAILED, prefix, entries, frozenset(set(entries) - changing), target)
-    lowering.memory.update(zip(graph.inputs, inputs, strict=True))
     updated = {v for _, v in graph.updates}
+    layouts = choose_layouts(graph, target, {*graph.outputs, *updated})
+    fixed = frozenset(set(entries) - changing)
+    lowering = Lowering(BARRIERS, TAILED, BLOCKED, prefix, entries, fixed, target, layouts)
+    lowering.memory.update(zip(graph.inputs, inputs, strict=True))
     for value, memory in zip(graph.outputs, outputs, strict=True):
         own = value.node is not None and value.node.op.mnemonic not in (*VIEWS, "constant")
         if own and value not in updated:

@@ -11,28 +11,46 @@ from ....ir.ops.patches import FoldPatches
 from ....ir.ops.window import MaxPool, WindowSum
 from ....ir.types import i64
 from .. import kernel_ir as k
+from ..layout import Layout
+from .blocked import Blocks, zero_rim
 from .loops import nest
 from .lowering import Lowering, Tail
-from .memory import KernelScope
+from .memory import KernelScope, Memory
 from .pull import Index, Pull
 
 __all__ = ["fold_patches", "max_pool", "window_sum"]
 
 
 class Window:
-    """The loops over a result [N, C, spatial...] and the element of x at each place of the window."""
+    """The loops over a result [N, C, spatial...] and the element of x at each place of the window.
+
+    Attributes:
+        vars: the index of the result's element
+    """
 
     def __init__(
-        self, pull: Pull, x: Value, result: Value, op: MaxPool | WindowSum, base: Sequence[int]
+        self,
+        pull: Pull,
+        x: Value,
+        result: Value,
+        op: MaxPool | WindowSum,
+        base: Sequence[int],
+        layout: Layout | None,
     ) -> None:
         self.pull, self.x, self.op, self.base = pull, x, op, tuple(base)
-        self.vars = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
         self.shape = result.type.shape
+        self.blocks = None if layout is None else Blocks(pull, layout, self.shape)
+        if self.blocks is not None:
+            self.vars = self.blocks.index
+        else:
+            self.vars = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
 
     def element(self, offset: Sequence[int]) -> tuple[k.Expr, Index, k.Expr | None]:
         """The element at a place of the window, its index in x, and whether it lies inside x."""
         at: list[k.Expr] = list(self.vars[:2])
         tests: list[k.Expr] = []
+        if self.blocks is not None and self.blocks.inside is not None:
+            tests.append(self.blocks.inside)
         for i, place in enumerate(offset):
             low, high = self.op.padding[i]
             corner = self.pull.affine(self.vars[i + 2], self.op.strides[i], place * self.op.dilation[i])
@@ -47,7 +65,14 @@ class Window:
         """The places of the window, row-major."""
         return list(places(*(range(size) for size in self.op.window)))
 
+    def store(self, scope: KernelScope, memory: Memory, element: k.Expr) -> k.Store:
+        if self.blocks is not None:
+            return self.blocks.store(self.pull, scope, memory, self.shape, element)
+        return scope.output(memory, self.shape).store(self.vars, element)
+
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
+        if self.blocks is not None:
+            return self.blocks.around(body)
         return nest(body, list(zip(self.vars, self.shape, strict=True)), vector=True)
 
 
@@ -56,9 +81,12 @@ def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     op, x = node.op, node.operands[0]
     assert isinstance(op, MaxPool)
     values, indices = node.results
+    layout = tails[0].memory.layout
+    if layout is not None:
+        zero_rim(lowering, tails[0].memory, values.type.shape, node.origins)
     scope = KernelScope()
-    pull = lowering.pull(scope)
-    window = Window(pull, x, values, op, (1,) * len(op.window))
+    pull = lowering.pull(scope, layout is not None)
+    window = Window(pull, x, values, op, (1,) * len(op.window), layout)
     best: k.Expr = k.zero(x.type.dtype)
     where: k.Expr = k.const(-1, i64)
     padded = any(any(p) for p in op.padding)
@@ -82,7 +110,7 @@ def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     stores: list[k.Stmt] = []
     for value, element in ((values, best), (indices, where)):
         if lowering.uses.get(value, 0) or value in lowering.wanted:
-            stores.append(scope.output(by_value[value], value.type.shape).store(window.vars, element))
+            stores.append(window.store(scope, by_value[value], element))
     lowering.launch(scope, op.mnemonic, window.around(stores), node.origins)
 
 
@@ -91,9 +119,12 @@ def window_sum(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     op, x = node.op, node.operands[0]
     assert isinstance(op, WindowSum)
     (tail,) = tails
+    layout = tail.memory.layout
+    if layout is not None:
+        zero_rim(lowering, tail.memory, tail.value.type.shape, node.origins)
     scope = KernelScope()
-    pull = lowering.pull(scope)
-    window = Window(pull, x, node.results[0], op, op.base_dilation)
+    pull = lowering.pull(scope, layout is not None)
+    window = Window(pull, x, node.results[0], op, op.base_dilation, layout)
     acc = accumulator(x.type.dtype, None)
     total: k.Expr | None = None
     for offset in window.offsets():
@@ -104,8 +135,7 @@ def window_sum(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         total = wide if total is None else total + wide
     assert total is not None
     pull.give(node.results[0], window.vars, total.cast(x.type.dtype))
-    stored = pull.read(tail.value, window.vars)
-    store = scope.output(tail.memory, tail.value.type.shape).store(window.vars, stored)
+    store = window.store(scope, tail.memory, pull.read(tail.value, window.vars))
     lowering.launch(scope, op.mnemonic, window.around([store]), node.origins)
 
 

@@ -1,0 +1,244 @@
+"""Values in blocks of channels: loops over them, their rim of zeros, and copies from and to other layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ....ir.dims import Dim, floordiv, product
+from ....ir.graph import Value
+from ....ir.origin import Origins
+from .. import kernel_ir as k
+from ..layout import Layout
+from .memory import KernelScope, Memory
+from .pull import Index, Pull
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["Blocks", "blocked_map", "blocked_memory", "in_layout", "unblock", "zero_rim"]
+
+
+def blocked_memory(value: Value, layout: Layout) -> Memory:
+    """Arena memory for a value in blocks."""
+    return Memory("arena", value.type.dtype, product(layout.shape(value.type.shape)), layout=layout)
+
+
+class Blocks:
+    """Loops over a value in blocks: images, blocks, places, and the lanes of a block as a vector loop.
+
+    Attributes:
+        index:  of the element, as the type counts
+        inside: whether its channel is one, where the last block has more lanes than channels
+    """
+
+    def __init__(self, pull: Pull, layout: Layout, shape: Sequence[Dim]) -> None:
+        self.layout = layout
+        self.image, self.block, self.lane = k.Var("n"), k.Var("cb"), k.Var("c")
+        self.places = tuple(k.Var(f"i{axis}") for axis in range(len(shape) - 2))
+        self.extents = (shape[0], layout.blocks, *shape[2:])
+        channel = pull.split(self.block * layout.block + self.lane, layout.block, self.block, self.lane)
+        self.index: Index = (self.image, channel, *self.places)
+        self.inside = channel < layout.channels if layout.ragged else None
+
+    def store(
+        self, pull: Pull, scope: KernelScope, memory: Memory, shape: Sequence[Dim], element: k.Expr
+    ) -> k.Store:
+        """The element where it belongs, zero in lanes that are no channel."""
+        if self.inside is not None:
+            element = k.select(self.inside, element, k.zero(element.dtype))
+        buffer = scope.output(memory, self.layout.shape(shape))
+        return buffer.store(pull.blocked(self.layout, self.index), element)
+
+    def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
+        statements: list[k.Stmt] = [k.For(self.lane, self.layout.block, tuple(body), "vector")]
+        dims = zip((self.image, self.block, *self.places), self.extents, strict=True)
+        for var, extent in reversed(list(dims)):
+            statements = [k.For(var, extent, tuple(statements))]
+        return statements
+
+
+def zero_rim(lowering: Lowering, memory: Memory, shape: Sequence[Dim], origins: Origins) -> None:
+    """A kernel that writes the zeros around the places."""
+    assert memory.layout is not None
+    whole = memory.layout.shape(shape)
+    scope = KernelScope()
+    body: list[k.Stmt] = []
+    for axis, (low, high) in enumerate(memory.layout.halo, start=2):
+        if not low and not high:
+            continue
+        before, after = product(whole[:axis]), product(whole[axis + 1 :])
+        buffer = scope.output(memory, (before, whole[axis], after))
+        for count, start in ((low, 0), (high, whole[axis] - high)):
+            if count:
+                row, at, j = k.Var("row"), k.Var("at"), k.Var("j")
+                fill = buffer.store((row, at + start, j), k.zero(memory.dtype))
+                inner = k.For(at, count, (k.For(j, after, (fill,), "vector"),))
+                body.append(k.For(row, before, (inner,)))
+    if body:
+        lowering.launch(scope, "rim", body, origins)
+
+
+def blocked_map(lowering: Lowering, value: Value, target: Memory) -> None:
+    """Compute a map into blocks."""
+    assert target.layout is not None
+    scope = KernelScope()
+    pull = lowering.pull(scope, blocked=True)
+    blocks = Blocks(pull, target.layout, value.type.shape)
+    element = pull.read(value, blocks.index, blocks.inside)
+    store = blocks.store(pull, scope, target, value.type.shape, element)
+    origins = value.node.origins if value.node is not None else ()
+    zero_rim(lowering, target, value.type.shape, origins)
+    lowering.launch(scope, "map", blocks.around([store]), origins)
+
+
+def in_layout(lowering: Lowering, value: Value, block: int, halo: Sequence[tuple[int, int]]) -> Memory:
+    """A memory of the value in blocks of that size with at least that rim: its own, or a copy made here."""
+    value = lowering.resolve(value)
+    memory = lowering.memory_of(value)
+    if memory is None:
+        lowering.map_kernel(value)
+        memory = lowering.memory_of(value)
+    assert memory is not None
+    channels = value.type.shape[1]
+    assert isinstance(channels, int)
+    if memory.layout is not None and memory.layout.serves(block, halo):
+        return memory
+    wanted = Layout(channels, block, tuple(halo))
+    found = lowering.copies.get((value, wanted))
+    if found is None:
+        found = lowering.copies[value, wanted] = blocked_memory(value, wanted)
+        zero_rim(lowering, found, value.type.shape, ())
+        _block(lowering, value, memory, found)
+    return found
+
+
+def _block(lowering: Lowering, value: Value, source: Memory, target: Memory) -> None:
+    """Copy a value into blocks: squares of channels and places are turned, what is left goes one by one."""
+    assert target.layout is not None
+    layout, shape = target.layout, value.type.shape
+    if source.layout is None and layout.block > 1 and not layout.ragged:
+        _turn_in(lowering, layout, shape, source, target)
+        return
+    scope = KernelScope()
+    pull = lowering.pull(scope, blocked=True)
+    if layout.block == 1:
+        at = _plain_index(shape)
+        element = scope.output(target, layout.shape(shape)).store(
+            pull.blocked(layout, at), pull.read(value, at)
+        )
+        lowering.launch(scope, "pad", _around(at, shape, element), ())
+        return
+    blocks = Blocks(pull, layout, shape)
+    store = blocks.store(pull, scope, target, shape, pull.read(value, blocks.index, blocks.inside))
+    lowering.launch(scope, "block", blocks.around([store]), ())
+
+
+def unblock(lowering: Lowering, value: Value, source: Memory, target: Memory) -> None:
+    """Copy a value out of its blocks into memory as its type says."""
+    assert source.layout is not None
+    layout, shape = source.layout, value.type.shape
+    if layout.block > 1 and not layout.ragged:
+        _turn_out(lowering, layout, shape, source, target)
+        return
+    scope = KernelScope()
+    pull = lowering.pull(scope, blocked=True)
+    at = _plain_index(shape)
+    store = scope.output(target, shape).store(at, pull.read(value, at))
+    lowering.launch(scope, "unblock", _around(at, shape, store), ())
+
+
+def _plain_index(shape: Sequence[Dim]) -> tuple[k.Var, ...]:
+    return tuple(k.Var(f"i{axis}") for axis in range(len(shape)))
+
+
+def _around(at: Sequence[k.Var], shape: Sequence[Dim], store: k.Stmt) -> list[k.Stmt]:
+    body = [store]
+    for axis in reversed(range(len(shape))):
+        kind = "vector" if axis == len(shape) - 1 else "serial"
+        body = [k.For(at[axis], shape[axis], tuple(body), kind)]
+    return body
+
+
+class _Rows:
+    """Runs of places that are neighbours in both layouts: rows, or whole images where there is no rim."""
+
+    def __init__(
+        self, scope: KernelScope, layout: Layout, shape: Sequence[Dim], plain: Memory, blocked: Memory
+    ) -> None:
+        merge = not any(low or high for low, high in layout.halo)
+        places = (product(tuple(shape[2:])),) if merge else tuple(shape[2:])
+        halo = ((0, 0),) if merge else layout.halo
+        self.length, self.channel = places[-1], product(places)
+        self.image, self.block = k.Var("n"), k.Var("cb")
+        self.outer = tuple(k.Var(f"i{axis}") for axis in range(len(places) - 1))
+        self.extents = (shape[0], layout.blocks, *places[:-1])
+        lanes = Layout(layout.channels, layout.block, halo)
+        self.plain = scope.view(plain, (*shape[:2], *places))
+        self.blocked = scope.view(blocked, lanes.shape((*shape[:2], *places)))
+        self.low = tuple(low for low, _ in halo)
+        self.size = layout.block
+
+    def at_plain(self, lane: k.Index, place: k.Index) -> Index:
+        channel = self.block * self.size + k.as_index(lane)
+        return (self.image, channel, *self.outer, k.as_index(place))
+
+    def at_blocked(self, lane: k.Index, place: k.Index) -> Index:
+        outer = (i + low if low else i for i, low in zip(self.outer, self.low, strict=False))
+        return (self.image, self.block, *outer, k.as_index(place) + self.low[-1], k.as_index(lane))
+
+    def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
+        statements = list(body)
+        for var, extent in reversed(
+            list(zip((self.image, self.block, *self.outer), self.extents, strict=True))
+        ):
+            statements = [k.For(var, extent, tuple(statements))]
+        return statements
+
+
+def _turn_in(
+    lowering: Lowering, layout: Layout, shape: Sequence[Dim], source: Memory, target: Memory
+) -> None:
+    scope = KernelScope()
+    scope.written[target] = None
+    rows = _Rows(scope, layout, shape, source, target)
+    lanes = min(lowering.target.lanes(source.dtype.bytes), layout.block)
+    turn = k.Turn(
+        lanes,
+        k.Load(rows.plain, rows.at_plain(0, 0)),
+        k.as_index(rows.channel),
+        k.Load(rows.blocked, rows.at_blocked(0, 0)),
+        k.as_index(layout.block),
+        k.as_index(layout.block),
+        k.as_index(rows.length),
+    )
+    lowering.launch(scope, "block", rows.around([turn]), ())
+
+
+def _turn_out(
+    lowering: Lowering, layout: Layout, shape: Sequence[Dim], source: Memory, target: Memory
+) -> None:
+    scope = KernelScope()
+    scope.written[target] = None
+    rows = _Rows(scope, layout, shape, target, source)
+    lanes = min(lowering.target.lanes(source.dtype.bytes), layout.block)
+    whole = floordiv(rows.length, lanes) * lanes
+    turn = k.Turn(
+        lanes,
+        k.Load(rows.blocked, rows.at_blocked(0, 0)),
+        k.as_index(layout.block),
+        k.Load(rows.plain, rows.at_plain(0, 0)),
+        k.as_index(rows.channel),
+        k.as_index(whole),
+        k.as_index(layout.block),
+    )
+    body: list[k.Stmt] = [turn]
+    rest = rows.length - whole
+    if rest != 0:
+        lane, j = k.Var("c"), k.Var("j")
+        place = j + whole
+        store = rows.plain.store(
+            rows.at_plain(lane, place), k.Load(rows.blocked, rows.at_blocked(lane, place))
+        )
+        body.append(k.For(lane, layout.block, (k.For(j, rest, (store,), "vector"),)))
+    lowering.launch(scope, "unblock", rows.around(body), ())
