@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
-from ...ir.dims import Dim, bounds, floordiv, maximum, minimum, mod
+from ...ir.dims import Dim, bounds, floordiv, maximum, minimum, mod, product
 from .kernel_ir import (
     Binary,
     Call,
@@ -95,7 +95,8 @@ class _Cost:
             case If():
                 return self.block(s.then, lanes) + self.block(s.otherwise, lanes)
             case Tile():
-                flops = self.value(s.m) * self.value(s.k) * (2 * s.vectors * s.lanes)
+                depth = product(tuple(self.value(p.extent) for p in s.steps))
+                flops = self.value(s.m) * depth * (2 * s.vectors * s.lanes)
                 return flops * max(1, 125 // self.target.lanes(s.c.buffer.dtype.bytes))
             case Turn():
                 return self.value(s.count) * self.value(s.length) * 100

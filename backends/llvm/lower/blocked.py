@@ -10,6 +10,7 @@ from ....ir.graph import Value
 from ....ir.origin import Origins
 from .. import kernel_ir as k
 from ..layout import Layout
+from .loops import nest
 from .memory import KernelScope, Memory
 from .pull import Index, Pull
 
@@ -51,11 +52,8 @@ class Blocks:
         return buffer.store(pull.blocked(self.layout, self.index), element)
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
-        statements: list[k.Stmt] = [k.For(self.lane, self.layout.block, tuple(body), "vector")]
         dims = zip((self.image, self.block, *self.places), self.extents, strict=True)
-        for var, extent in reversed(list(dims)):
-            statements = [k.For(var, extent, tuple(statements))]
-        return statements
+        return nest(body, [*dims, (self.lane, self.layout.block)], vector=True)
 
 
 def zero_rim(lowering: Lowering, memory: Memory, shape: Sequence[Dim], origins: Origins) -> None:
@@ -73,8 +71,7 @@ def zero_rim(lowering: Lowering, memory: Memory, shape: Sequence[Dim], origins: 
             if count:
                 row, at, j = k.Var("row"), k.Var("at"), k.Var("j")
                 fill = buffer.store((row, at + start, j), k.zero(memory.dtype))
-                inner = k.For(at, count, (k.For(j, after, (fill,), "vector"),))
-                body.append(k.For(row, before, (inner,)))
+                body += nest([fill], [(row, before), (at, count), (j, after)], vector=True)
     if body:
         lowering.launch(scope, "rim", body, origins)
 
@@ -153,11 +150,7 @@ def _plain_index(shape: Sequence[Dim]) -> tuple[k.Var, ...]:
 
 
 def _around(at: Sequence[k.Var], shape: Sequence[Dim], store: k.Stmt) -> list[k.Stmt]:
-    body = [store]
-    for axis in reversed(range(len(shape))):
-        kind = "vector" if axis == len(shape) - 1 else "serial"
-        body = [k.For(at[axis], shape[axis], tuple(body), kind)]
-    return body
+    return nest([store], list(zip(at, shape, strict=True)), vector=True)
 
 
 class _Rows:
@@ -188,12 +181,7 @@ class _Rows:
         return (self.image, self.block, *outer, k.as_index(place) + self.low[-1], k.as_index(lane))
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
-        statements = list(body)
-        for var, extent in reversed(
-            list(zip((self.image, self.block, *self.outer), self.extents, strict=True))
-        ):
-            statements = [k.For(var, extent, tuple(statements))]
-        return statements
+        return nest(body, list(zip((self.image, self.block, *self.outer), self.extents, strict=True)))
 
 
 def _turn_in(

@@ -9,11 +9,12 @@ from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
-from ..extents import ceil_div, decompose, known, rest_of, times
+from ..extents import ceil_div, known, rest_of
 from ..layout import Layout
 from ..schedule import tile_heights, tile_shape
 from .blocked import blocked_memory, in_layout, unblock, zero_rim
 from .conv_plan import ConvPlan
+from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 
@@ -89,13 +90,10 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     epilogue: k.Stmt = k.For(lane, plan.out_block, (sum_, store), "vector")
     epilogue = k.For(i, count, (k.For(half, panel, (epilogue,)),))
     body = (k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile, epilogue)
-    dims = [k.LoopDim(n, shape[0]), k.LoopDim(p, panels)]
-    dims += [k.LoopDim(var, extent) for var, extent in zip(outer, shape[2:-1], strict=True)]
-    dims.append(k.LoopDim(piece, ceil_div(width, mc)))
-    task = k.Var("task")
-    loop = k.For(task, times([d.extent for d in dims]), (*decompose(task, dims), *body), "parallel")
+    around = [(n, shape[0]), (p, panels), *zip(outer, shape[2:-1], strict=True)]
+    loops = nest(body, [*around, (piece, ceil_div(width, mc))])
     zero_rim(lowering, target, shape, node.origins)
-    lowering.launch(scope, "conv", [loop], node.origins, scratch=(sums,))
+    lowering.launch(scope, "conv", loops, node.origins, scratch=(sums,))
     if target is not tail.memory:
         lowering.memory[tail.value] = target
         unblock(lowering, tail.value, target, tail.memory)
@@ -171,8 +169,7 @@ def _pack(
     target = scope.output(place, (panels, blocks, *window, lanes, columns))
     body: list[k.Stmt] = [target.store((panel, block, *at, lane, j), element)]
     dims = zip((panel, block, *at, lane, j), (panels, blocks, *window, lanes, columns), strict=True)
-    for number, (var, extent) in enumerate(reversed(list(dims))):
-        body = [k.For(var, extent, tuple(body), "vector" if number == 0 else "serial")]
+    body = nest(body, list(dims), vector=True)
     if fixed:
         lowering.prepare(scope, "pack", body, node.origins)
     else:

@@ -40,10 +40,8 @@ class Window:
         self.pull, self.x, self.op, self.base = pull, x, op, tuple(base)
         self.shape = result.type.shape
         self.blocks = None if layout is None else Blocks(pull, layout, self.shape)
-        if self.blocks is not None:
-            self.vars = self.blocks.index
-        else:
-            self.vars = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
+        self.loops = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
+        self.vars: Index = self.loops if self.blocks is None else self.blocks.index
 
     def element(self, offset: Sequence[int]) -> tuple[k.Expr, Index, k.Expr | None]:
         """The element at a place of the window, its index in x, and whether it lies inside x."""
@@ -73,7 +71,7 @@ class Window:
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         if self.blocks is not None:
             return self.blocks.around(body)
-        return nest(body, list(zip(self.vars, self.shape, strict=True)), vector=True)
+        return nest(body, list(zip(self.loops, self.shape, strict=True)), vector=True)
 
 
 def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:

@@ -1,0 +1,163 @@
+"""Convolutional networks in blocks of channels agree with the reference: every window, rim, and number of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nervure as nv
+from nervure import nn
+
+BOUND = 1e-5
+"""Of the result's largest element: sums of up to 4,000 products in f32."""
+
+Layers = Callable[[], Any]
+
+
+class Residual(nn.Module):
+    """A block with a branch around it, and one that changes stride and channels."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        self.first = nn.Conv2d(before, after, 3, stride=stride, padding=1)
+        self.second = nn.Conv2d(after, after, 3, padding=1)
+        self.around = nn.Conv2d(before, after, 1, stride=stride)
+
+    def __call__(self, x: Any) -> Any:
+        return nn.relu(self.second(nn.relu(self.first(x))) + self.around(x))
+
+
+class Joined(nn.Module):
+    """Two branches side by side, read again by a convolution, and one of them by a mean over places too."""
+
+    def __init__(self, left: int, right: int) -> None:
+        self.left, self.right = nn.Conv2d(5, left, 3, padding=1), nn.Conv2d(5, right, 1)
+        self.last = nn.Conv2d(left + right, 9, 3)
+
+    def __call__(self, x: Any) -> Any:
+        a, b = nn.relu(self.left(x)), nn.tanh(self.right(x))
+        y = self.last(np.concatenate([a, b], axis=1))
+        return y + a.mean(axis=(2, 3), keepdims=True)[:, :1]
+
+
+CASES: dict[str, tuple[Layers, str, tuple[int, ...]]] = {
+    "one channel": (lambda: nn.Conv2d(1, 6, 5, padding=2), "f32[B,1,28,28]", (3, 1, 28, 28)),
+    "three channels, stride 2, 7 x 7": (
+        lambda: nn.Sequential(nn.Conv2d(3, 64, 7, stride=2, padding=3), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)),
+        "f32[B,3,33,47]", (2, 3, 33, 47),
+    ),
+    "prime channels": (
+        lambda: nn.Sequential(nn.Conv2d(7, 13, 3, padding=1), nn.ReLU(), nn.Conv2d(13, 17, 3, padding=2), nn.Sigmoid(), nn.Conv2d(17, 31, 1)),
+        "f32[B,7,11,13]", (2, 7, 11, 13),
+    ),
+    "blocks": (
+        lambda: nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 48, 3), nn.ReLU(), nn.Conv2d(48, 16, 1)),
+        "f32[2,16,15,15]", (2, 16, 15, 15),
+    ),
+    "symbolic places": (
+        lambda: nn.Sequential(nn.Conv2d(4, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 20, 3, stride=2, padding=1)),
+        "f32[B,4,H:8..200,W:8..200]", (1, 4, 19, 133),
+    ),
+    "windows of 1 x N and N x 1": (
+        lambda: nn.Sequential(nn.Conv2d(6, 20, (1, 7), padding=(0, 3)), nn.Conv2d(20, 16, (5, 1), padding=(2, 0))),
+        "f32[B,6,9,10]", (2, 6, 9, 10),
+    ),
+    "dilation and stride 3": (
+        lambda: nn.Sequential(nn.Conv2d(8, 16, 3, stride=3, padding=1), nn.ReLU(), nn.Conv2d(16, 18, 3, dilation=2, padding=2)),
+        "f32[B,8,29,29]", (1, 8, 29, 29),
+    ),
+    "one place a row": (lambda: nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1)), "f32[B,4,3,3]", (2, 4, 3, 3)),
+    "one axis": (
+        lambda: nn.Sequential(nn.Conv1d(5, 19, 4, padding=1), nn.ReLU(), nn.Conv1d(19, 16, 3, stride=2)),
+        "f32[B,5,40]", (3, 5, 40),
+    ),
+    "three axes": (
+        lambda: nn.Sequential(nn.Conv3d(2, 16, 3, padding=1), nn.ReLU(), nn.Conv3d(16, 9, (1, 2, 3))),
+        "f32[B,2,5,6,7]", (2, 2, 5, 6, 7),
+    ),
+    "residual": (lambda: nn.Sequential(Residual(16, 16, 1), Residual(16, 40, 2)), "f32[B,16,14,14]", (2, 16, 14, 14)),
+    "joined": (lambda: Joined(16, 32), "f32[B,5,8,9]", (2, 5, 8, 9)),
+    "joined out of step": (lambda: Joined(12, 21), "f32[B,5,8,9]", (2, 5, 8, 9)),
+    "pools": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 20, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(20, 16, 3, padding=1), nn.AvgPool2d(3, 2, padding=1), nn.Tanh(),
+            nn.Conv2d(16, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3),
+        ),
+        "f32[B,3,20,22]", (2, 3, 20, 22),
+    ),
+    "depthwise": (
+        lambda: nn.Sequential(
+            nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.ReLU6(), nn.Conv2d(24, 24, 5, stride=2, padding=2, groups=24), nn.Conv2d(24, 10, 1),
+        ),
+        "f32[B,24,17,19]", (2, 24, 17, 19),
+    ),
+    "inverted residual": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU6(), nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False),
+            nn.BatchNorm2d(32), nn.ReLU6(), nn.Conv2d(32, 16, 1, bias=False), nn.BatchNorm2d(16), nn.Conv2d(16, 96, 1), nn.ReLU6(),
+            nn.Conv2d(96, 96, 3, stride=2, padding=1, groups=96), nn.ReLU6(), nn.Conv2d(96, 24, 1),
+        ),
+        "f32[B,3,30,30]", (1, 3, 30, 30),
+    ),
+    "groups": (
+        lambda: nn.Sequential(nn.Conv2d(32, 64, 3, padding=1, groups=2), nn.ReLU(), nn.Conv2d(64, 12, 3, groups=4)),
+        "f32[B,32,9,9]", (2, 32, 9, 9),
+    ),
+    "3 x 3 of many channels": (
+        lambda: nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 96, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        "f32[B,64,17,22]", (2, 64, 17, 22),
+    ),
+    "a result that is read as rows": (
+        lambda: nn.Sequential(nn.Conv2d(3, 10, 3), nn.ReLU(), nn.Flatten(), nn.Linear(360, 4)), "f32[B,3,8,8]", (3, 3, 8, 8),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_network_in_blocks_agrees_with_the_reference(name: str) -> None:
+    build, spec, shape = CASES[name]
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    results = []
+    for backend in ("llvm", "reference"):
+        nv.seed(3)
+        model = build()
+        model.eval()
+        run = nv.compile(model, spec, backend=backend)
+        results.append(run(x))
+        assert np.array_equal(run(x), results[-1]), "the second call differs"
+    found, wanted = results
+    assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks", "pools", "residual", "depthwise", "one channel", "3 x 3 of many channels"]
+)
+def test_its_derivatives_agree_with_the_reference(name: str) -> None:
+    build, spec, shape = CASES[name]
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    found: list[dict[str, Any]] = []
+    for backend in ("llvm", "reference"):
+        nv.seed(3)
+        model = build()
+        step = nv.training_step(model, lambda y: (y * y).mean(), nv.optim.SGD(lr=0.5), spec)
+        run = nv.compile(step, backend=backend)
+        for _ in range(2):
+            run(x)
+        found.append(run.state_dict())
+    for key, wanted in found[1].items():
+        scale = max(np.abs(wanted).max(), 1e-3)
+        assert np.abs(found[0][key] - wanted).max() <= 10 * BOUND * scale, key
+
+
+def test_rubbish_in_memory_does_not_reach_a_result() -> None:
+    """Lanes beyond the channels and rims are zero even where the arena held NaN."""
+    nv.seed(0)
+    big = nv.compile(
+        nn.Sequential(nn.Conv2d(3, 13, 3, padding=1), nn.Conv2d(13, 5, 3, padding=1)), "f32[B,3,9,9]"
+    )
+    small = np.ones((1, 3, 9, 9), np.float32)
+    before = big(small)
+    big(np.full((4, 3, 9, 9), np.nan, np.float32))
+    assert np.array_equal(big(small), before)
