@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from types import MappingProxyType
 
-from ....ir.dims import Dim, product
+from ....ir.dims import Dim
 from ....ir.errors import UnsupportedError
 from ....ir.graph import Graph, Node, Value
 from ....ir.ops.constant import Constant
@@ -23,11 +22,11 @@ from ..layout import Layout
 from ..target import Target
 from .blocked import blocked_map, blocked_memory, unblock
 from .elementwise import ELEMENTWISE
-from .loops import nest
+from .map_loops import Loops, uses_any
 from .memory import KernelScope, Launch, Memory, Step
 from .pull import MAPS, Pull
 
-__all__ = ["VIEWS", "Barrier", "Lowering", "Tail", "uses_any"]
+__all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 
 VIRTUAL = frozenset(("constant", "iota", "broadcast_in_dim"))
 """Ops that are cheaper to compute again at each reader than to keep."""
@@ -379,46 +378,3 @@ class Lowering:
         self.launch(scope, "map", loops.around([store]), origins)
         if memory is None:
             self.memory[value] = target
-
-
-def uses_any(element: k.Expr, parts: set[k.Expr]) -> bool:
-    """Whether an expression is made from one of the parts."""
-    stack: list[object] = [element]
-    seen: set[k.Expr] = set()
-    while stack:
-        current = stack.pop()
-        if isinstance(current, tuple):
-            stack += current  # type: ignore[arg-type]
-        elif isinstance(current, k.Expr) and current not in seen:
-            if current in parts:
-                return True
-            seen.add(current)
-            stack += [getattr(current, f.name) for f in fields(current)]  # type: ignore[arg-type]
-    return False
-
-
-class Loops:
-    """Loops over a shape: the first `kept` axes each, the rest as one, so that the innermost is long and of unit stride."""
-
-    def __init__(self, pull: Pull, shape: Sequence[Dim], kept: int) -> None:
-        dims = list(shape[:kept])
-        rest = tuple(shape[kept:])
-        if rest:
-            dims.append(product(rest))
-        self.vars = [k.Var(f"i{axis}") for axis in range(len(dims))]
-        self.extents = dims
-        if len(rest) > 1:
-            split = pull.reshaped((self.vars[-1],), (dims[-1],), rest)
-            self.index: tuple[k.Expr, ...] = (*self.vars[:-1], *split)
-            self.parts = set(split) - {self.vars[-1]}
-            pull.flatten(split, rest, self.vars[-1])
-        else:
-            self.index = tuple(self.vars)
-            self.parts = set[k.Expr]()
-
-    def store(self, scope: KernelScope, memory: Memory, element: k.Expr) -> k.Store:
-        return scope.output(memory, self.extents).store(tuple(self.vars), element)
-
-    def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
-        """The body inside the loops, the innermost a vector loop."""
-        return nest(body, list(zip(self.vars, self.extents, strict=True)), vector=True)

@@ -10,7 +10,8 @@ from ....ir.ops.reduce import Accumulation, ArgReduce, Reduction
 from ....ir.types import i64
 from .. import kernel_ir as k
 from .loops import nest
-from .lowering import Lowering, Tail, uses_any
+from .lowering import Lowering, Tail
+from .map_loops import uses_any
 from .memory import KernelScope
 from .pull import Pull
 
