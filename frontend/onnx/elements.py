@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from ...ir.types import DTYPES, Array, DType
 from .report import Refused
 
-__all__ = ["array_of", "attribute_value", "dtype_named"]
+__all__ = ["array_of", "attribute_value", "dtype_named", "number_of"]
 
 _NAMES = {
     11: "f64", 1: "f32", 10: "f16", 16: "bf16", 7: "i64", 6: "i32", 5: "i16", 3: "i8", 13: "u64", 12: "u32", 2: "u8",
@@ -31,6 +31,11 @@ def dtype_named(number: int) -> DType:
         name = next((n for n, v in known if v == number), str(number)).lower()
         raise Refused(f"no element type for {name}", f"nervure has {', '.join(DTYPES)}")
     return DTYPES[_NAMES[number]]
+
+
+def number_of(dtype: DType) -> int:
+    """The number of an element type in TensorProto.DataType."""
+    return next(number for number, name in _NAMES.items() if name == dtype.name)
 
 
 def array_of(tensor: Any) -> Array:

@@ -10,11 +10,19 @@ FAMILIES = (
     "activations",
     "constants",
     "contractions",
+    "control",
+    "einsum",
+    "images",
+    "indexing",
     "maps",
     "movement",
     "norms",
     "pools",
+    "quantized",
+    "random",
+    "recurrent",
     "reductions",
+    "resize",
 )
 
 

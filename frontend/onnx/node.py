@@ -53,7 +53,7 @@ class OnnxNode:
         self.outputs: list[str] = list(proto.output)
         self.name: str = proto.name or next((o for o in self.outputs if o), "") or self.op
         self.opset = opset
-        self.inputs: list[str] = list(proto.input)
+        self.inputs: list[str] = ["" if name in scope.absent else name for name in proto.input]
         self.scope = scope
         self.proto = proto
         self.walk: Any = None

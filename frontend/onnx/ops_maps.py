@@ -199,6 +199,11 @@ def cast(n: OnnxNode) -> Result:
     return converted(n.value(0), dtype)
 
 
+@op("BitCast")
+def bit_cast(n: OnnxNode) -> Value:
+    return b.bitcast(n.value(0), dtype_named(n.attr("to")))
+
+
 @op("CastLike")
 def cast_like(n: OnnxNode) -> Value:
     return converted(n.value(0), n.type(1).dtype)

@@ -11,6 +11,7 @@ from ...ir.graph import Value
 from ...ir.types import bool_
 from ..padding import pad_axis
 from ..resize import depth_to_space as depth_to_space_
+from ..resize import pixel_unshuffle
 from ..resize import space_to_depth as space_to_depth_
 from ..tensor import Tensor
 from .node import OnnxNode
@@ -235,7 +236,8 @@ def depth_to_space(n: OnnxNode) -> Tensor:
 
 @op("SpaceToDepth")
 def space_to_depth(n: OnnxNode) -> Tensor:
-    return space_to_depth_(n.tensor(0), n.attr("blocksize"))
+    x, block = n.tensor(0), n.attr("blocksize")
+    return pixel_unshuffle(x, block) if n.attr("mode", "DCR") == "CRD" else space_to_depth_(x, block)
 
 
 MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from ...ir import build as b
@@ -17,6 +19,9 @@ from .report import Refused
 from .table import op
 from .windows import Windows
 
+MANY = 36
+"""Larger windows are pooled an axis at a time: 13 x 13 is then 26 comparisons, not 169."""
+
 
 def _windows(n: OnnxNode, x: Value) -> Windows:
     sizes = n.attr("kernel_shape")
@@ -29,10 +34,24 @@ def _windows(n: OnnxNode, x: Value) -> Windows:
 def max_pool(n: OnnxNode) -> Any:
     x = n.value(0)
     w = _windows(n, x)
+    if not n.wants(1) and math.prod(w.sizes) > MANY:
+        return _axis_by_axis(x, w)
     values, places = b.max_pool(x, w.sizes, w.strides, w.with_extra, w.dilations)
     if not n.wants(1):
         return values
     return values, _column_major(x, places) if n.attr("storage_order", 0) else places
+
+
+def _axis_by_axis(x: Value, w: Windows) -> Value:
+    """The maximum over a box is that over one axis of those over the others."""
+    for k in range(len(w.sizes)):
+
+        def only(given: Sequence[Any], other: Any, k: int = k) -> list[Any]:
+            return [g if j == k else other for j, g in enumerate(given)]
+
+        pads, ones = only(w.with_extra, (0, 0)), w.dilations
+        x, _ = b.max_pool(x, only(w.sizes, 1), only(w.strides, 1), pads, only(ones, 1))
+    return x
 
 
 def _column_major(x: Value, places: Value) -> Value:
@@ -128,11 +147,28 @@ def max_unpool(n: OnnxNode) -> Value:
     sizes: list[Dim] = [
         (d - 1) * strides[k] + window[k] - pads[k] - pads[k + spatial] for k, d in enumerate(x.type.shape[2:])
     ]
-    shape = tuple(n.dims(2)) if n.has(2) else (*x.type.shape[:2], *sizes)
+    inferred = (*x.type.shape[:2], *sizes)
+    shape = tuple(n.dims(2)) if n.has(2) else inferred
+    if shape != inferred:
+        places = _moved(places, inferred, shape)
     flat = (product(x.type.shape),)
     empty = b.full(x.type.with_shape((product(shape),)), 0)
     found = b.scatter_elements(empty, b.reshape(places, flat), b.reshape(x, flat), 0, "set")
     return b.reshape(found, shape)
+
+
+def _moved(places: Value, before: tuple[Dim, ...], after: tuple[Dim, ...]) -> Value:
+    """Flat places in one shape as those of the same coordinates in another."""
+
+    def number(d: Dim) -> Value:
+        return b.broadcast_in_dim(dim_scalar(d, places.type.dtype), places.type.shape, ())
+
+    total = b.full_like(places, 0)
+    for k in range(len(before)):
+        inner = b.div(places, number(product(before[k + 1 :])))
+        at = b.rem(inner, number(before[k]))
+        total = b.add(total, b.mul(at, number(product(after[k + 1 :]))))
+    return total
 
 
 @op("LRN")

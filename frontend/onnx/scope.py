@@ -71,6 +71,9 @@ class Scope:
         names:      what each name stands for
         attributes: of the node that calls, in the body of a function
         path:       the names of the nodes around
+        versions:   of each domain
+        taken:      names of the store
+        absent:     inputs of a function that its call leaves out
     """
 
     state: Tracing
@@ -81,6 +84,7 @@ class Scope:
     path: str = ""
     versions: dict[str, int] = field(default_factory=dict[str, int])
     taken: dict[str, int] = field(default_factory=dict[str, int])
+    absent: set[str] = field(default_factory=set[str])
 
     def item(self, name: str) -> tuple[Item, Scope]:
         """What a name stands for, and the scope that it belongs to.

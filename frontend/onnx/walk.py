@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from onnx import FunctionProto, TypeProto, defs, helper
+
 from ...ir.errors import NervureError
 from ...ir.graph import Value
 from ...ir.origin import Origin, origins_of
+from ...ir.types import TensorType
 from ..tensor import Tensor
-from .elements import attribute_value
+from .elements import array_of, attribute_value, number_of
 from .known import known_dims
 from .model import Model
 from .node import OnnxNode, Replace
 from .report import Refusal, Refused
-from .scope import Failed, Item, Scope, fold_values
+from .scope import Failed, Item, Scope, Weight, fold_values
 from .table import find
 
 __all__ = ["Walk"]
@@ -100,7 +103,10 @@ class Walk:
             return self.call(node, function)
         writes = find(domain_of(node.proto), node.op, node.opset)
         if writes is None:
-            raise unknown(node)
+            function = schema_function(node)
+            if function is None:
+                raise unknown(node)
+            return self.call(node, function)
         known = [node.scope.folds(name) if name else None for name in node.inputs]
         given = [k for k, name in zip(known, node.inputs, strict=True) if name]
         constant = bool(given) and all(k is not None for k in given)
@@ -118,6 +124,14 @@ class Walk:
                 result.name = name
         return results
 
+    def weight(self, tensor: Any, scope: Scope) -> Item:
+        """An initialiser of a subgraph."""
+        try:
+            return Weight(scope.entry_name(tensor.name), array_of(tensor))
+        except Refused as refused:
+            self.refuse(tensor.name, "initializer", self.model.opset, refused, scope)
+            return None
+
     def call(self, node: OnnxNode, function: Any) -> Sequence[Item]:
         """Write the body of a function in place of its call."""
         outer = node.scope
@@ -133,7 +147,9 @@ class Walk:
         inner.attributes = {a.name: attribute_value(a) for a in function.attribute_proto}
         inner.attributes |= {name: node.attr(name) for name in node.attribute_names}
         for k, name in enumerate(function.input):
-            if node.has(k):
+            if not node.has(k):
+                inner.absent.add(name)
+            else:
                 item, owner = outer.item(node.inputs[k])
                 inner.names[name] = outer.state.enter(item, owner.frame) if isinstance(item, Value) else item
         self.depth += 1
@@ -144,7 +160,52 @@ class Walk:
             self.depth -= 1
         if len(self.refusals) > before:
             raise Failed(node.name)
-        return [inner.item(name)[0] for name in function.output]
+        wanted = list(node.outputs) + [""] * (len(function.output) - len(node.outputs))
+        return [
+            inner.item(name)[0] if out else None for name, out in zip(function.output, wanted, strict=True)
+        ]
+
+
+def schema_function(node: OnnxNode) -> Any:
+    """The function that ONNX itself defines an op by, or None where it has none."""
+    domain = domain_of(node.proto)
+    if domain not in ("", "ai.onnx.ml") or not defs.has(node.op, domain):
+        return None
+    schema: Any = defs.get_schema(node.op, node.opset, domain)
+    if schema.has_function:
+        function = schema.function_body
+    elif schema.has_context_dependent_function:
+        types = [type_proto(node.type(k)) if node.has(k) else TypeProto() for k in range(len(node.inputs))]
+        text = schema.get_context_dependent_function(
+            resolved(node).SerializeToString(), [t.SerializeToString() for t in types]
+        )
+        function = FunctionProto.FromString(text)
+    else:
+        return None
+    named = {a.name for a in function.attribute_proto}
+    for name, attribute in schema.attributes.items():
+        default = attribute.default_value
+        if default.name and name not in named:
+            function.attribute_proto.append(default)
+    return function
+
+
+def resolved(node: OnnxNode) -> Any:
+    """The node's proto with the values of attributes that the function around it hands on."""
+    proto = type(node.proto)()
+    proto.CopyFrom(node.proto)
+    del proto.attribute[:]
+    for name in node.attribute_names:
+        value = node.attr(name)
+        if value is not None:
+            proto.attribute.append(helper.make_attribute(name, value))
+    return proto
+
+
+def type_proto(t: TensorType) -> Any:
+    """A type as ONNX writes it; symbolic dims are open."""
+    shape = [d if isinstance(d, int) else None for d in t.shape]
+    return helper.make_tensor_type_proto(number_of(t.dtype), shape)
 
 
 def items(results: Any) -> list[Item]:
