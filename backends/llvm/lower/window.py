@@ -1,9 +1,10 @@
-"""Pools and window sums: loops over the result, the places of the window written out."""
+"""Pools and window sums: loops over the result, the places of a small window written out, of a large one reduced over."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product as places
+from math import prod
 
 from ....ir.graph import Node, Value
 from ....ir.ops.common import accumulator
@@ -19,6 +20,11 @@ from .memory import KernelScope, Memory
 from .pull import Index, Pull
 
 __all__ = ["fold_patches", "max_pool", "window_sum"]
+
+WRITTEN_OUT = 81
+"""Places of a window that are written out; beyond it the code would grow with the window."""
+
+Place = int | k.Var
 
 
 class Window:
@@ -43,7 +49,7 @@ class Window:
         self.loops = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
         self.vars: Index = self.loops if self.blocks is None else self.blocks.index
 
-    def element(self, offset: Sequence[int]) -> tuple[k.Expr, Index, k.Expr | None]:
+    def element(self, offset: Sequence[Place]) -> tuple[k.Expr, Index, k.Expr | None]:
         """The element at a place of the window, its index in x, and whether it lies inside x."""
         at: list[k.Expr] = list(self.vars[:2])
         tests: list[k.Expr] = []
@@ -51,13 +57,33 @@ class Window:
             tests.append(self.blocks.inside)
         for i, place in enumerate(offset):
             low, high = self.op.padding[i]
-            corner = self.pull.affine(self.vars[i + 2], self.op.strides[i], place * self.op.dilation[i])
+            step = self.op.dilation[i]
+            if isinstance(place, int):
+                corner = self.pull.affine(self.vars[i + 2], self.op.strides[i], place * step)
+            else:
+                corner = self.pull.affine(self.vars[i + 2], self.op.strides[i], 0) + place * step
             source, inside = self.pull.unpad(corner, low, high, self.base[i] - 1, self.x.type.shape[i + 2])
             at.append(source)
             tests += inside
         index = tuple(at)
         test = self.pull.all_of(tests)
         return self.pull.read(self.x, index, test), index, test
+
+    def flat(self, index: Index) -> k.Expr:
+        """The row-major place of an index in x."""
+        found: k.Expr = index[0]
+        for i, d in zip(index[1:], self.x.type.shape[1:], strict=True):
+            found = found * k.as_index(d) + i
+        return found
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the places are reduced over in loops."""
+        return prod(self.op.window) > WRITTEN_OUT
+
+    def dims(self) -> tuple[k.LoopDim, ...]:
+        """The loops over the places, row-major."""
+        return tuple(k.LoopDim(k.Var(f"p{i}"), size) for i, size in enumerate(self.op.window))
 
     def offsets(self) -> list[tuple[int, ...]]:
         """The places of the window, row-major."""
@@ -87,12 +113,16 @@ def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     window = Window(pull, x, values, op, (1,) * len(op.window), layout)
     best: k.Expr = k.zero(x.type.dtype)
     where: k.Expr = k.const(-1, i64)
+    before: list[k.Stmt] = []
     padded = any(any(p) for p in op.padding)
-    for count, offset in enumerate(window.offsets()):
+    if window.is_large:
+        best, where, reduce = _largest(window)
+        before.append(reduce)
+        if window.blocks is not None and window.blocks.inside is not None:
+            best = k.select(window.blocks.inside, best, k.zero(x.type.dtype))
+    for count, offset in enumerate(() if window.is_large else window.offsets()):
         element, index, inside = window.element(offset)
-        flat: k.Expr = index[0]
-        for i, d in zip(index[1:], x.type.shape[1:], strict=True):
-            flat = flat * k.as_index(d) + i
+        flat = window.flat(index)
         if count == 0 and not padded:
             best, where = element, flat
             continue
@@ -105,11 +135,24 @@ def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
                 wins = wins & inside
         best, where = k.select(wins, element, best), k.select(wins, flat, where)
     by_value = {tail.value: tail.memory for tail in tails}
-    stores: list[k.Stmt] = []
+    stores: list[k.Stmt] = before
     for value, element in ((values, best), (indices, where)):
         if lowering.uses.get(value, 0) or value in lowering.wanted:
             stores.append(window.store(scope, by_value[value], element))
     lowering.launch(scope, op.mnemonic, window.around(stores), node.origins)
+
+
+def _largest(window: Window) -> tuple[k.Var, k.Var, k.Reduce]:
+    """The same in loops; what lies outside x loses against everything."""
+    dims = window.dims()
+    element, index, inside = window.element([d.var for d in dims])
+    monoid = k.argmax(element.dtype)
+    flat = window.flat(index)
+    if inside is not None:
+        lowest, last = monoid.identity
+        element, flat = k.select(inside, element, lowest), k.select(inside, flat, last)
+    best, where = k.Var("best", element.dtype), k.Var("where", i64)
+    return best, where, k.Reduce((best, where), monoid, dims, (element, flat))
 
 
 def window_sum(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
@@ -125,16 +168,22 @@ def window_sum(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     window = Window(pull, x, node.results[0], op, op.base_dilation, layout)
     acc = accumulator(x.type.dtype, None)
     total: k.Expr | None = None
-    for offset in window.offsets():
+    before: list[k.Stmt] = []
+    dims = window.dims() if window.is_large else ()
+    for offset in [[d.var for d in dims]] if dims else window.offsets():
         element, _, inside = window.element(offset)
         wide = element.cast(acc)
         if inside is not None:
             wide = k.select(inside, wide, k.zero(acc))
         total = wide if total is None else total + wide
     assert total is not None
+    if dims:
+        result = k.Var("r", acc)
+        before.append(k.reduction("add", result, dims, total))
+        total = result
     pull.give(node.results[0], window.vars, total.cast(x.type.dtype))
     store = window.store(scope, tail.memory, pull.read(tail.value, window.vars))
-    lowering.launch(scope, op.mnemonic, window.around([store]), node.origins)
+    lowering.launch(scope, op.mnemonic, window.around([*before, store]), node.origins)
 
 
 def fold_patches(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
