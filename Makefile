@@ -23,6 +23,10 @@ test-torch: ## comparisons with PyTorch, which is installed for it; a skip fails
 	@sh scripts/venv.sh test,demo,torch "$(PYTHON)"
 	@PYTHONPATH=scripts .venv/bin/python -m pytest -p no_skips -n 2 -m torch tests/
 
+PYTHONS ?=
+test-pythons: ## the call and the threads under other interpreters: PYTHONS='python3.12 python3.13'
+	@sh scripts/pythons.sh $(PYTHONS)
+
 bench: ## nervure and every CPU runtime that installs, one and two threads
 	@sh scripts/venv.sh test,demo,bench "$(PYTHON)"
 	@sh scripts/peers.sh
@@ -46,4 +50,4 @@ clean: ## remove everything that the others made
 	rm -rf .venv out build dist nervure.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-long test-torch bench bench-quick lint wheel clean
+.PHONY: help demo test test-long test-torch test-pythons bench bench-quick lint wheel clean

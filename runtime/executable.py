@@ -11,7 +11,7 @@ from ..ir.errors import InputError, NervureError
 from ..ir.types import Array, TensorType
 from .signature import Signature
 
-__all__ = ["Executable", "StoreEntry"]
+__all__ = ["Executable", "RawCall", "StoreEntry"]
 
 
 class StoreEntry(Protocol):
@@ -91,9 +91,28 @@ class Executable:
         given = list(cast(Sequence[Any], out)) if isinstance(out, (tuple, list)) else [out]
         if len(given) != len(wanted):
             raise InputError(f"out has {len(given)} arrays, expected {len(wanted)}")
-        for (name, t, shape), array in zip(wanted, given, strict=True):
+        for place, ((name, t, shape), array) in enumerate(zip(wanted, given, strict=True)):
             _check_output(name, t, shape, array, inputs)
+            if any(np.may_share_memory(array, other) for other in given[:place]):
+                raise InputError(f"out for {name} overlaps another output")
         return given
+
+    def raw(self, *inputs: Any, out: Any = None) -> RawCall:
+        """A call on memory that is checked now and never again: fill the inputs, call it, read the outputs.
+
+        Args:
+            inputs: one a graph input: C-contiguous arrays of its type, or anything of DLPack that is
+            out:    an array, or a tuple of them, for the results; new ones where None
+
+        Raises:
+            InputError: inputs or out do not fit the signature, or could not be read where they lie
+        """
+        arrays = self.signature.check(inputs, copies=False)
+        env = self.signature.bind([a.shape for a in arrays])
+        return self._raw_call(arrays, env, self._outputs(env, out, arrays))
+
+    def _raw_call(self, inputs: list[Array], env: dict[str, int], outputs: list[Array]) -> RawCall:
+        return RawCall(self, inputs, env, outputs)
 
     def state_dict(self) -> dict[str, Array]:
         """A copy of every entry of the store: parameters, optimiser state, counters, rng keys."""
@@ -126,6 +145,31 @@ class Executable:
 
     def __repr__(self) -> str:
         return f"<executable {self.name}{self.signature} on {self.backend}>"
+
+
+class RawCall:
+    """A call of an executable on arrays that were checked once: `call()` runs it again on what they hold now.
+
+    The range of integers (labels) is checked only once too.
+
+    Attributes:
+        inputs, outputs: the arrays, in order; change their content, not their memory
+    """
+
+    def __init__(
+        self, executable: Executable, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]
+    ) -> None:
+        self.executable = executable
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self._env = env
+
+    def __call__(self) -> None:
+        """Run on what the inputs hold now, into the outputs."""
+        self.executable.execute(self.inputs, self._env, self.outputs)
+
+    def __repr__(self) -> str:
+        return f"<raw call of {self.executable.name}>"
 
 
 def check_device(device: str, known: Sequence[str], backend: str) -> None:

@@ -12,7 +12,7 @@ from ..ir.errors import InputError, NervureError
 from ..ir.types import Array
 from .threads import Team
 
-__all__ = ["ContextStruct", "NativeProgram"]
+__all__ = ["ContextStruct", "FreeList", "NativeProgram"]
 
 _WORD = ctypes.c_void_p
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int32, _WORD, _WORD, _WORD, _WORD)
@@ -33,6 +33,8 @@ class ContextStruct(ctypes.Structure):
         ("arena", _WORD),
         ("user", _WORD),
         ("trace", _WORD),
+        ("next", _WORD),  # what follows is not the code's: the next free context, and the bytes of the arena
+        ("capacity", ctypes.c_int64),
     )
 
 
@@ -48,7 +50,20 @@ class _Context:
     def grow(self, size: int) -> None:
         if size > self.size or self.memory is None:
             self.memory, self.struct.arena = _aligned(size)
-            self.size = size
+            self.size = self.struct.capacity = size
+
+
+class FreeList:
+    """Addresses of contexts that no call uses; pop gives 0 where there is none."""
+
+    def __init__(self) -> None:
+        self._addresses: list[int] = []
+
+    def pop(self) -> int:
+        return self._addresses.pop() if self._addresses else 0
+
+    def push(self, address: int) -> None:
+        self._addresses.append(address)
 
 
 def _aligned(size: int) -> tuple[Array, int]:
@@ -81,10 +96,12 @@ class NativeProgram:
         keep: object = None,
     ) -> None:
         self._keep = keep
+        self.address = address
         self._run = _RUN(address("nv_run"))
         self._prepare = _PREPARE(address("nv_prepare"))
         self._plan = _PLAN(address("nv_plan"))
         self._prepare_plan = _PREPARE_PLAN(address("nv_prepare_plan"))
+        self._sizes_of = _PLAN(address("nv_sizes"))
         self._parallel_for = parallel_for or address("nv_serial")
         self._team = team
         self._user = 0 if team is None else ctypes.addressof(team)
@@ -94,7 +111,8 @@ class NativeProgram:
         self._store = (_WORD * 0)()
         self._prepared: tuple[Array, int] = _aligned(0)
         self._planned: tuple[tuple[int, ...], int] | None = None
-        self._free: list[_Context] = []
+        self._contexts: dict[int, _Context] = {}
+        self._free = FreeList()
         self._lock = threading.Lock()
 
     def plan(self, dims: Sequence[int]) -> tuple[int, int]:
@@ -103,7 +121,18 @@ class NativeProgram:
         self._plan(ctypes.addressof(given), ctypes.addressof(sizes))
         return int(sizes[0]), int(sizes[1])
 
-    def _arena_bytes(self, dims: tuple[int, ...]) -> int:
+    def sizes(self, dims: Sequence[int], count: int) -> list[int]:
+        """What nv_sizes gives for given dims: picoseconds of a run, then extents."""
+        given, found = self._dims(*dims), (ctypes.c_int64 * count)()
+        self._sizes_of(ctypes.addressof(given), ctypes.addressof(found))
+        return list(found)
+
+    def arena_bytes(self, dims: tuple[int, ...]) -> int:
+        """Bytes of arena that a call needs.
+
+        Raises:
+            InputError: more than max_memory allows
+        """
         planned = self._planned
         if planned is not None and planned[0] == dims:
             return planned[1]
@@ -131,7 +160,9 @@ class NativeProgram:
                 f"preparing the weights needs {arena + prepared} bytes, max_memory is {self._max_memory}",
                 code="NV0605",
             )
-        self._store = (_WORD * len(store))(*store)
+        if len(self._store) != len(store):
+            self._store = (_WORD * len(store))()
+        self._store[:] = store  # in place: contexts know where it is
         if self._prepared[0].size < prepared + _ALIGNMENT:
             self._prepared = _aligned(prepared)
         context = self._take(arena)
@@ -158,7 +189,7 @@ class NativeProgram:
     def _call(
         self, inputs: Sequence[int], outputs: Sequence[int], dims: tuple[int, ...], trace: object
     ) -> None:
-        context = self._take(self._arena_bytes(dims))
+        context = self._take(self.arena_bytes(dims))
         try:
             context.struct.trace = ctypes.cast(trace, _WORD).value if trace is not None else None  # pyright: ignore[reportArgumentType] -- a CFUNCTYPE object
             a, b, d = (_WORD * len(inputs))(*inputs), (_WORD * len(outputs))(*outputs), self._dims(*dims)
@@ -169,7 +200,9 @@ class NativeProgram:
 
     def _take(self, arena: int) -> _Context:
         with self._lock:
-            context = self._free.pop() if self._free else _Context()
+            address = self._free.pop()
+            context = self._contexts[address] if address else _Context()
+            self._contexts[context.address] = context
         context.grow(arena)
         s = context.struct
         s.parallel_for, s.user, s.trace = self._parallel_for, self._user, None
@@ -177,8 +210,16 @@ class NativeProgram:
         return context
 
     def _give(self, context: _Context) -> None:
+        context.struct.trace = None
         with self._lock:
-            self._free.append(context)
+            self._free.push(context.address)
+
+    def share_contexts(self, free: FreeList) -> None:
+        """Keep the free contexts elsewhere from now on."""
+        with self._lock:
+            while address := self._free.pop():
+                free.push(address)
+            self._free = free
 
     def _check(self, code: int) -> None:
         if code:

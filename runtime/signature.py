@@ -12,7 +12,7 @@ from ..ir.dims import Expr, Symbol, dim_text, evaluate_dim
 from ..ir.errors import InputError
 from ..ir.types import Array, TensorType
 
-__all__ = ["Signature"]
+__all__ = ["Signature", "plain_symbol"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,16 @@ class Signature:
     outputs: tuple[tuple[str, TensorType], ...]
     ranges: tuple[tuple[int, int, int], ...] = ()
 
-    def check(self, arrays: Sequence[Any]) -> list[Array]:
+    def check(self, arrays: Sequence[Any], *, copies: bool = True) -> list[Array]:
         """The inputs as C-contiguous arrays of the right element type.
 
         Python numbers and lists are converted where that loses nothing; an array of another element type is an error.
 
+        Args:
+            copies: whether an array may be another memory than what was given
+
         Raises:
-            InputError: wrong count, element type or rank, or integers outside their range
+            InputError: wrong count, element type or rank, integers outside their range, or a copy where none may be
         """
         if len(arrays) != len(self.inputs):
             names = ", ".join(name for name, _ in self.inputs)
@@ -42,6 +45,10 @@ class Signature:
         checked: list[Array] = []
         for (name, want), given in zip(self.inputs, arrays, strict=True):
             checked.append(_as_array(name, want, given))
+            if not copies and not _same_memory(given, checked[-1]):
+                raise InputError(
+                    f"input {name}: expected a C-contiguous array of {want}, which can be read where it lies"
+                )
         for place, low, high in self.ranges:
             _check_range(self.inputs[place][0], checked[place], low, high)
         return checked
@@ -60,7 +67,7 @@ class Signature:
                     if dim != size:
                         raise self._mismatch(name, want, shape, f"axis {axis} is {size}, expected {dim}")
                     continue
-                s = _plain_symbol(dim)
+                s = plain_symbol(dim)
                 if s is None:
                     pending.append((name, axis, dim, size))
                 elif env.setdefault(s.name, size) != size:
@@ -87,7 +94,8 @@ class Signature:
         return f"({left}) -> {right if len(self.outputs) == 1 else f'({right})'}"
 
 
-def _plain_symbol(dim: Expr) -> Symbol | None:
+def plain_symbol(dim: Expr) -> Symbol | None:
+    """The symbol that a dim is, if it is nothing else."""
     if len(dim.terms) == 1:
         (monomial, coefficient) = dim.terms[0]
         if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
@@ -102,6 +110,12 @@ def _check_range(name: str, array: Array, low: int, high: int) -> None:
         raise InputError(
             f"input {name}: {array[place]} at {list(place)} is outside {low}..{high - 1}", code="NV0603"
         )
+
+
+def _same_memory(given: Any, array: Array) -> bool:
+    if not isinstance(given, np.ndarray):
+        return hasattr(given, "__dlpack__") and not array.flags.owndata
+    return given is array or given.ctypes.data == array.ctypes.data
 
 
 def _as_array(name: str, want: TensorType, given: Any) -> Array:

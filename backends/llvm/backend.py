@@ -68,7 +68,7 @@ class LLVMBackend:
         """
         from .emit_parallel import TASK
         from .emit_program import ENTRY_POINTS
-        from .executable import LLVMExecutable
+        from .executable import executable_type
         from .jit import load_object
         from .pool import join_pool
         from .target import runnable_target
@@ -94,4 +94,4 @@ class LLVMBackend:
             max_memory=max_memory,
             keep=loaded,
         )
-        return LLVMExecutable(program, found.assembled, found.text, data, native)
+        return executable_type()(program, found.assembled, found.text, data, native)

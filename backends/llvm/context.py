@@ -14,6 +14,7 @@
     int32_t nv_prepare(nv_context *);
     void    nv_plan(const int64_t *dims, int64_t sizes[2]);     /* bytes of nv_run's arena, bytes of prepared */
     void    nv_prepare_plan(int64_t sizes[2]);                  /* the same for nv_prepare */
+    void    nv_sizes(const int64_t *dims, int64_t *values);     /* KernelProgram.sizes: picoseconds of a run, extents */
     void    nv_serial(nv_context *, nv_task, void *arg, int64_t n);
 
 `dims` holds the program's symbols in its order. parallel_for must call task(arg, begin, end) on ranges that together

@@ -1,4 +1,4 @@
-"""A KernelProgram to LLVM text: the kernels, nv_run, nv_prepare, nv_plan and nv_serial."""
+"""A KernelProgram to LLVM text: the kernels, nv_run, nv_prepare, nv_plan, nv_sizes and nv_serial."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .walk import kernel_symbols
 
 __all__ = ["ENTRY_POINTS", "SERIAL", "constant_arena", "program_module", "program_text"]
 
-ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_prepare_plan", "nv_serial")
+ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_prepare_plan", "nv_sizes", "nv_serial")
 
 SERIAL = """define void @nv_serial(ptr %ctx, ptr %task, ptr %arg, i64 %n) nounwind {
 entry:
@@ -70,6 +70,7 @@ def program_module(program: KernelProgram, target: Target) -> Module:
     module.functions["@nv_prepare_plan"] = _plan(
         module, target, program, names, "nv_prepare_plan(ptr %sizes)", False
     )
+    module.functions["@nv_sizes"] = _sizes(module, target, program, names)
     module.functions["@nv_serial"] = SERIAL
     return module
 
@@ -91,6 +92,15 @@ def _plan(
     second = b.pure("getelementptr i64, ptr %sizes, i64 1", (), "ptr")
     b.effect(f"store i64 {prepared_offsets(program)[1]}, ptr {second.text}, align 8")
     return b.finish(f"define void @{head} nounwind")
+
+
+def _sizes(module: Module, target: Target, program: KernelProgram, names: dict[str, str]) -> str:
+    writer = _Writer(module, target, program, names, symbols=True)
+    b = writer.b
+    for n, size in enumerate(program.sizes):
+        slot = b.pure(f"getelementptr i64, ptr %values, i64 {n}", (), "ptr")
+        b.effect(f"store i64 {writer.dim(size).text}, ptr {slot.text}, align 8")
+    return b.finish("define void @nv_sizes(ptr %dims, ptr %values) nounwind")
 
 
 def _usual(dim: Dim) -> int:

@@ -1,7 +1,9 @@
-"""A program as machine code, called through ctypes."""
+"""A program as machine code, called through the trampoline, or through ctypes where the interpreter is not known."""
 
 from __future__ import annotations
 
+import ctypes
+from array import array
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from time import perf_counter
@@ -12,13 +14,20 @@ import numpy as np
 from ...ir.program import Program
 from ...ir.store import aligned_empty
 from ...ir.types import Array
-from ...runtime.executable import Executable
+from ...runtime.calls import CallTable, RawTable, ports_of
+from ...runtime.executable import Executable, RawCall
 from ...runtime.native import NativeProgram
+from ...runtime.signature import Signature
 from ..signatures import signature_of
 from .assemble import Assembled
+from .call.trampoline import SharedFreeList, trampoline
 from .program import kernel_names
 
-__all__ = ["LLVMExecutable"]
+__all__ = ["LLVMExecutable", "executable_type"]
+
+_WORD, _INT = ctypes.c_void_p, ctypes.c_int64
+_STILL = array("q", [0])
+"""The version of programs that read no entry."""
 
 
 class LLVMExecutable(Executable):
@@ -33,6 +42,12 @@ class LLVMExecutable(Executable):
     def __init__(
         self, program: Program, assembled: Assembled, text: str, data: bytes, native: NativeProgram
     ) -> None:
+        self._table = CallTable(
+            version_at=_STILL.buffer_info()[0], version=-1, slow=id(LLVMExecutable.__call__), none=id(None)
+        )
+        self._trampoline = trampoline()
+        self._armed = False
+        self._kept: list[Any] = []
         super().__init__(program.name, signature_of(program), program.store, "llvm")
         self.assembled = assembled
         self.text = text
@@ -43,9 +58,29 @@ class LLVMExecutable(Executable):
         self._updates = bool(program.main.updates)
         self._updated = [program.store[name] for name, _ in program.main.updates]
         self._entries = [program.store[name] for name in assembled.entries]
-        self._constants = [_placed(array) for array in assembled.constants]
+        self._constants = [_placed(data) for data in assembled.constants]
         self._ledger: Any = None
-        self._version = -1
+        table, self._table.updates = self._table, len(self._updated)
+        table.run, table.plan, table.sizes = map(native.address, ("nv_run", "nv_plan", "nv_sizes"))
+        if self._trampoline is not None and isinstance(self, self._trampoline.executable):
+            native.share_contexts(SharedFreeList(self._trampoline, table))
+            self._trampoline.attach(self, table)
+
+    @property
+    def signature(self) -> Signature:
+        """What a call checks."""
+        return self._signature
+
+    @signature.setter
+    def signature(self, signature: Signature) -> None:
+        self._table.ready, self._armed = 0, False
+        self._signature = signature
+
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
+        result = super().__call__(*inputs, out=out)
+        if not self._armed:
+            self._arm()
+        return result
 
     def execute(self, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]) -> None:
         dims = [env[name] for name in self._symbols]
@@ -61,7 +96,7 @@ class LLVMExecutable(Executable):
             for entry in self._updated:
                 entry.touch()
             # what is prepared depends on entries that the program itself does not change
-            self._version = self._ledger.version
+            self._table.version = self._ledger.version
 
     def timed(self, inputs: Sequence[Array], env: dict[str, int]) -> list[float]:
         """Run on checked inputs; the seconds of each step of the program. Updates are made, results are dropped."""
@@ -83,13 +118,13 @@ class LLVMExecutable(Executable):
 
     def _refresh(self) -> None:
         """Hand the store to the code, and prepare again, where the ledger's version moved."""
-        ledger = self._ledger
-        if ledger is not None and ledger.version == self._version:
+        ledger, table = self._ledger, self._table
+        if ledger is not None and ledger.version == table.version:
             return
         if not self._entries:
-            if self._version < 0:
+            if table.version < 0:
                 self._native.prepare([x.ctypes.data for x in self._constants])
-                self._version = 0
+                table.version = 0
             return
         ledger = self._entries[0].ledger
         with ledger.lock:
@@ -98,10 +133,62 @@ class LLVMExecutable(Executable):
                     entry.assign(np.zeros(entry.type.static_shape(), entry.type.dtype.numpy))
             addresses = [e.data.ctypes.data for e in self._entries] + [x.ctypes.data for x in self._constants]
             self._native.prepare(addresses)
-            self._ledger, self._version = ledger, ledger.version
+            if ledger is not self._ledger:
+                self._watch(ledger)
+            table.version = ledger.version
+
+    # -- the call without a Python frame -------------------------------------------------------------------------
+
+    def _watch(self, ledger: Any) -> None:
+        """Let the table read this ledger's version, and a program that changes the store take its lock."""
+        self._ledger, table = ledger, self._table
+        self._kept.append(ledger)
+        table.version_at = ledger.cell.buffer_info()[0]
+        if self._updated:
+            methods = ledger.lock.acquire, ledger.lock.release
+            self._kept.append(methods)
+            table.acquire, table.release = map(id, methods)
+
+    def _arm(self) -> None:
+        """Describe the signature in the table: from now on calls that fit it take no Python frame."""
+        extents = {dim: place for place, dim in enumerate(self.assembled.program.sizes) if place}
+        ports = ports_of(self.signature, self._symbols, extents)
+        self._armed = True
+        if self._trampoline is not None and ports is not None:
+            self._kept.append(ports)
+            dims = [0] * len(self._symbols)
+            arena, sizes = self._native.plan(dims)[0], self._native.sizes(dims, len(extents) + 1)
+            ports.fill(self._table, LLVMExecutable.__call__, arena, sizes)
+            self._table.ready = 1
+
+    def _raw_call(self, inputs: list[Array], env: dict[str, int], outputs: list[Array]) -> RawCall:
+        if self._trampoline is None:
+            return super()._raw_call(inputs, env, outputs)
+        call = self._trampoline.raw(self, inputs, env, outputs)
+        dims = [env[name] for name in self._symbols]
+        words = [(_WORD * len(xs))(*(x.ctypes.data for x in xs)) for xs in (inputs, outputs)]
+        values = (_INT * max(1, len(dims)))(*dims)
+        call.table = RawTable(
+            ctypes.addressof(self._table),
+            ctypes.addressof(words[0]),
+            ctypes.addressof(words[1]),
+            ctypes.addressof(values),
+            self._native.arena_bytes(tuple(dims)),
+            self._native.sizes(dims, len(self.assembled.program.sizes))[0],
+            id(RawCall.__call__),
+        )
+        call.kept = (words, values)
+        self._trampoline.attach(call, call.table)
+        return call
 
 
-def _placed(array: Array) -> Array:
-    copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
+def executable_type() -> type[LLVMExecutable]:
+    """The class to make instances of here."""
+    found = trampoline()
+    return LLVMExecutable if found is None else found.executable
+
+
+def _placed(data: Array) -> Array:
+    copy = aligned_empty(data.shape, data.dtype)
+    copy[...] = data
     return copy

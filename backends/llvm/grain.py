@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
-from ...ir.dims import Dim, bounds, floordiv, maximum, minimum, mod, product
+from ...ir.dims import Dim, bounds, floordiv, maximum, minimum, mod, product, substitute
 from .kernel_ir import (
     Binary,
     Call,
@@ -32,10 +32,11 @@ from .kernel_ir import (
     Unary,
     Var,
 )
+from .program import Branch, Copy, Launch, Loop, Step, While
 from .target import Target
 from .walk import expr_children
 
-__all__ = ["FEWEST", "GRAIN", "iteration_cost"]
+__all__ = ["FEWEST", "GRAIN", "iteration_cost", "program_cost"]
 
 GRAIN = 4_000_000
 """Picoseconds that a unit of work takes at least, where there are so many iterations."""
@@ -52,6 +53,11 @@ _LIBRARY = 10_000
 """Of one call of C's library, for one element."""
 _LOOP = 500
 """Of a turn of a loop."""
+_LAUNCH = 5_000
+"""Of the call of a kernel."""
+_BYTE = 20
+"""Of copying a byte."""
+_TURNS = 4
 
 
 def iteration_cost(
@@ -64,6 +70,28 @@ def iteration_cost(
     cost = _Cost(target)
     cost.lets.update((let.var, let.value) for let in lets)
     return maximum(1, cost.block(body, target.lanes(4) if vector else 1))
+
+
+def program_cost(steps: Iterable[Step], target: Target) -> Dim:
+    """Picoseconds that the steps of a program take on one thread, in the symbols of the program; loops that end when
+    they find something count as a few turns."""
+    total: Dim = 0
+    for s in steps:
+        match s:
+            case Launch():
+                cost = _Cost(target).block(s.kernel.body, 1)
+                total = total + substitute(cost, dict(s.symbols)) + _LAUNCH
+            case Copy():
+                total = total + s.nbytes * _BYTE
+            case Loop():
+                total = total + s.extent * substitute(program_cost(s.body, target), {s.symbol.name: s.extent})
+            case While():
+                total = total + program_cost(s.body, target) * _TURNS
+            case Branch():
+                total = total + program_cost((*s.then, *s.otherwise), target)
+            case _:
+                assert_never(s)
+    return total
 
 
 class _Cost:
@@ -101,7 +129,10 @@ class _Cost:
             case Turn():
                 return self.value(s.count) * self.value(s.length) * 100
             case Contract():
-                raise AssertionError("a contract is expanded before emission")
+                points = self.points((*s.batch, *s.m, s.n))
+                flops = 2 * max(1, 125 // self.target.lanes(s.acc.dtype.bytes))
+                inner = self.target.lanes(4)
+                return points * (self.points(s.k) * flops + self.block(s.epilogue, inner) + _MEMORY // inner)
             case _:
                 assert_never(s)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from ...ir.errors import BackendError
@@ -35,13 +37,30 @@ class LoadedObject:
                 self._compiler.close()
                 self._compiler = self._tracker = None
 
+    def keep(self) -> LoadedObject:
+        """Never give the memory back: other threads, or objects that outlive LLVM, run the code."""
+        for owner in (self._tracker, self._compiler):
+            owner.detach()
+        self._compiler = None
+        return self
+
     def __del__(self) -> None:
-        if getattr(self, "_compiler", None) is not None:
+        if getattr(self, "_compiler", None) is None:
+            return
+        if sys.is_finalizing():
+            self.keep()  # the process ends, and LLVM may have ended already
+        else:
             self.close()
 
 
-def load_object(data: bytes, symbols: tuple[str, ...]) -> LoadedObject:
+def load_object(
+    data: bytes, symbols: tuple[str, ...], imports: Mapping[str, int] | None = None
+) -> LoadedObject:
     """Link an object into this process.
+
+    Args:
+        symbols: the functions that `address` finds
+        imports: addresses of functions that the process does not export
 
     Raises:
         BackendError: a symbol is missing here
@@ -54,6 +73,8 @@ def load_object(data: bytes, symbols: tuple[str, ...]) -> LoadedObject:
         )
         compiler = binding.create_lljit_compiler(machine)
         builder = binding.JITLibraryBuilder().add_object_img(data).add_current_process()
+        for symbol, address in (imports or {}).items():
+            builder = builder.import_symbol(symbol, address)
         for symbol in symbols:
             builder = builder.export_symbol(symbol)
         name = f"nervure{next(_COUNT)}"

@@ -8,11 +8,14 @@ import mmap
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ...runtime.threads import Team, shared_team
 from .pool_text import PAGE_BYTES, pool_text
 from .target import host_target
+
+if TYPE_CHECKING:
+    from .jit import LoadedObject
 
 __all__ = ["Pool", "join_pool", "pool"]
 
@@ -28,8 +31,8 @@ class Pool:
         page:     the address of its page, which a fork wipes
     """
 
-    def __init__(self, loaded: Any) -> None:
-        self._loaded = loaded  # never closed: workers run its code
+    def __init__(self, loaded: LoadedObject) -> None:
+        self._loaded = loaded.keep()
         self._memory = mmap.mmap(-1, PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._memory.madvise(_WIPEONFORK)
         self._view = ctypes.c_char.from_buffer(self._memory)

@@ -117,6 +117,7 @@ class KernelProgram:
         inputs, outputs, store: the caller's memories by index
         prepare: steps from store to prepared memory
         run:     steps from inputs, store and prepared memory to outputs and store
+        sizes:   what `nv_sizes` computes: picoseconds of a run, and extents for the call to check or allocate
     """
 
     symbols: tuple[str, ...]
@@ -125,6 +126,7 @@ class KernelProgram:
     store: tuple[Memory, ...] = ()
     prepare: tuple[Step, ...] = ()
     run: tuple[Step, ...] = ()
+    sizes: tuple[Dim, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(_text(self))
