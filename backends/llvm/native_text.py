@@ -12,10 +12,12 @@ from enum import IntEnum
 
 from ...ir.dims import Dim
 from ...ir.types import DType
+from ...runtime.threads import MAX_THREADS
 from . import context
 from .builder import Builder, Module, V
 from .emit_program import ENTRY_POINTS, program_module
 from .emit_stmt import Emitter
+from .native_pool import add_pool
 from .native_weights import HEAD_BYTES, Weights
 from .program import KernelProgram
 from .target import Target
@@ -60,6 +62,7 @@ class Library:
         ranges:    of inputs that hold indices
         weights:   frozen
         side_file: whether the caller brings the weights, else they lie in the object
+        threads:   whether a call takes a number of threads
         metadata:  what NAME_metadata holds
     """
 
@@ -70,11 +73,16 @@ class Library:
     ranges: tuple[Range, ...]
     weights: Weights
     side_file: bool
+    threads: bool
     metadata: bytes
 
 
 def library_text(library: Library, target: Target) -> str:
-    """The module. Weights in the object are zeros behind their head, for `with_weights` to fill."""
+    """The module. Weights in the object are zeros behind their head, for `with_weights` to fill.
+
+    Raises:
+        BackendError: threads are wanted where the target has no pool
+    """
     module = program_module(replace(library.program, prepare=()), target)
     for name in ENTRY_POINTS:
         module.functions[f"@{name}"] = module.functions[f"@{name}"].replace("define ", "define internal ", 1)
@@ -90,6 +98,8 @@ def library_text(library: Library, target: Target) -> str:
             f'@nv_weights = internal constant {kind} {{ [{HEAD_BYTES} x i8] c"{_escaped(head)}", '
             f"[{library.weights.block.size} x i8] zeroinitializer }}, align {context.ALIGNMENT}"
         )
+    if library.threads:
+        data.append(add_pool(module, target))
     for write in (_Run, _ArenaBytes, *((_Init, _Entry) if library.weights.state else ())):
         function = write(library, module, target)
         module.functions[f"@{library.prefix}_{function.name}"] = function.text()
@@ -230,7 +240,7 @@ class _ArenaBytes(_Function):
 
 
 class _Run(_Function):
-    """int32_t NAME_run(inputs..., outputs..., dims..., [weights], [state], arena)."""
+    """int32_t NAME_run(inputs..., outputs..., dims..., [weights], [state], arena, [threads])."""
 
     name = "run"
 
@@ -242,10 +252,14 @@ class _Run(_Function):
         given = self.weights_params()
         state = self.param("ptr", "state") if library.weights.state else None
         arena, arena_bytes = self.param("ptr", "arena"), self.param("i64", "arena_bytes")
+        threads = self.param("i32", "threads") if library.threads else None
         self.check_null([*inputs, *outputs, *([] if state is None else [state])])
         for p, size in zip([*inputs, *outputs], [s for part in library.aligned for s in part], strict=True):
             self.check_aligned(p, size)
         self.check_sizes(dims, f"i32 {Code.SIZE}")
+        if threads is not None:
+            for how, bound in (("slt", 1), ("sgt", MAX_THREADS)):
+                self.fail_if(self.icmp(how, threads, bound), f"i32 {Code.THREADS}")
         block = self.weights(given)
         if state is not None:
             self.check_aligned(state, context.ALIGNMENT)
@@ -260,7 +274,7 @@ class _Run(_Function):
         self.fail_if(self.icmp("slt", arena_bytes, needed), f"i32 {Code.ARENA}")
         for r in library.ranges:
             self._check_values(inputs[r.place], r)
-        code = self._call(inputs, outputs, sizes, block, state, arena)
+        code = self._call(inputs, outputs, sizes, block, state, arena, threads)
         failed = self.icmp("ne", code, 0)
         return self.finish(
             "i32",
@@ -288,8 +302,9 @@ class _Run(_Function):
         self.fail_if(bad, f"i32 {Code.VALUE}")
 
     def _call(
-        self, inputs: Sequence[V], outputs: Sequence[V], sizes: V, block: V, state: V | None, arena: V
-    ) -> V:
+        self, inputs: Sequence[V], outputs: Sequence[V], sizes: V, block: V, state: V | None, arena: V,
+        threads: V | None,
+    ) -> V:  # fmt: skip
         b = self.b
         null = V("null", "ptr")
         slots: list[V] = []
@@ -305,6 +320,10 @@ class _Run(_Function):
         placed = b.pure(f"inttoptr {self.pointer} {{0}} to ptr", (whole,), "ptr")
         words = [null] * 6
         words[context.PARALLEL_FOR] = V("@nv_serial", "ptr")
+        if threads is not None:
+            words[context.PARALLEL_FOR] = V("@nv_pool_for", "ptr")
+            words[context.USER] = b.fixed("alloca [2 x i64], align 8", "ptr")
+            b.effect(f"call void @nv_team(ptr {words[context.USER].text}, i32 {threads.text})")
         words[context.STORE] = self.array("ptr", slots)
         words[context.PREPARED] = block
         words[context.ARENA] = placed

@@ -39,6 +39,9 @@ from .output import json_option, print_json
     help="Put the weights into the file, or beside it.",
 )
 @click.option(
+    "--threads", is_flag=True, help="Let a call take a number of threads; the file then holds a pool."
+)
+@click.option(
     "--prefix", help="What every name in the header begins with; from the file's name if not given."
 )
 @click.option(
@@ -48,12 +51,17 @@ from .output import json_option, print_json
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, output: Path, kind: str | None, target: str | None, weights: str,
-    prefix: str | None, level: int, example: bool, as_json: bool,
+    threads: bool, prefix: str | None, level: int, example: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write MODEL as a file that needs no Python.
 
     A library has one function to call, described by the C header beside it; it allocates nothing. A program reads .npy files or
     standard input and writes .npy files or standard output. The weights are those that MODEL has now.
+
+    \b
+    nervure build lenet -o lenet.so
+    nervure build lenet -o lenet && ./lenet x.npy -o y.npy
+    nervure build lenet -o lenet.o --target aarch64-linux:cortex-a72
     """
     from ..native.build import build
 
@@ -63,6 +71,7 @@ def command(
         kind=kind,
         target=target,
         weights=weights,
+        threads=threads,
         prefix=prefix,
         opt=level,
         example=example,

@@ -66,6 +66,7 @@ def build(
     kind: str | None = None,
     target: str | None = None,
     weights: str = "rodata",
+    threads: bool = False,
     prefix: str | None = None,
     opt: int = 2,
     example: bool = False,
@@ -78,6 +79,7 @@ def build(
         kind:    so, obj, static or exe; by the file's suffix if not given, exe where it has none
         target:  what it runs on: a CPU, a triple, or both; see `nervure build --help`
         weights: `rodata` puts them into the file, `file` beside it as NAME.weights
+        threads: whether a call takes a number of threads, for which the file holds a pool
         prefix:  of every name in the header; from the file's name if not given
         opt:     0 to 3
         example: whether a folder NAME_example with a C program and a CMake file is written too
@@ -96,7 +98,7 @@ def build(
     if isinstance(model, Program) and specs:
         raise InputError("a program has its types already; build takes no specs beside it")
     program = model if isinstance(model, Program) else trace(model, *specs)
-    parts = _compiled(program, machine, name, weights == "file", opt)
+    parts = _compiled(program, machine, name, weights == "file", threads, opt)
     files: dict[Path, bytes] = {path.parent / f"{name}.h": header_text(parts.interface, __version__).encode()}
     if weights == "file":
         files[path.parent / f"{name}.weights"] = parts.weights.head + parts.weights.block.tobytes()
@@ -142,7 +144,9 @@ def _check_path(path: Path) -> None:
         raise InputError(f"cannot write {path}: {path.parent} {there}")
 
 
-def _compiled(program: Program, target: Target, prefix: str, side_file: bool, level: int) -> _Parts:
+def _compiled(
+    program: Program, target: Target, prefix: str, side_file: bool, threads: bool, level: int
+) -> _Parts:
     pipeline = find_backend("llvm").pipeline(level)
     ready = run_pipeline(program, pipeline).program
     signature = Signature(*_pairs(ready), ranges_of(program.main))
@@ -150,7 +154,7 @@ def _compiled(program: Program, target: Target, prefix: str, side_file: bool, le
     weights = freeze_weights(ready, assembled, target)
     plain = constant_arena(assembled.program, target)
     arena = None if plain is None else aligned_arena(plain)
-    interface = make_interface(prefix, ready, signature, weights, arena, side_file)
+    interface = make_interface(prefix, ready, signature, weights, arena, side_file, threads)
     about = describe(
         interface, target, version=__version__, llvm=llvm_version(), pipeline=str(pipeline), level=level,
         ir=print_program(ready, digits=None),
@@ -179,6 +183,7 @@ def _library(i: Interface, assembled: Assembled, weights: Weights, about: Mappin
         ranges,
         weights,
         i.side_file,
+        i.threads,
         pack_metadata(dict(about)),
     )
 
@@ -190,6 +195,7 @@ def _exports(i: Interface) -> Sequence[str]:
 
 def _linked(parts: _Parts, kind: str, path: Path, target: Target, linker: Linker | None) -> bytes:
     """The bytes of the build."""
+    threads = parts.interface.threads
     if linker is None:
         if kind == "obj":
             return parts.object
@@ -204,10 +210,10 @@ def _linked(parts: _Parts, kind: str, path: Path, target: Target, linker: Linker
         (folder / "model.o").write_bytes(parts.object)
         made = folder / "made"
         if kind == "so":
-            linker.shared([folder / "model.o"], made, path.name)
+            linker.shared([folder / "model.o"], made, path.name, threads)
         else:
             (folder / f"{parts.interface.prefix}.h").write_text(header_text(parts.interface, __version__))
             (folder / "main.c").write_text(program_text(parts.interface, target, __version__))
-            linker.program([folder / "main.c", folder / "model.o"], made)
+            linker.program([folder / "main.c", folder / "model.o"], made, threads)
         found = made if made.exists() else made.with_suffix(".exe")
         return found.read_bytes()

@@ -22,6 +22,12 @@ CODES = {
 }
 
 
+_PROMISE = {
+    False: "It allocates nothing, keeps nothing between calls, and needs C's mathematics at most.",
+    True: "It allocates nothing but its threads, which it keeps until it is unloaded; link with -pthread.",
+}
+
+
 def header_text(interface: Interface, version: str) -> str:
     """The header."""
     return "\n".join([*_lines(interface, version), ""])
@@ -40,12 +46,12 @@ def comment(text: str) -> str:
 
 def _lines(i: Interface, version: str) -> Iterator[str]:
     upper = i.prefix.upper()
-    yield f"/* {i.prefix}: made by nervure {version}. It allocates nothing, keeps nothing between calls, and needs C's mathematics at most. */"
+    yield f"/* {i.prefix}: made by nervure {version}. {_PROMISE[i.threads]} */"
     yield from (f"#ifndef {upper}_NERVURE_H", f"#define {upper}_NERVURE_H", "", "#include <stdint.h>", "")
     yield from ("#ifdef __cplusplus", 'extern "C" {', "#endif", "")
     yield "/* what functions return; where it is not 0, nothing was written */"
     for code, text in CODES.items():
-        if code is Code.THREADS or (code is Code.WEIGHTS and not i.side_file):
+        if (code is Code.THREADS and not i.threads) or (code is Code.WEIGHTS and not i.side_file):
             continue
         name = "OK" if code is Code.OK else f"ERROR_{code.name}"
         yield f"#define {upper}_{name} {int(code)} /* {text} */"
@@ -116,7 +122,7 @@ def run_parameters(i: Interface) -> list[str]:
         found += ["const void *weights", "int64_t weights_bytes"]
     if i.state:
         found += ["void *state"]
-    return [*found, "void *arena", "int64_t arena_bytes"]
+    return [*found, "void *arena", "int64_t arena_bytes", *(["int32_t threads"] if i.threads else [])]
 
 
 def _run(i: Interface) -> Iterator[str]:
@@ -128,6 +134,8 @@ def _run(i: Interface) -> Iterator[str]:
         yield f"   {i.inputs[place].c_name} holds {low}..{high - 1}"
     if i.symbols:
         yield f"   {_ranges(i)}"
+    if i.threads:
+        yield "   threads in 1..256, the caller's own among them; results are the same bits for any number"
     yield "*/"
     yield f"int32_t {i.prefix}_run("
     yield ",\n".join(f"    {p}" for p in run_parameters(i)) + ");"

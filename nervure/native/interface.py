@@ -50,6 +50,7 @@ class Interface:
         ranges:    of inputs that hold indices, as a signature has them
         arena:     bytes of the arena where no symbol decides them
         side_file: whether the caller brings the weights
+        threads:   whether a call takes a number of threads
     """
 
     prefix: str
@@ -63,6 +64,7 @@ class Interface:
     weights_digest: str
     arena: int | None
     side_file: bool
+    threads: bool
 
     @property
     def state_id(self) -> str:
@@ -87,6 +89,7 @@ def make_interface(
     weights: Weights,
     arena: int | None,
     side_file: bool,
+    threads: bool,
 ) -> Interface:
     """The interface of a compiled program.
 
@@ -114,6 +117,7 @@ def make_interface(
         weights.digest,
         arena,
         side_file,
+        threads,
     )
 
 

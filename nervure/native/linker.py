@@ -38,7 +38,7 @@ class Linker:
     target: Target
     is_zig: bool = False
 
-    def shared(self, objects: list[Path], output: Path, name: str) -> None:
+    def shared(self, objects: list[Path], output: Path, name: str, threads: bool) -> None:
         """A shared library that exports what the object exports.
 
         Raises:
@@ -51,18 +51,18 @@ class Linker:
         flags = {"linux": [f"-Wl,-soname,{name}"], "macos": [f"-Wl,-install_name,@rpath/{name}"]}.get(
             system, []
         )
-        self._run(["-shared", *flags, *map(str, objects), *self._libm()], output)
+        self._run(["-shared", *flags, *map(str, objects), *self._libraries(threads)], output)
 
-    def program(self, sources: list[Path], output: Path) -> None:
+    def program(self, sources: list[Path], output: Path, threads: bool) -> None:
         """A program.
 
         Raises:
             BackendError: the compiler or linker failed
         """
-        self._run(["-O2", "-std=c99", *map(str, sources), *self._libm()], output)
+        self._run(["-O2", "-std=c99", *map(str, sources), *self._libraries(threads)], output)
 
-    def _libm(self) -> list[str]:
-        return [] if self.target.system == "windows" else ["-lm"]
+    def _libraries(self, threads: bool) -> list[str]:
+        return [*([] if self.target.system == "windows" else ["-lm"]), *(["-pthread"] if threads else [])]
 
     def _run(self, arguments: list[str], output: Path) -> None:
         tail = ["-Wl,--build-id=none"] if self.target.system == "linux" else []

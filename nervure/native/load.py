@@ -21,6 +21,7 @@ from ..ir.text.parser import parse_type
 from ..ir.types import Array
 from ..runtime.executable import Executable
 from ..runtime.signature import Signature
+from ..runtime.threads import checked_threads, get_num_threads
 from .header import CODES
 from .metadata import read_metadata
 
@@ -34,7 +35,9 @@ class NativeLibrary(Executable):
         metadata: what `nervure inspect` prints
     """
 
-    def __init__(self, path: Path, metadata: dict[str, Any], weights: Array | None) -> None:
+    def __init__(
+        self, path: Path, metadata: dict[str, Any], weights: Array | None, threads: int | None
+    ) -> None:
         symbols: dict[str, Dim] = {
             s["name"]: symbol(s["name"], s["lo"], s["hi"]) for s in metadata["symbols"]
         }
@@ -49,6 +52,7 @@ class NativeLibrary(Executable):
         self._arenas: list[Array] = []
         self._lock = threading.Lock()
         self._weights = weights
+        self._threads = threads
         self._state = aligned_empty((metadata["state"]["bytes"],), np.dtype(np.uint8))
         self._entries = store = Store({e["name"]: self._entry(e) for e in metadata["state"]["entries"]})
         prefix = metadata["prefix"]
@@ -88,7 +92,9 @@ class NativeLibrary(Executable):
             *dims,
             *self._weight_arguments(),
         ]
-        tail = [ctypes.c_void_p(arena.ctypes.data), ctypes.c_int64(arena.nbytes)]
+        tail: list[Any] = [ctypes.c_void_p(arena.ctypes.data), ctypes.c_int64(arena.nbytes)]
+        if self.metadata["threads"]:
+            tail.append(ctypes.c_int32(self._threads or get_num_threads()))
         try:
             if not self.store:
                 self._check(self._run(*arguments, *tail))
@@ -112,27 +118,35 @@ class NativeLibrary(Executable):
 
 
 def load_native(
-    path: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
 ) -> NativeLibrary:
     """A shared library made by `nervure build`, as an executable.
 
     Args:
         path:    the library; its code runs in this process, so load what you trust
         weights: the side file of a build with `--weights file`; NAME.weights beside the library if not given
+        threads: for a call of a build with `--threads`; nv.set_num_threads's number if not given
 
     Raises:
         InputError:   it is no library of nervure, or the side file is not the library's
         BackendError: it is for another machine, or does not load
     """
+    if threads is not None:
+        checked_threads(threads, "load_native")
     place = Path(path).resolve()
     metadata = read_metadata(place)
+    if threads is not None and not metadata["threads"]:
+        raise InputError(f"{path} takes no threads", hint="build it with --threads")
     try:
         _check_machine(metadata["target"], place)
         side = None
         if metadata["weights"]["place"] == "file":
             beside = place.with_name(f"{metadata['prefix']}.weights")
             side = _side_file(beside if weights is None else Path(weights), metadata["weights"]["bytes"])
-        return NativeLibrary(place, metadata, side)
+        return NativeLibrary(place, metadata, side, threads)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} has metadata that cannot be read: {error}") from error
 

@@ -60,6 +60,7 @@ def describe(
             ],
         },
         "arena_bytes": i.arena,
+        "threads": i.threads,
         "ir": ir,
     }
 
@@ -111,6 +112,7 @@ def metadata_text(found: dict[str, Any]) -> str:
         *(("output", f"{a['name']}: {a['type']}") for a in found["outputs"]),
         ("weights", f"{weights['bytes']} bytes in {weights['place']}, digest {weights['digest'][:16]}"),
         *(("state", f"@{e['name']}: {e['type']} at {e['offset']}") for e in state["entries"]),
+        ("threads", "1 to 256" if found["threads"] else "1"),
         ("arena", "by the sizes" if arena is None else f"{arena} bytes"),
     ]
     return "\n".join([*(f"{name:9} {text}" for name, text in rows), "", found["ir"]])

@@ -1,6 +1,6 @@
 /* The rest of a stand-alone program: arrays come from .npy files or standard input, results go to .npy files or standard
    output. What stands before this text is generated: PROGRAM, VERSION, INPUTS, OUTPUTS, SYMBOLS, STATE_BYTES,
-   WEIGHTS_BYTES, arrays, binds, ranges, shape_of, arena_bytes, init, call, supported. */
+   WEIGHTS_BYTES, arrays, binds, ranges, shape_of, THREADS, arena_bytes, init, call, supported. */
 
 #define MAX_RANK 32
 #define ARRAYS (INPUTS + OUTPUTS)
@@ -153,8 +153,8 @@ static void *read_state(const char *path, void *weights) {
 /* -- the command line ------------------------------------------------------------------------------------------------ */
 
 static void usage(void) {
-    printf("usage: " PROGRAM " [INPUT.npy ...] [-o OUTPUT.npy ...]%s%s\n\n", STATE_BYTES ? " [--state FILE]" : "",
-           WEIGHTS_BYTES ? " [--weights FILE]" : "");
+    printf("usage: " PROGRAM " [INPUT.npy ...] [-o OUTPUT.npy ...]%s%s%s\n\n", STATE_BYTES ? " [--state FILE]" : "",
+           WEIGHTS_BYTES ? " [--weights FILE]" : "", THREADS ? " [--threads N]" : "");
     puts("Inputs, in order; - is standard input, and so is all of it where none is given:");
     for (int k = 0; k < INPUTS; k++) printf("  %-12s %s\n", arrays[k].name, arrays[k].type);
     puts("Results, in order; - is standard output, and so is all of it where none is given:");
@@ -164,11 +164,12 @@ static void usage(void) {
     }
     if (STATE_BYTES) puts("The state is read from --state FILE where it is there, and written back after the run.");
     if (WEIGHTS_BYTES) puts("The weights are read from --weights FILE, " PROGRAM ".weights otherwise.");
+    if (THREADS) puts("--threads is 1 to 256, one a processor if not given; results are the same for any.");
     puts("Made by nervure " VERSION ".");
 }
 
 static const char *value_of(int argc, char **argv, int *k) {
-    if (*k + 1 >= argc) fail(NULL, "%s wants a file", argv[*k]);
+    if (*k + 1 >= argc) fail(NULL, "%s wants a value", argv[*k]);
     return argv[++*k];
 }
 
@@ -179,9 +180,19 @@ static const char *reason(int32_t code) {
     return code > 0 && code < 7 ? reasons[code] : "a check of the program failed";
 }
 
+static long processors(void) {
+#if THREADS && defined(_SC_NPROCESSORS_ONLN)
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > 256 ? 256 : count;
+#else
+    return 1;
+#endif
+}
+
 int main(int argc, char **argv) {
     const char *ins[INPUTS + 1] = {0}, *outs[OUTPUTS + 1] = {0}, *state_path = NULL, *weights_path = PROGRAM ".weights";
     int given = 0, targets = 0;
+    long threads = processors();
     for (int k = 1; k < argc; k++) {
         if (!strcmp(argv[k], "--help") || !strcmp(argv[k], "-h")) return usage(), 0;
         if (!strcmp(argv[k], "--version")) return puts(PROGRAM ", made by nervure " VERSION), 0;
@@ -193,6 +204,11 @@ int main(int argc, char **argv) {
             state_path = value_of(argc, argv, &k);
         } else if (WEIGHTS_BYTES && !strcmp(argv[k], "--weights")) {
             weights_path = value_of(argc, argv, &k);
+        } else if (THREADS && !strcmp(argv[k], "--threads")) {
+            char *end;
+            const char *text = value_of(argc, argv, &k);
+            threads = strtol(text, &end, 10);
+            if (*end || end == text || threads < 1 || threads > 256) fail(NULL, "--threads is %s, expected 1 to 256", text);
         } else if (argv[k][0] == '-' && argv[k][1]) {
             fail(NULL, "no option is named %s; --help lists them", argv[k]);
         } else {
@@ -247,7 +263,7 @@ int main(int argc, char **argv) {
     state = read_state(state_path, weights);
 #endif
     int64_t size = arena_bytes(dims);
-    int32_t code = call(data, dims, weights, state, allocate(size), size);
+    int32_t code = call(data, dims, weights, state, allocate(size), size, (int32_t)threads);
     if (code) fail(NULL, "%s", reason(code));
 
     int good = 1;

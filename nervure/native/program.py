@@ -22,6 +22,8 @@ _INCLUDES = """#include <errno.h>
 #ifdef _WIN32
 #include <fcntl.h>
 #include <io.h>
+#else
+#include <unistd.h>
 #endif
 """
 
@@ -46,6 +48,7 @@ def _tables(i: Interface, target: Target, version: str) -> Iterator[str]:
     yield f"#define STATE_BYTES {i.state_bytes}"
     yield f"#define STATE_ID {_c_string(i.state_id)}"
     yield f"#define WEIGHTS_BYTES {i.weights_bytes + 64 if i.side_file else 0}"
+    yield f"#define THREADS {int(i.threads)}"
     yield "typedef struct { const char *name, *type, *descr; int size, rank; } Array;"
     yield "typedef struct { const char *name; int input, axis; int64_t lo, hi; } Bind;"
     rows = [
@@ -83,10 +86,11 @@ def _functions(i: Interface) -> Iterator[str]:
             *(["state"] if i.state else []),
             "arena",
             "size",
+            *(["threads"] if i.threads else []),
         ]
     )
-    yield "static int32_t call(void **data, const int64_t *d, void *weights, void *state, void *arena, int64_t size) {"
-    yield f"    (void)data; (void)d; (void)weights; (void)state; return {i.prefix}_run({arguments});"
+    yield "static int32_t call(void **data, const int64_t *d, void *weights, void *state, void *arena, int64_t size, int32_t threads) {"
+    yield f"    (void)data; (void)d; (void)weights; (void)state; (void)threads; return {i.prefix}_run({arguments});"
     yield "}"
 
 
@@ -167,7 +171,8 @@ def _example(i: Interface) -> Iterator[str]:
         arguments += ["state"]
     yield f"    int64_t arena_bytes = {i.prefix}_arena_bytes({dims});"
     yield "    void *arena = block(arena_bytes);"
-    yield f"    int32_t code = {i.prefix}_run({', '.join([*arguments, 'arena', 'arena_bytes'])});"
+    arguments += ["arena", "arena_bytes", *(["2"] if i.threads else [])]
+    yield f"    int32_t code = {i.prefix}_run({', '.join(arguments)});"
     yield f"    if (code != {upper}_OK) {{"
     yield f'        fprintf(stderr, "{i.prefix}_run: %" PRId32 "\\n", code);'
     yield "        return 1;"
@@ -185,22 +190,24 @@ def cmake_text(i: Interface, library: str) -> str:
     Args:
         library: its file name
     """
+    libraries = "m Threads::Threads" if i.threads else "m"
+    found = "set(THREADS_PREFER_PTHREAD_FLAG ON)\nfind_package(Threads REQUIRED)\n" if i.threads else ""
     kind = "STATIC" if library.endswith((".a", ".lib")) else "SHARED"
     if library.endswith((".o", ".obj")):
         use = f'target_sources(example PRIVATE "${{CMAKE_CURRENT_SOURCE_DIR}}/../{library}")'
         mark = f'set_source_files_properties("${{CMAKE_CURRENT_SOURCE_DIR}}/../{library}" PROPERTIES EXTERNAL_OBJECT ON)\n'
-        link = "target_link_libraries(example PRIVATE m)"
+        link = f"target_link_libraries(example PRIVATE {libraries})"
     else:
         mark = f"add_library({i.prefix} {kind} IMPORTED)\n" + (
             f"set_target_properties({i.prefix} PROPERTIES IMPORTED_LOCATION\n"
             f'    "${{CMAKE_CURRENT_SOURCE_DIR}}/../{library}")\n'
         )
         use = f"target_link_libraries(example PRIVATE {i.prefix})"
-        link = "if(NOT WIN32)\n  target_link_libraries(example PRIVATE m)\nendif()"
+        link = f"if(NOT WIN32)\n  target_link_libraries(example PRIVATE {libraries})\nendif()"
     return f"""cmake_minimum_required(VERSION 3.13)
 project({i.prefix}_example C)
 
-{mark}add_executable(example main.c)
+{found}{mark}add_executable(example main.c)
 target_include_directories(example PRIVATE "${{CMAKE_CURRENT_SOURCE_DIR}}/..")
 {use}
 {link}
