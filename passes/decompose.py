@@ -35,7 +35,8 @@ class Decompose(Pass):
                 return None
             return decomposed(node, operands)
 
-        return map_regions(graph, lambda g: until_stable(g, lambda h: rebuild(h, rewrite)))
+        # a composite may become a loop whose body holds composites, so regions are gone through each time
+        return until_stable(graph, lambda g: map_regions(g, lambda h: rebuild(h, rewrite)))
 
 
 def apart(values: Sequence[Value], kind: type[Op]) -> list[Value]:

@@ -53,7 +53,6 @@ class Legalize(Pass):
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         supports = self.supports if self.supports is not None else _found(self.backend)
-        problems: list[tuple[Node, str]] = []
         apart: dict[str, None] = {}
 
         def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
@@ -65,15 +64,13 @@ class Legalize(Pass):
                 apart.setdefault(f"legalize: {node.op.mnemonic} is taken apart: {reason}")
             return simpler
 
-        def legal(g: Graph) -> Graph:
-            g = until_stable(g, lambda h: rebuild(h, rewrite))
-            for node in g.nodes:
-                reason = supports(node.op, dtypes_of(node))
-                if reason is not None:
-                    problems.append((node, reason))
-            return g
-
-        result = map_regions(graph, legal)
+        # a composite may become a loop whose body is not legal yet, so regions are gone through each time
+        result = until_stable(graph, lambda g: map_regions(g, lambda h: rebuild(h, rewrite)))
+        problems = [
+            (node, reason)
+            for node in result.walk()
+            if (reason := supports(node.op, dtypes_of(node))) is not None
+        ]
         for text in apart:
             remarks.note(text)
         if problems:

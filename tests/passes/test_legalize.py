@@ -71,6 +71,19 @@ def test_composites_within_composites_and_regions_are_taken_apart():
     assert all(n.op.level is Level.CORE for n in graph.walk())
 
 
+def test_a_composite_that_becomes_a_loop_is_taken_apart_within_it_too():
+    x, w, r = arg("x", symbol("T"), 2, 3), arg("w", 1, 4, 3), arg("r", 1, 4, 4)
+
+    def with_loops(op: Op, dtypes: tuple[DType, ...]) -> str | None:
+        return None if isinstance(op, Scan) else core_only(op, dtypes)
+
+    graph = Graph("main", [x, w, r], [b.rnn(x, w, r)[0]])
+    pipeline = Pipeline.parse("decompose")
+    for found in (legalized(graph, with_loops), run_pipeline(Program("p", [graph]), pipeline).program.main):
+        (loop,) = (n for n in found.nodes if isinstance(n.op, Scan))
+        assert ops(loop.regions[0]) == ["dot_general", "add", "tanh"]
+
+
 def test_a_scan_of_constant_length_is_unrolled_where_the_backend_has_none():
     c, x = arg("c", 2), arg("x", 2)
     body = Graph("", [c, x], [b.add(c, x)])
