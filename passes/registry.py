@@ -15,6 +15,7 @@ from .fold_batchnorm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .freeze import Freeze
 from .fuse import Fuse, Unfuse
+from .hoist import Hoist
 from .inline import Inline
 from .legalize import Legalize
 from .order import Order
@@ -38,6 +39,7 @@ PASSES: Mapping[str, type[Pass]] = {
         FoldConstants,
         Freeze,
         Fuse,
+        Hoist,
         Inline,
         Legalize,
         Order,
