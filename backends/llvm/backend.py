@@ -17,6 +17,7 @@ from .lower.pull import MAPS
 
 if TYPE_CHECKING:
     from ...passes.manager import Pipeline
+    from .target import Target
 
 __all__ = ["LLVMBackend"]
 
@@ -52,7 +53,7 @@ class LLVMBackend:
         cache: bool = True,
         max_memory: int | None = None,
         codegen: int = 2,
-        target: str | None = None,
+        target: str | Target | None = None,
         threads: int | None = None,
         **options: Any,
     ) -> Executable:

@@ -135,13 +135,13 @@ def target_for(name: str | None) -> Target:
     )
 
 
-def runnable_target(name: str | None) -> Target:
-    """The target of that name, where its code runs here.
+def runnable_target(name: str | Target | None) -> Target:
+    """The target of that name, or a given one, where its code runs here.
 
     Raises:
         BackendError: there is no such target, or it is another kind of machine, or this one lacks its vectors
     """
-    found, host = target_for(name), host_target()
+    found, host = name if isinstance(name, Target) else target_for(name), host_target()
     if found.triple != host.triple:
         raise BackendError(f"code for {found.triple} does not run here, on {host.triple}", code="NV0503")
     if found.vector_bytes > host.vector_bytes or (found.fma and not host.fma):

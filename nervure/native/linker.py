@@ -38,6 +38,11 @@ class Linker:
     target: Target
     is_zig: bool = False
 
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return "zig cc" if self.is_zig else self.command[0]
+
     def shared(self, objects: list[Path], output: Path, name: str, threads: bool) -> None:
         """A shared library that exports what the object exports.
 
@@ -65,18 +70,19 @@ class Linker:
         return [*([] if self.target.system == "windows" else ["-lm"]), *(["-pthread"] if threads else [])]
 
     def _run(self, arguments: list[str], output: Path) -> None:
-        tail = ["-Wl,--build-id=none"] if self.target.system == "linux" else []
+        tail = {"linux": ["-Wl,--build-id=none"], "windows": ["-s"]}.get(self.target.system, [])
         command = [*self.command, *arguments, *tail, "-o", str(output)]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", cwd=output.parent, check=False
-            )
+                command, capture_output=True, text=True, errors="replace", cwd=output.parent, check=False,
+                env={"SOURCE_DATE_EPOCH": "0", **os.environ},
+            )  # fmt: skip
         except OSError as error:
-            raise BackendError(f"cannot run the linker {self.command[0]}: {error.strerror}") from error
+            raise BackendError(f"cannot run the linker {self.name}: {error.strerror}") from error
         if done.returncode:
             lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
             raise BackendError(
-                f"the linker {self.command[0]} failed with code {done.returncode}", details=lines[-12:]
+                f"the linker {self.name} failed with code {done.returncode}", details=lines[-12:]
             )
 
 
