@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import BackendError
@@ -55,6 +56,7 @@ class LLVMBackend:
         codegen: int = 2,
         target: str | Target | None = None,
         threads: int | None = None,
+        winograd: str = "auto",
         **options: Any,
     ) -> Executable:
         """Machine code for this CPU.
@@ -66,6 +68,8 @@ class LLVMBackend:
             target:     a CPU that this machine can stand in for, such as `haswell`; None for this machine
             threads:    how many may work on a call, the caller's own among them; None for nv.set_num_threads's number.
                         Results are the same bits for any number
+            winograd:   "auto" lets 3 x 3 convolutions of stride 1 take Winograd's F(4x4, 3x3) where that is faster, with an
+                        error of up to about 1e-5 of a result's largest element; "off" never
         """
         from .emit_parallel import TASK
         from .emit_program import ENTRY_POINTS
@@ -79,11 +83,14 @@ class LLVMBackend:
         if options:
             raise BackendError(
                 f"llvm: unknown option {sorted(options)[0]}",
-                hint="it has cache, max_memory, codegen, target and threads",
+                hint="it has cache, max_memory, codegen, target, threads and winograd",
             )
         if threads is not None:
             checked_threads(threads, "compile")
-        found = translate(program, runnable_target(target))
+        if winograd not in ("auto", "off"):
+            raise BackendError(f'llvm: winograd is {winograd!r}, expected "auto" or "off"')
+        machine = replace(runnable_target(target), winograd=winograd == "auto")
+        found = translate(program, machine)
         data = found.object(codegen, cached=cache)
         loaded = load_object(data, ENTRY_POINTS)
         function, team = join_pool(threads) if TASK in found.text else (0, None)

@@ -25,6 +25,7 @@ class Target:
         registers:    how many of them
         fma:          whether fused multiply-add is one instruction
         l1, l2:       bytes of cache a core, for block sizes
+        winograd:     whether 3 x 3 convolutions may be computed by Winograd's transforms, whose error is larger
     """
 
     triple: str
@@ -35,6 +36,7 @@ class Target:
     fma: bool = True
     l1: int = 32 << 10
     l2: int = 512 << 10
+    winograd: bool = True
 
     def lanes(self, element_bytes: int) -> int:
         """Elements of a register; at least 1."""

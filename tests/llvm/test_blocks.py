@@ -161,3 +161,34 @@ def test_rubbish_in_memory_does_not_reach_a_result() -> None:
     before = big(small)
     big(np.full((4, 3, 9, 9), np.nan, np.float32))
     assert np.array_equal(big(small), before)
+
+
+@pytest.mark.parametrize("channels, size", [(16, 32), (64, 56), (256, 14)])
+def test_winograd_is_within_its_bound_and_can_be_turned_off(channels: int, size: int) -> None:
+    nv.seed(0)
+    model = nn.Conv2d(channels, channels, 3, padding=1)
+    spec = f"[1,{channels},{size},{size}]"
+    x = np.random.default_rng(0).standard_normal((1, channels, size, size)).astype(np.float32)
+    weight, bias = np.asarray(model.weight.data, np.float64), np.asarray(model.bias.data, np.float64)
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    exact = np.einsum("ncyxhw,ochw->noyx", windows, weight, optimize=True) + bias[:, None, None]
+    fast = nv.compile(model, "f32" + spec)
+    plain = nv.compile(model, "f32" + spec, winograd="off")
+    assert any("winograd" in kernel.name for kernel in fast.kernels)
+    assert not any("winograd" in kernel.name for kernel in plain.kernels)
+    scale = np.abs(exact).max()
+    assert np.abs(plain(x) - exact).max() <= 3e-6 * scale
+    assert np.abs(fast(x) - exact).max() <= 2e-5 * scale
+    with pytest.raises(nv.NervureError, match="winograd is 'no'"):
+        nv.compile(model, "f32" + spec, winograd="no")
+
+
+def test_results_in_blocks_are_the_same_bits_for_any_number_of_threads() -> None:
+    nv.seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.MaxPool2d(2)
+    )
+    x = np.random.default_rng(0).standard_normal((3, 3, 30, 34)).astype(np.float32)
+    results = [nv.compile(model, "f32[B,3,30,34]", threads=n)(x) for n in (1, 2, 4)]
+    assert all(np.array_equal(r, results[0]) for r in results)

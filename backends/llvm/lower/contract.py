@@ -15,14 +15,17 @@ from .. import kernel_ir as k
 from ..schedule import choose_schedule
 from .conv import direct
 from .conv_plan import plan_conv
+from .depthwise import depthwise
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 from .pull import Index, Pull
+from .winograd import winograd
 
 __all__ = ["convolution", "dot_general"]
 
 ZERO = k.const(0, i64)
+_KINDS = {"direct": direct, "winograd": winograd, "depthwise": depthwise}
 
 
 def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
@@ -138,7 +141,7 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     assert isinstance(op, Conv)
     plan = plan_conv(node, lowering.target)
     if plan is not None:
-        direct(lowering, node, tails, plan)
+        _KINDS[plan.kind](lowering, node, tails, plan)
         return
     x, w = node.operands
     result = node.results[0]

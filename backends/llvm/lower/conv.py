@@ -12,8 +12,9 @@ from .. import kernel_ir as k
 from ..extents import ceil_div, known, rest_of
 from ..layout import Layout
 from ..schedule import tile_heights, tile_shape
-from .blocked import blocked_memory, in_layout, unblock, zero_rim
+from .blocked import in_layout
 from .conv_plan import ConvPlan
+from .conv_result import ConvResult
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
@@ -35,13 +36,14 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     source = in_layout(lowering, x, plan.in_block, plan.halo)
     layout = source.layout
     assert layout is not None
-    target, result = _result(lowering, tail, plan, out)
+    result = ConvResult(lowering, node, tail, plan.out_block)
 
+    each = channels // op.groups
     blocks = -(-out // plan.out_block)
-    rows, panel, lanes = tile_shape(lowering.target, plan.out_block, blocks)
+    rows, panel, lanes = tile_shape(lowering.target, plan.out_block, blocks // op.groups)
     columns = panel * plan.out_block
     panels = blocks // panel
-    packed = _pack(lowering, node, plan, columns, panels, channels, window)
+    packed = _pack(lowering, node, plan, columns, panels, each, window)
 
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
@@ -58,12 +60,13 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
         corner.append(pull.affine(at, op.strides[axis], shift))
     zero = k.as_index(0)
     sums = k.Buffer("sums", f32, (mc, columns), align=64)
-    steps = _steps(op, layout, image, window, channels, columns)
+    steps = _steps(op, layout, image, window, each, columns)
+    group = p // (panels // op.groups) * (each // layout.block) if op.groups > 1 else zero
     tile = k.Tile(
         rows,
         columns // lanes,
         lanes,
-        k.Load(image, (n, zero, *corner, zero)),
+        k.Load(image, (n, group, *corner, zero)),
         k.as_index(op.strides[-1] * layout.block),
         k.Load(weights, (p, zero)),
         k.as_index(lanes),
@@ -76,46 +79,25 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     )
     i, half, lane = k.Var("i"), k.Var("half"), k.Var("c")
     block = p * panel + half if panel > 1 else p
-    channel = pull.split(block * plan.out_block + lane, plan.out_block, block, lane)
-    place = start + i
-    index = (n, channel, *outer, place)
     acc = k.Var("acc", f32)
-    pull.give(node.results[0], index, acc)
-    inside = channel < out if result.ragged else None
-    element = pull.read(tail.value, index, inside)
-    if inside is not None:
-        element = k.select(inside, element, k.zero(f32))
-    store = scope.output(target, result.shape(shape)).store(pull.blocked(result, index), element)
+    store = result.store(scope, pull, node, block, lane, (n, *outer, start + i), acc)
     sum_ = k.Let(acc, k.Load(sums, (i, half * plan.out_block + lane)))
     epilogue: k.Stmt = k.For(lane, plan.out_block, (sum_, store), "vector")
     epilogue = k.For(i, count, (k.For(half, panel, (epilogue,)),))
     body = (k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile, epilogue)
     around = [(n, shape[0]), (p, panels), *zip(outer, shape[2:-1], strict=True)]
     loops = nest(body, [*around, (piece, ceil_div(width, mc))])
-    zero_rim(lowering, target, shape, node.origins)
     lowering.launch(scope, "conv", loops, node.origins, scratch=(sums,))
-    if target is not tail.memory:
-        lowering.memory[tail.value] = target
-        unblock(lowering, tail.value, target, tail.memory)
-
-
-def _result(lowering: Lowering, tail: Tail, plan: ConvPlan, channels: int) -> tuple[Memory, Layout]:
-    """Where the blocks go: the result's memory, or memory that is copied to it."""
-    layout = tail.memory.layout
-    if layout is not None and layout.block == plan.out_block:
-        return tail.memory, layout
-    spatial = tail.value.type.rank - 2
-    layout = Layout(channels, plan.out_block, ((0, 0),) * spatial)
-    return blocked_memory(tail.value, layout), layout
+    result.finish(lowering)
 
 
 def _steps(
     op: Conv, layout: Layout, image: k.Buffer, window: Sequence[int], channels: int, columns: int
 ) -> tuple[k.Step, ...]:
-    """The nest of the sum: blocks of input channels, window, lanes; those that are one stretch in memory as one step."""
+    """The nest of the sum: blocks of a group's input channels, window, lanes; those that are one stretch in memory as one step."""
     strides = image.steps
     lanes = min(channels, layout.block)
-    nest: list[tuple[int, k.Index]] = [(layout.blocks, strides[1])]
+    nest: list[tuple[int, k.Index]] = [(-(-channels // layout.block), strides[1])]
     nest += [(size, strides[axis] * op.rhs_dilation[axis - 2]) for axis, size in enumerate(window, start=2)]
     nest.append((lanes, 1))
     merged: list[tuple[int, k.Index]] = []
@@ -170,8 +152,5 @@ def _pack(
     body: list[k.Stmt] = [target.store((panel, block, *at, lane, j), element)]
     dims = zip((panel, block, *at, lane, j), (panels, blocks, *window, lanes, columns), strict=True)
     body = nest(body, list(dims), vector=True)
-    if fixed:
-        lowering.prepare(scope, "pack", body, node.origins)
-    else:
-        lowering.launch(scope, "pack", body, node.origins)
+    lowering.packing(scope, fixed, body, node.origins)
     return place

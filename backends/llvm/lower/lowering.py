@@ -207,6 +207,10 @@ class Lowering:
         name = f"{self.prefix}p{len(self.prepared)}_{kind}"
         self.prepared.append(scope.launch(name, body, origins))
 
+    def packing(self, scope: KernelScope, fixed: bool, body: Sequence[k.Stmt], origins: Origins) -> None:
+        """Add a kernel that lays weights out: once, where they are fixed, else here at each call."""
+        (self.prepare if fixed else self.launch)(scope, "pack", body, origins)
+
     def is_fixed(self, memory: Memory) -> bool:
         """Whether the memory's content changes only when weights do; a part moves with a loop's steps."""
         if memory.base is not None:

@@ -1,0 +1,63 @@
+"""Where a convolution over blocks puts its result: into the blocks that its readers want, or through them into plain memory."""
+
+from __future__ import annotations
+
+from ....ir.graph import Node
+from ....ir.types import f32
+from .. import kernel_ir as k
+from ..layout import Layout
+from .blocked import blocked_memory, unblock, zero_rim
+from .lowering import Lowering, Tail
+from .memory import KernelScope
+from .pull import Index, Pull
+
+__all__ = ["ConvResult"]
+
+
+class ConvResult:
+    """The memory of a convolution's result; its rim is zeroed here.
+
+    Attributes:
+        layout: the blocks that the kernel writes
+    """
+
+    def __init__(self, lowering: Lowering, node: Node, tail: Tail, block: int) -> None:
+        self.tail, self.shape = tail, node.results[0].type.shape
+        channels = self.shape[1]
+        assert isinstance(channels, int)
+        self.channels = channels
+        given = tail.memory.layout
+        if given is not None and given.block == block:
+            self.memory, self.layout = tail.memory, given
+        else:
+            self.layout = Layout(channels, block, ((0, 0),) * (len(self.shape) - 2))
+            self.memory = blocked_memory(tail.value, self.layout)
+        zero_rim(lowering, self.memory, self.shape, node.origins)
+
+    def store(
+        self,
+        scope: KernelScope,
+        pull: Pull,
+        node: Node,
+        block: k.Expr,
+        lane: k.Expr,
+        place: Index,
+        acc: k.Expr,
+    ) -> k.Store:
+        """The tail of the sum `acc`, stored: at image and places `place`, in a lane of a block; zero beyond the channels."""
+        channel = pull.split(block * self.layout.block + lane, self.layout.block, block, lane)
+        index = (place[0], channel, *place[1:])
+        pull.give(node.results[0], index, acc)
+        inside = channel < self.channels if self.layout.ragged else None
+        element = pull.read(self.tail.value, index, inside)
+        if inside is not None:
+            element = k.select(inside, element, k.zero(f32))
+        return scope.output(self.memory, self.layout.shape(self.shape)).store(
+            pull.blocked(self.layout, index), element
+        )
+
+    def finish(self, lowering: Lowering) -> None:
+        """After the kernel: copy the result to where it belongs, if that is elsewhere."""
+        if self.memory is not self.tail.memory:
+            lowering.memory[self.tail.value] = self.memory
+            unblock(lowering, self.tail.value, self.memory, self.tail.memory)

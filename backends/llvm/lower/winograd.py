@@ -1,0 +1,217 @@
+"""Convolution of 3 x 3 windows by Winograd's F(4x4, 3x3): 36 products of matrices instead of nine of four times the size.
+
+A tile of 6 x 6 places d becomes V = B' d B, the weights g become U = G g G', and the tile of 4 x 4 results is A' (U * V) A,
+the products summed over input channels. With B, G, A as Lavin and Gray give them (Fast Algorithms for Convolutional Neural
+Networks, arXiv 1509.09308, section 4.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ....ir.graph import Node
+from ....ir.types import bool_, f32
+from .. import kernel_ir as k
+from ..extents import ceil_div, decompose, known, rest_of, times
+from ..schedule import tile_heights, tile_shape
+from .blocked import in_layout
+from .conv_plan import ConvPlan
+from .conv_result import ConvResult
+from .loops import nest
+from .lowering import Lowering, Tail
+from .memory import KernelScope, Memory
+
+__all__ = ["winograd"]
+
+Vector = Sequence[k.Expr]
+
+CACHED = 256 << 10
+"""Bytes of transformed tiles that should stay near."""
+
+MOST = 3 << 19
+"""Bytes of transformed tiles that the stack may hold."""
+
+
+def _axpy(a: float, x: k.Expr, y: k.Expr) -> k.Expr:
+    return k.Fma(x, k.const(a, f32), y)
+
+
+def _into(d: Vector) -> Vector:
+    """B' d."""
+    p, q = _axpy(-4.0, d[2], d[4]), _axpy(-4.0, d[1], d[3])
+    r, s = d[4] - d[2], d[3] - d[1]
+    return (
+        _axpy(4.0, d[0], _axpy(-5.0, d[2], d[4])),
+        p + q,
+        p - q,
+        _axpy(2.0, s, r),
+        _axpy(-2.0, s, r),
+        _axpy(4.0, d[1], _axpy(-5.0, d[3], d[5])),
+    )
+
+
+def _weights(g: Vector) -> Vector:
+    """G g."""
+    even, far = g[0] + g[2], _axpy(4.0, g[2], g[0])
+    sixth, other = k.const(-1 / 6, f32), k.const(1 / 24, f32)
+    return (
+        g[0] * k.const(0.25, f32),
+        (even + g[1]) * sixth,
+        (even - g[1]) * sixth,
+        _axpy(2.0, g[1], far) * other,
+        _axpy(-2.0, g[1], far) * other,
+        g[2],
+    )
+
+
+def _out(m: Vector) -> Vector:
+    """A' m."""
+    p, q = m[1] + m[2], m[3] + m[4]
+    r, s = m[1] - m[2], m[3] - m[4]
+    return (m[0] + p + q, _axpy(2.0, s, r), _axpy(4.0, q, p), _axpy(8.0, s, r) + m[5])
+
+
+def _both(rows: Sequence[Vector], step: Callable[[Vector], Vector]) -> list[Vector]:
+    """The transform along both axes."""
+    columns = [step([row[j] for row in rows]) for j in range(len(rows[0]))]
+    return [step([column[i] for column in columns]) for i in range(len(columns[0]))]
+
+
+def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan) -> None:
+    """For each group of tiles: transform its places, multiply, transform back, and run the epilogue."""
+    x, (tail,) = node.operands[0], tails
+    shape = node.results[0].type.shape
+    source = in_layout(lowering, x, plan.in_block, plan.halo)
+    assert source.layout is not None and isinstance(shape[2], int) and isinstance(shape[3], int)
+    result = ConvResult(lowering, node, tail, plan.out_block)
+    depth = source.layout.blocks * plan.in_block
+    blocks = result.layout.blocks
+    rows, panel, lanes = tile_shape(lowering.target, plan.out_block, blocks)
+    columns, panels = panel * plan.out_block, blocks // panel
+    packed = _pack(lowering, node, depth, columns, panels)
+
+    high, wide = -(-shape[2] // 4), -(-shape[3] // 4)
+    tiles = times([shape[0], high, wide])
+    group = _group(known(tiles), depth, blocks * plan.out_block, rows)
+    scope = KernelScope()
+    pull = lowering.pull(scope, blocked=True)
+    image = scope.view(source, source.layout.shape(x.type.shape))
+    weights = scope.view(packed, (36, panels, depth, columns))
+    spread = k.Buffer("v", f32, (36, group, depth), align=64)
+    sums = k.Buffer("m", f32, (36, group, blocks * plan.out_block), align=64)
+    zero = k.as_index(0)
+    task, first, count = k.Var("task"), k.Var("first"), k.Var("count")
+    n, ty, tx = k.Var("n"), k.Var("ty"), k.Var("tx")
+    tile, block, lane = k.Var("tile"), k.Var("cb"), k.Var("c")
+    place = decompose(first + tile, [k.LoopDim(n, shape[0]), k.LoopDim(ty, high), k.LoopDim(tx, wide)])
+
+    # into V
+    low = [have - want for (have, _), (want, _) in zip(source.layout.halo, plan.halo, strict=True)]
+    y0, x0 = pull.affine(ty, 4, low[0]), pull.affine(tx, 4, low[1])
+    window = [
+        [image.at(n, block, y0 + i if i else y0, x0 + j if j else x0, lane) for j in range(6)]
+        for i in range(6)
+    ]
+    stores = [
+        spread.store((k.as_index(6 * i + j), tile, block * plan.in_block + lane), e)
+        for i, row in enumerate(_both(window, _into))
+        for j, e in enumerate(row)
+    ]
+    over_lanes = k.For(lane, plan.in_block, tuple(stores), "vector")
+    into = k.For(tile, count, (*place, k.For(block, source.layout.blocks, (over_lanes,))))
+
+    # the products
+    at, p = k.Var("at"), k.Var("panel")
+    width = blocks * plan.out_block
+    product = k.Tile(
+        rows,
+        columns // lanes,
+        lanes,
+        k.Load(spread, (at, zero, zero)),
+        k.as_index(depth),
+        k.Load(weights, (at, p, zero, zero)),
+        k.as_index(lanes),
+        k.Load(sums, (at, zero, p * columns)),
+        k.as_index(width),
+        count,
+        (k.Step(k.as_index(depth), k.as_index(1), k.as_index(columns)),),
+        k.const(False, bool_),
+        tile_heights(rows, known(tiles), group),
+    )
+    products = k.For(at, 36, (k.For(p, panels, (product,)),))
+
+    # back
+    tile_, block_, lane_ = k.Var("tile"), k.Var("cb"), k.Var("c")
+    place = decompose(first + tile_, [k.LoopDim(n, shape[0]), k.LoopDim(ty, high), k.LoopDim(tx, wide)])
+    index = block_ * plan.out_block + lane_
+    grid = [[sums.at(k.as_index(6 * i + j), tile_, index) for j in range(6)] for i in range(6)]
+    results = _both(grid, _out)
+    back: list[k.Stmt] = []
+    for i, row in enumerate(results):
+        for j, e in enumerate(row):
+            acc = k.Var(f"acc{i}{j}", f32)
+            y, x_ = pull.affine(ty, 4, i), pull.affine(tx, 4, j)
+            one = lowering.pull(scope, blocked=True)
+            store = result.store(scope, one, node, block_, lane_, (n, y, x_), acc)
+            inside: k.Expr | None = None
+            for e_, size, over in ((y, shape[2], i), (x_, shape[3], j)):
+                if size % 4 and over >= size % 4:
+                    test = e_ < size
+                    inside = test if inside is None else inside & test
+            statements = (k.Let(acc, e), store)
+            back += statements if inside is None else [k.If(inside, statements)]
+    over_lanes = k.For(lane_, plan.out_block, tuple(back), "vector")
+    out = k.For(tile_, count, (*place, k.For(block_, blocks, (over_lanes,))))
+
+    body = (k.Let(first, task * group), k.Let(count, rest_of(tiles, first, group)), into, products, out)
+    loops = nest(body, [(task, ceil_div(tiles, group))])
+    lowering.launch(scope, "winograd", loops, node.origins, scratch=(spread, sums))
+    result.finish(lowering)
+
+
+def _group(tiles: int | None, depth: int, width: int, rows: int) -> int:
+    """Tiles that go through together: as many as stay in cache, more where the weights are larger still."""
+    each = 36 * 4 * (depth + width)
+    bound = min(MOST, max(CACHED, 36 * 4 * depth * width // 4))
+    group = max(1, bound // each)
+    if group > rows:
+        group -= group % rows
+    if tiles is None:
+        return group
+    parts = -(-tiles // group)
+    return -(-tiles // parts) if tiles else 1
+
+
+def _pack(lowering: Lowering, node: Node, depth: int, columns: int, panels: int) -> Memory:
+    """The transformed weights as [36][panel][input channel][column], zero beyond the channels."""
+    w = node.operands[1]
+    out, channels = w.type.shape[:2]
+    assert isinstance(out, int) and isinstance(channels, int)
+    memory = lowering.memory_of(w)
+    fixed = memory is not None and lowering.is_fixed(memory)
+    place = Memory("prepared" if fixed else "arena", f32, 36 * panels * depth * columns)
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    panel, channel, j = k.Var("panel"), k.Var("c"), k.Var("j")
+    o = panel * columns + j
+    tests = [o < out] if panels * columns != out else []
+    tests += [channel < channels] if depth != channels else []
+    inside = pull.all_of(tests)
+    grid: list[Vector] = []
+    for y in range(3):
+        row: list[k.Expr] = []
+        for x in range(3):
+            element = pull.read(w, (o, channel, k.as_index(y), k.as_index(x)), inside)
+            if inside is not None and not isinstance(element, k.Load):
+                element = k.select(inside, element, k.zero(f32))
+            row.append(element)
+        grid.append(row)
+    target = scope.output(place, (36, panels, depth, columns))
+    body = [
+        target.store((k.as_index(6 * i + n), panel, channel, j), e)
+        for i, row in enumerate(_both(grid, _weights))
+        for n, e in enumerate(row)
+    ]
+    loops = nest(body, [(panel, panels), (channel, depth), (j, columns)], vector=True)
+    lowering.packing(scope, fixed, loops, node.origins)
+    return place
