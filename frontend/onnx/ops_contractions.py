@@ -14,7 +14,7 @@ from ..shapes import matmul as stacked
 from .node import OnnxNode
 from .report import Refused
 from .table import op
-from .windows import Windows, same_pads
+from .windows import Windows, aligned, same_pads
 
 
 @op("MatMul")
@@ -61,7 +61,8 @@ def biased(n: OnnxNode, y: Value) -> Value:
 def conv(n: OnnxNode) -> Value:
     x, w = n.value(0), n.value(1)
     sizes = n.attr("kernel_shape") or list(w.type.shape[2:])
-    windows = Windows.of(n, x, sizes)
+    x, padded = aligned(n, x, sizes, 0)
+    windows = Windows.of(n, x, sizes, padded)
     return biased(
         n,
         b.conv(

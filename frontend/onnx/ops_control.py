@@ -11,10 +11,10 @@ from ...ir.graph import Graph, Value
 from ...ir.types import TensorType, bool_, i64
 from .known import Known, known_value
 from .node import OnnxNode
-from .ops_movement import part_of
 from .report import Refused
 from .scope import Failed, Item, Scope
 from .table import op
+from .windows import part_of
 
 MOST_UNROLLED = 64
 """A loop whose values change their types is written out, up to so many steps."""

@@ -11,9 +11,9 @@ from ...ir.ops.patches import FoldPatches
 from ...ir.types import Array
 from .known import Known
 from .node import OnnxNode
-from .ops_movement import part_of
 from .report import Refused
 from .table import op
+from .windows import part_of
 
 
 @op("Col2Im")

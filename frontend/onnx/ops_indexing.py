@@ -14,9 +14,9 @@ from ...ir.types import TensorType, i64
 from ..elementwise import broadcast_to, dim_scalar
 from .known import Known
 from .node import OnnxNode
-from .ops_movement import part_of
 from .report import Refused
 from .table import op
+from .windows import part_of
 
 
 def number(dim: Dim, like: Value) -> Value:

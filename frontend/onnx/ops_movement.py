@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from .node import OnnxNode
 from .report import Refused
 from .table import op
+from .windows import part_of
 
 
 @op("Reshape")
@@ -134,14 +135,6 @@ def sum_of(dims: Sequence[Dim]) -> Dim:
     for d in dims:
         total = total + d
     return total
-
-
-def part_of(x: Value, axis: int, start: Dim, limit: Dim, step: int = 1) -> Value:
-    """x between two places of an axis."""
-    starts: list[Dim] = [0] * x.type.rank
-    limits, strides = list(x.type.shape), [1] * x.type.rank
-    starts[axis], limits[axis], strides[axis] = start, limit, step
-    return b.slice_(x, starts, limits, strides)
 
 
 @op("Slice", since=10)

@@ -17,7 +17,7 @@ from ..tensor import Tensor
 from .node import OnnxNode
 from .report import Refused
 from .table import op
-from .windows import Windows
+from .windows import Windows, aligned
 
 MANY = 36
 """Larger windows are pooled an axis at a time: 13 x 13 is then 26 comparisons, not 169."""
@@ -33,7 +33,11 @@ def _windows(n: OnnxNode, x: Value) -> Windows:
 @op("MaxPool")
 def max_pool(n: OnnxNode) -> Any:
     x = n.value(0)
-    w = _windows(n, x)
+    if x.type.dtype.is_float and not n.wants(1):
+        x, padded = aligned(n, x, n.attr("kernel_shape", []), -math.inf)
+        w = Windows.of(n, x, n.attr("kernel_shape", []), padded)
+    else:
+        w = _windows(n, x)
     if not n.wants(1) and math.prod(w.sizes) > MANY:
         return _axis_by_axis(x, w)
     values, places = b.max_pool(x, w.sizes, w.strides, w.with_extra, w.dilations)

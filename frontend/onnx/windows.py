@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...ir.dims import Dim, Expr, ceildiv, dim_text
+from ...ir import build as b
+from ...ir.dims import Dim, Expr, ceildiv, dim_text, floordiv, maximum
 from ...ir.graph import Value
 from .node import OnnxNode
 from .report import Refused
 
-__all__ = ["Windows", "same_pads"]
+__all__ = ["Windows", "aligned", "part_of", "same_pads"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Windows:
     extra: tuple[int, ...]
 
     @classmethod
-    def of(cls, n: OnnxNode, x: Value, sizes: Sequence[Dim]) -> Windows:
-        """The windows of a node over x [N, C, spatial...]."""
+    def of(cls, n: OnnxNode, x: Value, sizes: Sequence[Dim], padded: bool = False) -> Windows:
+        """The windows of a node over x [N, C, spatial...]; `padded` where x has its padding already."""
         spatial = x.type.rank - 2
         known = [k for k in sizes if isinstance(k, int)]
         if len(sizes) != spatial or len(known) != spatial:
@@ -39,7 +40,7 @@ class Windows:
         strides = n.attr("strides") or [1] * spatial
         dilations = n.attr("dilations") or [1] * spatial
         reach = [(k - 1) * d + 1 for k, d in zip(known, dilations, strict=True)]
-        pads = _pads(n, x.type.shape[2:], reach, strides)
+        pads = [(0, 0)] * spatial if padded else _pads(n, x.type.shape[2:], reach, strides)
         extra = [0] * spatial
         for k, size in enumerate(x.type.shape[2:]):
             room = size + sum(pads[k]) - reach[k]
@@ -63,18 +64,54 @@ def _pads(
     if auto in ("NOTSET", ""):
         pads = n.attr("pads") or [0] * 2 * spatial
         return [(pads[k], pads[k + spatial]) for k in range(spatial)]
-    found: list[tuple[int, int]] = []
-    for k, size in enumerate(sizes):
-        total = (ceildiv(size, strides[k]) - 1) * strides[k] + reach[k] - size
-        if strides[k] == 1:
-            total = reach[k] - 1
-        if isinstance(total, Expr):
-            raise Refused(
-                f"auto_pad {auto} with stride {strides[k]} over the symbolic size {dim_text(size)}",
-                "give the size: inputs={...} or dims={...}",
-            )
-        found.append(same_pads(max(total, 0), auto == "SAME_UPPER"))
-    return found
+    return [_same(k, size, reach[k], strides[k], auto == "SAME_UPPER") for k, size in enumerate(sizes)]
+
+
+def _same(axis: int, size: Dim, reach: int, stride: int, upper: bool) -> tuple[int, int]:
+    """So much padding that each stride has its window; of a symbolic size, where the low end is always the same.
+
+    A size with the remainder r lacks reach - r (reach - stride for 0); more than is lacking at the end changes nothing.
+    """
+    if isinstance(size, int):
+        return same_pads(max((ceildiv(size, stride) - 1) * stride + reach - size, 0), upper)
+    lacking = [max(reach - (r or stride), 0) for r in range(stride)]
+    lows = {same_pads(total, upper)[0] for total in lacking}
+    if len(lows) > 1:
+        raise Refused(
+            f"auto_pad with stride {stride} over the symbolic size {dim_text(size)} of spatial axis {axis}",
+            "give the size: inputs={...} or dims={...}",
+        )
+    (low,) = lows
+    return low, reach - 1 - low
+
+
+def aligned(n: OnnxNode, x: Value, sizes: Sequence[Dim], fill: float) -> tuple[Value, bool]:
+    """x padded as auto_pad says on axes of symbolic size whose low end depends on it, and whether it was.
+
+    Args:
+        fill: what it is padded with
+    """
+    auto, spatial = n.attr("auto_pad", "NOTSET"), x.type.rank - 2
+    strides, dilations = n.attr("strides") or [1] * spatial, n.attr("dilations") or [1] * spatial
+    if (
+        not auto.startswith("SAME")
+        or all(isinstance(d, int) for d in x.type.shape[2:])
+        or set(strides) == {1}
+    ):
+        return x, False
+    zero = b.full(x.type.with_shape(()), fill)
+    for k, window in enumerate(sizes):
+        if not isinstance(window, int):
+            raise Refused("a window of no known size")
+        size, s, reach = x.type.shape[k + 2], strides[k], (window - 1) * dilations[k] + 1
+        length = floordiv(size - 1, s) * s + reach
+        total = maximum(length - size, 0)
+        low = floordiv(total, 2) if auto == "SAME_UPPER" else total - floordiv(total, 2)
+        most = reach // 2
+        before, after = [0] * x.type.rank, [0] * x.type.rank
+        before[k + 2], after[k + 2] = most, reach - 1
+        x = part_of(b.pad(x, zero, before, after), k + 2, most - low, most - low + length)
+    return x, True
 
 
 def same_pads(total: int, upper: bool) -> tuple[int, int]:
@@ -96,3 +133,11 @@ def _extra(axis: int, size: Dim, room: Dim, stride: int, low: int) -> int:
     if (count - 1) * stride >= size + low:
         count -= 1
     return max(0, (count - 1) * stride - room)
+
+
+def part_of(x: Value, axis: int, start: Dim, limit: Dim, step: int = 1) -> Value:
+    """x between two places of an axis."""
+    starts: list[Dim] = [0] * x.type.rank
+    limits, strides = list(x.type.shape), [1] * x.type.rank
+    starts[axis], limits[axis], strides[axis] = start, limit, step
+    return b.slice_(x, starts, limits, strides)
