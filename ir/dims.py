@@ -173,20 +173,34 @@ def _multiply(a: Dim, b: Dim) -> Dim:
 
 
 def _divide_exactly(a: Dim, b: Dim) -> Dim | None:
-    """a / b where b is one monomial that divides each term of a, else None."""
-    divisor = tuple(_terms(b).items())
-    if len(divisor) != 1:
+    """a / b where b divides a as polynomials, else None."""
+    rest, divisor = _terms(a), _terms(b)
+    if not divisor:
         return None
-    m2, c2 = divisor[0]
+    names = sorted({atom for m in (*rest, *divisor) for atom, _ in m}, key=_atom_text)
+    lead = max(divisor, key=lambda m: _grade(m, names))
     quotient: dict[Monomial, int] = {}
-    for m1, c1 in _terms(a).items():
-        powers = dict(m1)
-        for atom, power in m2:
+    while rest:  # the leading term goes each time: the order is graded, and products keep it
+        top = max(rest, key=lambda m: _grade(m, names))
+        powers = dict(top)
+        for atom, power in lead:
             powers[atom] = powers.get(atom, 0) - power
-        if c1 % c2 or any(p < 0 for p in powers.values()):
+        count, left = divmod(rest[top], divisor[lead])
+        if left or any(p < 0 for p in powers.values()):
             return None
-        quotient[tuple((atom, powers[atom]) for atom, _ in m1 if powers[atom])] = c1 // c2
+        factor = tuple((atom, p) for atom, p in sorted(powers.items(), key=lambda t: _atom_text(t[0])) if p)
+        quotient[factor] = count
+        for monomial, coefficient in _terms(_multiply(_normal({factor: count}), b)).items():
+            rest[monomial] = rest.get(monomial, 0) - coefficient
+            if not rest[monomial]:
+                del rest[monomial]
     return _normal(quotient)
+
+
+def _grade(monomial: Monomial, names: list[Atom]) -> tuple[int, ...]:
+    """The place of a monomial in the graded lexicographic order."""
+    powers = dict(monomial)
+    return (sum(powers.values()), *(powers.get(name, 0) for name in names))
 
 
 def floordiv(a: Dim, b: Dim) -> Dim:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...ir import build as b
-from ...ir.dims import Dim, Expr, Symbol, bounds, dim_text, free_symbols, substitute, symbol
+from ...ir.dims import Dim, Expr, Symbol, bounds, dim_text, floordiv, free_symbols, substitute, symbol
 from ...ir.graph import Value
 from ...ir.types import Array, DType, TensorType
 from ..elementwise import broadcast_to
@@ -202,10 +202,9 @@ class OnnxNode:
         """
         if a == c:
             return
-        for one, other in ((a, c), (c, a)):
-            s = plain_symbol(one)
-            if s is not None and s not in free_symbols(other):
-                raise Replace(s.name, other)
+        found = solution(a - c)
+        if found is not None:
+            raise Replace(*found)
         raise Refused(f"{what}: {dim_text(a)} and {dim_text(c)} differ")
 
     def broadcast(self, *values: Value) -> list[Value]:
@@ -229,10 +228,30 @@ class OnnxNode:
         return b.full(TensorType(dtype, tuple(shape)), value)
 
 
-def plain_symbol(dim: Dim) -> Symbol | None:
-    """The symbol that the dim is, or None."""
-    if isinstance(dim, Expr) and len(dim.terms) == 1 and dim.terms[0][1] == 1:
-        monomial = dim.terms[0][0]
+def solution(difference: Dim) -> tuple[str, Dim] | None:
+    """A symbol and what it has to be for the difference to be 0, where one stands alone in a term; a product of sizes
+    that are not 0 is left out of all terms.
+    """
+    if not isinstance(difference, Expr):
+        return None
+    common = dict(difference.terms[0][0])
+    for monomial, _ in difference.terms[1:]:
+        powers = dict(monomial)
+        common = {atom: min(p, powers[atom]) for atom, p in common.items() if atom in powers}
+    for atom, power in common.items():
+        for _ in range(power):
+            lone = Expr(((((atom, 1),), 1),))
+            difference = floordiv(difference, lone) if bounds(lone)[0] > 0 else difference
+    if not isinstance(difference, Expr):
+        return None
+    for monomial, coefficient in difference.terms:
         if len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Symbol):
-            return monomial[0][0]
+            s = monomial[0][0]
+            term = coefficient * symbol(s.name, s.lo, s.hi)
+            rest = term - difference if coefficient > 0 else difference - term
+            size = abs(coefficient)
+            found = floordiv(rest, size)
+            within = not isinstance(found, int) or s.lo <= found <= s.hi
+            if s not in free_symbols(rest) and found * size == rest and within:
+                return s.name, found
     return None
