@@ -75,7 +75,7 @@ def spec(dtype: str, shape: tuple[int, ...]) -> str:
 
 
 def build(case: Case, threads: int) -> Built:
-    options = {} if threads == 1 else {"threads": threads}
+    options = {"threads": threads}
     model = Model(case)
     x, net = case.x, case.net
     try:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 
 from nervure.backends.llvm.kernel_ir import Buffer, Call, For, Kernel, Var
 from nervure.ir.dims import symbol
 from nervure.ir.types import f32
 
 N = symbol("N", 0, 1 << 32)
-BOUNDS = {"exp": 1.1, "expm1": 1.5, "log": 0.8, "log1p": 1.5, "tanh": 1.4, "sigmoid": 2.4, "erf": 1.0}
+BOUNDS = {"exp": 1.1, "expm1": 1.5, "log": 0.8, "log1p": 1.5, "tanh": 1.4, "sigmoid": 1.5, "erf": 1.0}
 """What was measured on every 257th float, rounded up."""
 
 
@@ -23,7 +24,6 @@ def _sigmoid(x: Any) -> Any:
     return np.where(x < 0, t, 1.0) / (1.0 + t)
 
 
-_ERF = np.frompyfunc(math.erf, 1, 1)
 EXACT: dict[str, Callable[[Any], Any]] = {
     "exp": np.exp,
     "expm1": np.expm1,
@@ -31,7 +31,7 @@ EXACT: dict[str, Callable[[Any], Any]] = {
     "log1p": np.log1p,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
-    "erf": lambda x: _ERF(x).astype("f8"),
+    "erf": scipy.special.erf,
 }
 
 
@@ -55,13 +55,12 @@ def worst(run: Any, name: str, x: Any) -> float:
     # where rounding decides between the largest float and infinity, both are within the bound
     edge = np.isinf(near[special]) & (np.abs(y[special]) > 3.4028e38)
     assert (same | edge).all(), x[special][~(same | edge)][:5]
-    return float(error[~special & np.isfinite(y)].max())
+    return float(error[~special & np.isfinite(y)].max(initial=0.0))
 
 
 @pytest.mark.parametrize("name", list(BOUNDS))
 def test_functions_hold_their_bound_on_a_dense_sample(compiled: Any, name: str) -> None:
-    step = 257 * 67 if name == "erf" else 257 * 7
-    x = np.arange(0, 1 << 32, step, dtype=np.uint64).astype(np.uint32).view("f4")
+    x = np.arange(0, 1 << 32, 257 * 7, dtype=np.uint64).astype(np.uint32).view("f4")
     with np.errstate(invalid="ignore"):
         assert worst(kernel(compiled, name), name, x) <= BOUNDS[name]
 
@@ -79,8 +78,9 @@ def test_odd_functions_keep_the_sign_of_zero_and_tiny_values(compiled: Any, name
 @pytest.mark.long
 @pytest.mark.parametrize("name", list(BOUNDS))
 def test_functions_hold_their_bound_on_all_floats(compiled: Any, name: str) -> None:
-    run = kernel(compiled, name)
-    for start in range(0, 1 << 32, 1 << 24):
+    run, size = kernel(compiled, name), 1 << 18
+    offsets = np.arange(size, dtype=np.uint32)
+    for start in range(0, 1 << 32, size):
         with np.errstate(invalid="ignore"):
-            x = np.arange(start, start + (1 << 24), dtype=np.uint64).astype(np.uint32).view("f4")
+            x = (offsets + np.uint32(start)).view("f4")
             assert worst(run, name, x) <= BOUNDS[name]
