@@ -173,25 +173,30 @@ class NativeProgram:
 
     def run(self, inputs: Sequence[int], outputs: Sequence[int], dims: Sequence[int] = ()) -> None:
         """Run on addresses of inputs and outputs, C-contiguous, of the sizes that the dims say."""
-        self._call(inputs, outputs, tuple(dims), None)
+        self._call(inputs, outputs, tuple(dims), 0)
 
     def run_traced(
         self, inputs: Sequence[int], outputs: Sequence[int], dims: Sequence[int], after: Callable[[int], None]
     ) -> None:
-        """As run; calls `after(n)` when the n-th top-level step is done."""
+        """As run; calls `after(-1)` at the beginning and `after(n)` when the n-th top-level step is done."""
 
-        def hook(context: int, step: int) -> None:
+        def call(context: int, step: int) -> None:
             del context
             after(step)
 
-        self._call(inputs, outputs, tuple(dims), _TRACE(hook))
+        hook = _TRACE(call)
+        self.run_hooked(inputs, outputs, dims, ctypes.cast(hook, _WORD).value or 0)  # pyright: ignore[reportArgumentType] -- a CFUNCTYPE object
 
-    def _call(
-        self, inputs: Sequence[int], outputs: Sequence[int], dims: tuple[int, ...], trace: object
+    def run_hooked(
+        self, inputs: Sequence[int], outputs: Sequence[int], dims: Sequence[int], hook: int
     ) -> None:
+        """As run; calls the machine code at `hook` with the context and what `run_traced` says; nothing where it is 0."""
+        self._call(inputs, outputs, tuple(dims), hook)
+
+    def _call(self, inputs: Sequence[int], outputs: Sequence[int], dims: tuple[int, ...], hook: int) -> None:
         context = self._take(self.arena_bytes(dims))
         try:
-            context.struct.trace = ctypes.cast(trace, _WORD).value if trace is not None else None  # pyright: ignore[reportArgumentType] -- a CFUNCTYPE object
+            context.struct.trace = hook or None
             a, b, d = (_WORD * len(inputs))(*inputs), (_WORD * len(outputs))(*outputs), self._dims(*dims)
             address = ctypes.addressof
             self._check(self._run(context.address, address(a), address(b), address(d)))

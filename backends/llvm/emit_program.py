@@ -208,6 +208,8 @@ class _Writer:
         return self.b.pure("getelementptr i8, ptr {0}, i64 {1}", (base, offset), "ptr")
 
     def steps(self, steps: Sequence[Step], trace: bool = False) -> None:
+        if trace:
+            self._trace(-1)
         for n, s in enumerate(steps):
             self._step(s)
             if trace:

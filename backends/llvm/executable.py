@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -98,19 +96,16 @@ class LLVMExecutable(Executable):
             # what is prepared depends on entries that the program itself does not change
             self._table.version = self._ledger.version
 
-    def timed(self, inputs: Sequence[Array], env: dict[str, int]) -> list[float]:
-        """Run on checked inputs; the seconds of each step of the program. Updates are made, results are dropped."""
+    def stamped(self, inputs: Sequence[Array], env: dict[str, int], hook: int) -> None:
+        """Run on checked inputs with the machine code at `hook` called before and after each step (none where it is 0).
+        Updates are made, results are dropped.
+        """
         results = [np.empty(t.concrete(env), t.dtype.numpy) for _, t in self.signature.outputs]
-        stamps: list[float] = []
         sources, targets = [x.ctypes.data for x in inputs], [y.ctypes.data for y in results]
         self._refresh()
-        start = perf_counter()
-        self._native.run_traced(
-            sources, targets, [env[n] for n in self._symbols], lambda _: stamps.append(perf_counter())
-        )
+        self._native.run_hooked(sources, targets, [env[n] for n in self._symbols], hook)
         for entry in self._updated:
             entry.touch()
-        return [end - begin for begin, end in pairwise([start, *stamps])]
 
     def memory(self, env: Mapping[str, int]) -> tuple[int, int]:
         """Bytes of the arena and of prepared weights for given sizes of the symbols."""

@@ -43,6 +43,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...ir.dims import Dim
 from ...ir.types import DType, bool_, i64
 from .kernel_expr import (
     Binary,
@@ -270,6 +271,8 @@ class Kernel:
         body:     statements
         scratch:  private memory of static shape; one for each thread, undefined at entry
         origin:   free text for dumps and profiles
+        does:     the ops that it computes, in words
+        saved:    bytes that values would take, each written once and read once, which it computes and does not keep
     """
 
     name: str
@@ -277,6 +280,8 @@ class Kernel:
     body: tuple[Stmt, ...]
     scratch: tuple[Buffer, ...] = ()
     origin: str = field(default="", compare=False)
+    does: str = field(default="", compare=False)
+    saved: Dim = field(default=0, compare=False)
 
     def __str__(self) -> str:
         from .kernel_text import kernel_text

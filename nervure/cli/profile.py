@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from .model import model_options, program_of
-from .output import json_option, print_json, print_table
+from .output import json_option, print_json, print_table, write_file
 
 
 @click.command()
@@ -19,6 +21,11 @@ from .output import json_option, print_json, print_table
     "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
 )
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="At most so many.")
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the quickest run as a trace for chrome://tracing or Perfetto.",
+)
 @json_option
 def command(
     model: str,
@@ -27,21 +34,25 @@ def command(
     inputs: tuple[str, ...],
     level: int,
     runs: int,
+    trace: Path | None,
     as_json: bool,
 ) -> None:
-    """Time every kernel of MODEL on the LLVM backend: time, operations, bytes, share of the roofline, lines."""
+    """Time every kernel of MODEL on the LLVM backend: calls, time, operations, bytes, share of the roofline, what was fused and
+    the bytes that this saved, your lines."""
     from ..compiling import compile as compile_
-    from ..inspect.profile import profile
+    from ..inspect.profile import HEAD, profile
     from .values import input_arrays
 
     executable = compile_(program_of(model, types, init), opt=level)
     found = profile(executable, input_arrays(executable.signature, inputs), runs)
+    if trace is not None:
+        write_file(trace, json.dumps(found.chrome_trace(), allow_nan=False) + "\n")
     if as_json:
         print_json(found.to_json())
         return
-    head = ("kernel", "us", "share", "GFLOP/s", "GB/s", "roofline", "lines")
-    print_table(head, found.table(), right=(1, 2, 3, 4, 5))
+    print_table(HEAD, found.table(), right=(1, 2, 3, 4, 5, 6, 8))
     click.echo(
         f"\nwhole call {1e6 * found.seconds:.1f} us, median of {found.runs};"
-        f" peak {1e-9 * found.peak:.1f} GFLOP/s, copies {1e-9 * found.bandwidth:.1f} GB/s, one thread"
+        f" peak {1e-9 * found.peak:.1f} GFLOP/s, copies {1e-9 * found.bandwidth:.1f} GB/s;"
+        f" taking the times cost {100 * found.overhead:.1f} %"
     )

@@ -485,9 +485,9 @@
     });
     const parts = [table(`Passes, ${ms(total)} in all`, ["pass", "time", "share", "nodes", "rewrites", "remarks"], rows, [1, 3])];
     if (data.profile) {
-      const p = data.profile, head = ["kernel", "µs", "of the run", "GFLOP/s", "GB/s", "of the roofline", "lines"];
+      const p = data.profile, head = ["kernel", "calls", "µs", "of the run", "GFLOP/s", "GB/s", "of the roofline", "does", "saved", "lines"];
       const caption = `Run, ${(1e6 * p.seconds).toFixed(1)} µs, median of ${p.runs}; machine: ${(1e-9 * p.peak).toFixed(0)} GFLOP/s, ${(1e-9 * p.bandwidth).toFixed(0)} GB/s`;
-      parts.unshift(table(caption, head, p.rows.map((r) => ({ cells: r.map(text) })), [1, 2, 3, 4, 5]));
+      parts.unshift(table(caption, head, p.rows.map((r) => ({ cells: r.map(text) })), [1, 2, 3, 4, 5, 6]));
     }
     $("times").replaceChildren(...parts);
   }

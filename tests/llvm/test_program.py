@@ -234,7 +234,7 @@ def test_loops_copies_branches_and_whiles_run_steps() -> None:
     native.run_traced(
         [a.ctypes.data, byte.ctypes.data], [got.ctypes.data, ticks.ctypes.data], [6], seen.append
     )
-    assert seen == [0, 1, 2, 3]
+    assert seen == [-1, 0, 1, 2, 3]
     assert "for t in B {" in str(program) and "while go at most 100 {" in str(program)
 
 

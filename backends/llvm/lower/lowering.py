@@ -17,6 +17,7 @@ from ....ir.graph import Graph, Node, Value
 from ....ir.ops.constant import Constant
 from ....ir.ops.control import Fuse
 from ....ir.origin import Origins
+from ....passes.fuse_label import label
 from .. import kernel_ir as k
 from ..layout import Layout
 from ..target import Target
@@ -93,6 +94,8 @@ class Lowering:
         self.alias: dict[Value, Value] = {}
         self.wanted: dict[Value, Memory] = {}
         self.uses: dict[Value, int] = {}
+        self.order: dict[Node, int] = {}
+        self.storing: tuple[Value, ...] = ()
         self.constants: dict[str, Memory] = {}
 
     # memory
@@ -167,7 +170,7 @@ class Lowering:
             memory = memory_of(value)
             return None if memory is None else memory.layout
 
-        return Pull(self.resolve, buffer, layout, scope.origins)
+        return Pull(self.resolve, buffer, layout, scope.computed)
 
     def launch(
         self,
@@ -178,7 +181,27 @@ class Lowering:
         scratch: Sequence[k.Buffer] = (),
     ) -> None:
         """Add the kernel that a scope and a body make."""
-        self.steps.append(scope.launch(f"{self.prefix}{self.number()}_{kind}", body, origins, scratch))
+        does, saved = self.described(scope)
+        name = f"{self.prefix}{self.number()}_{kind}"
+        self.steps.append(scope.launch(name, body, origins, scratch, does or kind, saved))
+
+    def described(self, scope: KernelScope) -> tuple[str, Dim]:
+        """What a kernel does in words, and the bytes of the values that never reach memory because it does all of it;
+        nothing for one that reads and writes what is there.
+        """
+        if not scope.computed:
+            return "", 0
+        nodes: dict[Node, None] = {}
+        saved: Dim = 0
+        for value in (*scope.computed, *self.storing):
+            node = value.node
+            if node is None or node.op.mnemonic in VIRTUAL or node.op.mnemonic in VIEWS:
+                continue
+            nodes[node] = None
+            if value not in self.storing:
+                saved = saved + value.type.size * value.type.dtype.bytes * 2
+        ordered = sorted(nodes, key=lambda node: self.order.get(node, 0))
+        return label(ordered), saved
 
     def number(self) -> int:
         """A number that nothing else of this graph has."""
@@ -228,6 +251,8 @@ class Lowering:
                 self.node(node)
 
     def count_uses(self, graph: Graph) -> None:
+        for node in graph.nodes:
+            self.order[node] = len(self.order)
         for value, users in graph.uses().items():
             self.uses[value] = len(users)
 
@@ -354,6 +379,7 @@ class Lowering:
         targets = [value] if value.node is not node else list(node.results)
         blocked = node.op.mnemonic in self.blocked
         tails = [Tail(target, self.new_memory(target, blocked)) for target in targets]
+        self.storing = tuple(targets)
         lowering(self, node, tails)
         for tail in tails:
             self.memory[tail.value] = tail.memory
@@ -363,6 +389,7 @@ class Lowering:
         """Compute a map elementwise into its memory; or copy `source` into given memory."""
         target = self.new_memory(value) if memory is None else memory
         read = value if source is None else source
+        self.storing = (read,)
         if target.layout is not None:
             blocked_map(self, value, target)
             self.memory[value] = target

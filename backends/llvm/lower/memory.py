@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ....ir.dims import Dim, Symbol, product
-from ....ir.origin import Origin, Origins
+from ....ir.graph import Value
+from ....ir.origin import Origins
 from ....ir.types import Array, DType
 from .. import kernel_ir as k
 from ..layout import Layout
@@ -173,7 +174,7 @@ class KernelScope:
         default_factory=dict[tuple[Memory, tuple[Dim, ...]], k.Buffer]
     )
     written: dict[Memory, None] = field(default_factory=dict[Memory, None])
-    origins: dict[Origin, None] = field(default_factory=dict[Origin, None])
+    computed: dict[Value, None] = field(default_factory=dict[Value, None])
 
     def view(self, memory: Memory, shape: Sequence[Dim]) -> k.Buffer:
         """The memory under a shape of as many elements."""
@@ -191,10 +192,19 @@ class KernelScope:
         return self.view(memory, shape)
 
     def launch(
-        self, name: str, body: Sequence[k.Stmt], origins: Origins, scratch: Sequence[k.Buffer] = ()
+        self,
+        name: str,
+        body: Sequence[k.Stmt],
+        origins: Origins,
+        scratch: Sequence[k.Buffer] = (),
+        does: str = "",
+        saved: Dim = 0,
     ) -> Launch:
         """The finished kernel with its arguments; `origins` come before those of the values that it computes."""
-        lines = dict.fromkeys(f"{o.file}:{o.line}" for o in (*origins, *self.origins))
+        inner = (o for value in self.computed if value.node is not None for o in value.node.origins)
+        lines = dict.fromkeys(f"{o.file}:{o.line}" for o in (*origins, *inner))
         origin = ", ".join(lines)
-        kernel = k.Kernel(name, tuple(self.buffers.values()), tuple(body), tuple(scratch), origin)
+        kernel = k.Kernel(
+            name, tuple(self.buffers.values()), tuple(body), tuple(scratch), origin, does, saved
+        )
         return Launch(kernel, tuple(memory for memory, _ in self.buffers), tuple(self.written))

@@ -14,7 +14,6 @@ from ....ir.graph import Node, Value
 from ....ir.ops.constant import Constant, Iota
 from ....ir.ops.index import Gather, GatherElements
 from ....ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
-from ....ir.origin import Origin
 from ....ir.types import i64
 from .. import kernel_ir as k
 from ..layout import Layout
@@ -48,7 +47,7 @@ class Pull:
         resolve: the value that stands for a region's input
         buffer:  the kernel's view of a value's memory under a shape, or None for a value that is computed
         layout:  how that memory is blocked, or None
-        origins: where the lines go whose values the kernel computes
+        computed: where the values go that the kernel computes, from memory or from its own sums
     """
 
     def __init__(
@@ -56,12 +55,12 @@ class Pull:
         resolve: Callable[[Value], Value],
         buffer: Callable[[Value, Sequence[Dim]], k.Buffer | None],
         layout: Callable[[Value], Layout | None],
-        origins: dict[Origin, None],
+        computed: dict[Value, None],
     ) -> None:
         self.resolve = resolve
         self.buffer = buffer
         self.layout = layout
-        self.origins = origins
+        self.computed = computed
         self.halves: dict[k.Expr, tuple[int, k.Expr, k.Expr]] = {}
         self.given: dict[Value, tuple[Index, k.Expr]] = {}
         self.flat: dict[Index, tuple[tuple[Dim, ...], k.Expr]] = {}
@@ -105,6 +104,7 @@ class Pull:
         if value in self.given:
             at, known = self.given[value]
             assert at == index, "an epilogue reads its contraction at the index it is computed for"
+            self.computed[value] = None
             return known
         value = self.resolve(value)
         loaded = self._load(value, index, inside)
@@ -112,7 +112,7 @@ class Pull:
             return loaded
         assert value.node is not None, f"{value!r} has no memory"
         op, operands = value.node.op, value.node.operands
-        self.origins.update(dict.fromkeys(value.node.origins))
+        self.computed[value] = None
         if op.mnemonic in ELEMENTWISE:
             return elementwise(op, [element(o, index, inside) for o in operands])
         return _MOVES[op.mnemonic](self, value.node, index, inside, element)
