@@ -17,11 +17,11 @@ from ....ir.graph import Graph, Node, Value
 from ....ir.ops.constant import Constant
 from ....ir.ops.control import Fuse
 from ....ir.origin import Origins
-from ....passes.fuse_label import label
 from .. import kernel_ir as k
 from ..layout import Layout
 from ..target import Target
 from .blocked import blocked_map, blocked_memory, unblock
+from .describe import described
 from .elementwise import ELEMENTWISE
 from .map_loops import Loops, uses_any
 from .memory import KernelScope, Launch, Memory, Step
@@ -181,27 +181,10 @@ class Lowering:
         scratch: Sequence[k.Buffer] = (),
     ) -> None:
         """Add the kernel that a scope and a body make."""
-        does, saved = self.described(scope)
+        inner = [v for v in scope.computed if v.node and v.node.op.mnemonic not in VIRTUAL | VIEWS]
+        does, saved = described(inner, self.storing, self.order)
         name = f"{self.prefix}{self.number()}_{kind}"
         self.steps.append(scope.launch(name, body, origins, scratch, does or kind, saved))
-
-    def described(self, scope: KernelScope) -> tuple[str, Dim]:
-        """What a kernel does in words, and the bytes of the values that never reach memory because it does all of it;
-        nothing for one that reads and writes what is there.
-        """
-        if not scope.computed:
-            return "", 0
-        nodes: dict[Node, None] = {}
-        saved: Dim = 0
-        for value in (*scope.computed, *self.storing):
-            node = value.node
-            if node is None or node.op.mnemonic in VIRTUAL or node.op.mnemonic in VIEWS:
-                continue
-            nodes[node] = None
-            if value not in self.storing:
-                saved = saved + value.type.size * value.type.dtype.bytes * 2
-        ordered = sorted(nodes, key=lambda node: self.order.get(node, 0))
-        return label(ordered), saved
 
     def number(self) -> int:
         """A number that nothing else of this graph has."""
