@@ -14,6 +14,7 @@ from .contest import PEERS
 from .machine import Meter
 from .report import Line, compiling, line_of, matrix, plot, summary, table
 from .runner import run
+from .turns import Turns
 from .workloads import ROWS, Workload, write
 
 NAMES = [w.name for w in ROWS]
@@ -45,6 +46,13 @@ NAMES = [w.name for w in ROWS]
 @click.option(
     "--keep", is_flag=True, help="Report also what earlier runs found of other rows and contestants."
 )
+@click.option(
+    "--lock",
+    "locks",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that others lock too: shared while building, exclusively while timing.",
+)
 @click.option("--list", "listing", is_flag=True, help="Print the rows and contestants.")
 def main(
     rows: tuple[str, ...],
@@ -54,6 +62,7 @@ def main(
     out: Path,
     inference: bool,
     keep: bool,
+    locks: tuple[Path, ...],
     listing: bool,
 ) -> None:
     """Time nervure and its peers on the rows of the table, everybody in a process of its own and in short turns."""
@@ -77,7 +86,7 @@ def main(
         for workload in chosen:
             for count in counts:
                 case = write(workload, (out / "files" / workload.name).resolve())
-                found = run(peers or PEERS, case, count, seconds, meter, log)
+                found = run(peers or PEERS, case, count, seconds, meter, log, turns=Turns(locks))
                 lines.append(line_of(workload, found, machine))
                 click.echo(table(lines[-1:]).splitlines()[-1])
     say(merged(out, lines) if keep else lines, machine.to_json(), out)

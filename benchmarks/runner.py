@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from .machine import Meter
+from .turns import Turns
 from .workloads import Case
 
 __all__ = ["Answer", "Round", "run"]
@@ -181,18 +182,22 @@ def run(
     meter: Meter,
     log: Any = subprocess.DEVNULL,
     cold: bool = True,
+    turns: Turns = Turns(),
 ) -> Round:
     """Time a row.
 
     Args:
         seconds: for each contestant, without its build
         cold:    whether those with a cache are built twice, to know what it saves
+        turns:   what to wait for
     """
     found = Round(case.workload.name, threads)
     with tempfile.TemporaryDirectory(prefix="nervure-bench-") as caches:
-        ready = build(peers, case, log, found, Path(caches), cold)
+        with turns.building():
+            ready = build(peers, case, log, found, Path(caches), cold)
         try:
-            take_turns(ready, found, seconds, meter, 0.002 if threads == 1 else 0.01)
+            with turns.timing():
+                take_turns(ready, found, seconds, meter, 0.002 if threads == 1 else 0.01)
         finally:
             for process in ready:
                 process.close()
