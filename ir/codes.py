@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from .errors import InputError
@@ -224,10 +223,9 @@ def code_named(code: str) -> Code:
     """
     found = CODES.get(code.upper())
     if found is None:
-        close = get_close_matches(code.upper(), CODES, 1, 0.8)
-        nearest = f"; the nearest is {close[0]}" if close else ""
+        near = [c for c in CODES if c[:4] == code.upper()[:4]]
         raise InputError(
-            f"no error has the code {code.upper()}{nearest}", hint=f"there are {', '.join(CODES)}"
+            f"no error has the code {code.upper()}", hint=f"there are {', '.join(near or CODES)}"
         )
     return found
 
