@@ -72,7 +72,7 @@ _ALL = (
         "a tensor was asked for its value",
         "bool, int, float or a loop over a tensor needs what it contains, which is known when the program runs and not"
         " while it is traced.",
-        "Choose with nv.where, loop with nv.scan; a Python loop over range(n) with a known n is unrolled.",
+        "Choose with np.where, loop with nv.scan; a Python loop over range(n) with a known n is unrolled.",
         'nv.trace(lambda x: x if x.sum() > 0 else -x, "f32[3]")',
     ),
     Code(

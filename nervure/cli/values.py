@@ -129,9 +129,11 @@ def named_paths(option: str, given: Sequence[str], names: Sequence[str]) -> Mapp
         name, equals, value = text.partition("=")
         if not equals and len(names) == 1:
             name, value = names[0], text
-        if name not in names or not value.startswith("@"):
+        if not value.startswith("@"):
+            raise InputError(f"{option} {text}: expected NAME=@FILE", hint=f"such as {next(iter(names), 'y')}=@y.npy")
+        if name not in names:
             raise InputError(
-                f"{option} {text}: expected NAME=@FILE", hint=f"names: {', '.join(names) or 'none'}"
+                f"{option}: no result is named {name}", hint=f"the program has {', '.join(names) or 'none'}"
             )
         found[name] = Path(value[1:])
     return found

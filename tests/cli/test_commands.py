@@ -79,7 +79,7 @@ def test_types_come_from_options_by_name_or_in_order(nervure: Run) -> None:
         (["run", "net.py:Net", "--input", "z=2x4:rand"], "no input is named z"),
         (["run", "net.py:Net", "--input", "x=@net.py"], "no .npy file"),
         (["run", "net.py:total", "--backend", "cuda"], "no backend is named cuda"),
-        (["run", "net.py:total", "--output", "y=@y.npy"], "names: result0"),
+        (["run", "net.py:total", "--output", "y=@y.npy"], "no result is named y\n  hint: the program has result0"),
         (["compile", "net.py:Net", "--emit", "obj"], "is binary"),
         (["compile", "net.py:Net", "--backend", "onnx", "--emit", "llvm"], "choose --backend llvm"),
         (["compile", "net.py:Net", "--emit", "onnx"], "is binary"),
