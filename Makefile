@@ -42,6 +42,11 @@ lint: ## format, lint and types
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m pyright --pythonpath .venv/bin/python
 
+docs: ## the site, in build/docs
+	@sh scripts/venv.sh test,demo,docs "$(PYTHON)"
+	@.venv/bin/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
 wheel: ## build sdist and wheel, and test the wheel in an empty environment
 	@sh scripts/venv.sh test,demo,dev "$(PYTHON)"
 	@sh scripts/wheel.sh
@@ -50,4 +55,4 @@ clean: ## remove everything that the others made
 	rm -rf .venv out build dist nervure.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-long test-torch test-pythons bench bench-quick lint wheel clean
+.PHONY: help demo test test-long test-torch test-pythons bench bench-quick lint docs wheel clean

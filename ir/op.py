@@ -9,7 +9,7 @@ lowers an op stands in that backend.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -65,6 +65,8 @@ class Op:
     level: ClassVar[Level] = Level.CORE
     accuracy: ClassVar[Accuracy] = Accuracy.EXACT
     num_regions: ClassVar[int] = 0
+    neutral: ClassVar[Mapping[str, Any]] = {}
+    """Attributes with an item a spatial axis, and the item that changes nothing; text leaves them out where all are it."""
 
     def infer(self, *operands: Any, **_: Any) -> TensorType | tuple[TensorType, ...]:
         """The result types; one type where the op has one result. Ops with regions take ``regions=``."""
@@ -118,5 +120,10 @@ def register(op: T) -> T:
 
 
 def attributes(op: Op) -> list[tuple[str, Any, bool]]:
-    """Name, value, and whether the value is the field's default, for each attribute of an op."""
-    return [(f.name, getattr(op, f.name), getattr(op, f.name) == f.default) for f in fields(op)]  # type: ignore[arg-type]
+    """Name, value, and whether text may leave it out, for each attribute of an op."""
+    found: list[tuple[str, Any, bool]] = []
+    for f in fields(op):  # type: ignore[arg-type]
+        value = getattr(op, f.name)
+        idle = f.name in op.neutral and all(item == op.neutral[f.name] for item in value)
+        found.append((f.name, value, idle or value == f.default))
+    return found

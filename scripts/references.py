@@ -11,6 +11,7 @@ import inspect
 import io
 import os
 import re
+import runpy
 import sys
 import tempfile
 from collections.abc import Callable
@@ -75,9 +76,7 @@ def passes() -> str:
 def section(kind: type[Pass]) -> str:
     """One pass."""
     doc = inspect.cleandoc(kind.__doc__ or "")
-    levels = [
-        f"-O{n}" for n, text in LEVELS.items() if re.search(rf"(?<![\w-]){kind.name}(?![\w-])", text)
-    ]
+    levels = [f"-O{n}" for n, text in LEVELS.items() if re.search(rf"(?<![\w-]){kind.name}(?![\w-])", text)]
     given = [f for f in fields(kind) if f.repr and f.default is not MISSING]
     options = ", ".join(f"`{f.name.replace('_', '-')}={_value(f.default)}`" for f in given)
     lines = [f"### {kind.name}\n", "```text", doc, "```\n"]
@@ -114,7 +113,9 @@ def rules() -> list[str]:
             (t for p, t in said.items() if "*" in p and re.fullmatch(p.replace("*", ".+"), rule.name)), ""
         )
         shown = text.replace("|", "\\|")
-        found.append(f"| {rule.name} | `{shown}` | {rule.accuracy.name.lower()} |" if text else f"| {rule.name} | | |")
+        found.append(
+            f"| {rule.name} | `{shown}` | {rule.accuracy.name.lower()} |" if text else f"| {rule.name} | | |"
+        )
     return found
 
 
@@ -146,8 +147,9 @@ def said(code: Code) -> str:
 
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         nv.seed(0)
+        Path("example.py").write_text(code.example, "utf-8")
         try:
-            exec(compile(code.example, "example.py", "exec"), {"nv": nv, "nn": nn})
+            runpy.run_path("example.py", {"nv": nv, "nn": nn})
         except NervureError as error:
             return f"error[{error.code}]: {error}"
     raise AssertionError(f"the example of {code.code} raises nothing")

@@ -18,7 +18,7 @@ from ..types import Array, TensorType, dtype_of, i64
 from .common import axes_of, narrow, need, need_kind, widen
 from .reduce import ReduceMax
 from .rng import KEY
-from .window import Pads, WindowSum, spread_and_pad, window_views
+from .window import NEUTRAL, Pads, WindowSum, spread_and_pad, window_views
 
 if TYPE_CHECKING:
     from ..graph import Value
@@ -314,6 +314,7 @@ class AvgPool(Composite):
     """
 
     mnemonic = "avg_pool"
+    neutral = NEUTRAL
     accuracy = Accuracy.REASSOCIATED
     window: tuple[int, ...]
     strides: tuple[int, ...]

@@ -12,7 +12,7 @@ from ..dims import Dim, Shape, dim_text, floordiv, mod, product
 from ..op import Accuracy, Cost, Op, register, traffic
 from ..types import Array, TensorType, dtype_of
 from .common import accumulator, narrow, need, need_kind
-from .window import Pads, check_window, spread_and_pad, window_extent, window_views
+from .window import NEUTRAL, Pads, check_window, spread_and_pad, window_extent, window_views
 
 __all__ = ["FoldPatches", "Patches"]
 
@@ -21,6 +21,7 @@ __all__ = ["FoldPatches", "Patches"]
 class Windowed(Op):
     """A family that reads [N, C, spatial...] in windows, or puts such windows together."""
 
+    neutral = NEUTRAL
     window: tuple[int, ...]
     strides: tuple[int, ...]
     padding: Pads

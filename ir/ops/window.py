@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,19 @@ from ..op import Accuracy, Cost, Op, register, traffic
 from ..types import Array, TensorType, dtype_of, i64
 from .common import accumulator, narrow, need, need_kind
 
-__all__ = ["Conv", "MaxPool", "WindowSum", "window_extent"]
+__all__ = ["NEUTRAL", "Conv", "MaxPool", "Pads", "WindowSum", "window_extent"]
 
 Pads = tuple[tuple[int, int], ...]
+
+NEUTRAL: Mapping[str, Any] = {
+    "strides": 1,
+    "padding": (0, 0),
+    "dilation": 1,
+    "base_dilation": 1,
+    "lhs_dilation": 1,
+    "rhs_dilation": 1,
+}
+"""What each attribute of a window holds an axis when it does nothing."""
 
 
 def window_extent(
@@ -92,6 +102,7 @@ class Conv(Op):
     """
 
     mnemonic = "conv"
+    neutral = NEUTRAL
     accuracy = Accuracy.REASSOCIATED
     strides: tuple[int, ...]
     padding: Pads
@@ -179,6 +190,7 @@ class MaxPool(Op):
     """
 
     mnemonic = "max_pool"
+    neutral = NEUTRAL
     window: tuple[int, ...]
     strides: tuple[int, ...]
     padding: Pads
@@ -241,6 +253,7 @@ class WindowSum(Op):
     """
 
     mnemonic = "window_sum"
+    neutral = NEUTRAL
     accuracy = Accuracy.REASSOCIATED
     window: tuple[int, ...]
     strides: tuple[int, ...]

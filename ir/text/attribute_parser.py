@@ -52,7 +52,8 @@ class AttributeParser(TypeParser):
         self.init: Init | None = init
         self.lacks_data = False
 
-    def attributes(self, op_class: type[Op], mnemonic: Token) -> Op:
+    def attributes(self, op_class: type[Op], mnemonic: Token) -> dict[str, Any]:
+        """The attributes that are written, by name."""
         given: dict[str, Any] = {}
         known = {f.name: f for f in fields(op_class)}  # type: ignore[arg-type]
         if self.accept("{"):
@@ -77,11 +78,23 @@ class AttributeParser(TypeParser):
                 if not self.accept(","):
                     break
             self.expect("}")
-        missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
+        needed = [n for n, f in known.items() if f.default is MISSING and n not in op_class.neutral]
+        missing = [n for n in needed if n not in given]
         if missing:
             self.fail(f"{op_class.mnemonic} needs {', '.join(missing)}", mnemonic)
+        return given
+
+    def op(self, op_class: type[Op], given: dict[str, Any], rank: int, mnemonic: Token) -> Op:
+        """The op with its attributes; those left out that change nothing get an item a spatial axis.
+
+        Args:
+            rank: of the first operand
+        """
+        axes = len(given["window"]) if "window" in given else max(rank - 2, 0)
+        idle = {name: (item,) * axes for name, item in op_class.neutral.items()}
+        known = [f.name for f in fields(op_class) if f.name in idle]  # type: ignore[arg-type]
         try:
-            return op_class(**given)
+            return op_class(**{**{name: idle[name] for name in known}, **given})
         except NervureError as error:
             self.fail_with(error, mnemonic)
 

@@ -292,8 +292,9 @@ class Parser(AttributeParser):
             self.fail(
                 f"no op is named {mnemonic.text}", mnemonic, f"did you mean {close[0]}?" if close else None
             )
-        op = self.attributes(op_class, mnemonic)
+        given = self.attributes(op_class, mnemonic)
         operands = self.operands(values, reads, is_region)
+        op = self.op(op_class, given, operands[0].type.rank if operands else 0, mnemonic)
         self.expect(":")
         types_token = self.token
         types = self.types()
@@ -312,8 +313,8 @@ class Parser(AttributeParser):
         except NervureError as error:
             self.fail_with(error, mnemonic)
         if [r.type for r in results] != types:
-            given, declared = (", ".join(map(str, t)) for t in ([r.type for r in results], types))
-            self.fail(f"{op.mnemonic} gives {given}, which differs from the declared {declared}", types_token)
+            made, declared = (", ".join(map(str, t)) for t in ([r.type for r in results], types))
+            self.fail(f"{op.mnemonic} gives {made}, which differs from the declared {declared}", types_token)
         if len(results) != len(targets):
             self.fail(f"{op.mnemonic} has {len(results)} results, {len(targets)} are named", targets[0])
         for target, result in zip(targets, results, strict=True):

@@ -130,7 +130,9 @@ def named_paths(option: str, given: Sequence[str], names: Sequence[str]) -> Mapp
         if not equals and len(names) == 1:
             name, value = names[0], text
         if not value.startswith("@"):
-            raise InputError(f"{option} {text}: expected NAME=@FILE", hint=f"such as {next(iter(names), 'y')}=@y.npy")
+            raise InputError(
+                f"{option} {text}: expected NAME=@FILE", hint=f"such as {next(iter(names), 'y')}=@y.npy"
+            )
         if name not in names:
             raise InputError(
                 f"{option}: no result is named {name}", hint=f"the program has {', '.join(names) or 'none'}"

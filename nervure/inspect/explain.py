@@ -65,16 +65,34 @@ class Explanation:
         return {"rows": [vars(r) for r in self.rows], "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        return "\n".join(row_text(r) for r in self.rows)
+        lines: list[str] = []
+        for name in self.program.graphs:
+            rows = [r for r in self.rows if r.graph == name]
+            fused = sum(bool(r.fused) for r in rows)
+            lines.append(f"graph {name}: {fused} of {len(rows)} edges are fused")
+            wide = [min(40, max((len(column(r)) for r in rows), default=0)) for column in (_ends, _type)]
+            lines += [f"  {_ends(r):{wide[0]}}  {_type(r):{wide[1]}}  {_verdict(r)}" for r in rows]
+        return "\n".join(lines)
 
 
 def row_text(row: Row) -> str:
     """One line for an edge."""
+    return f"{_ends(row)}: {row.type}: {_verdict(row)}"
+
+
+def _ends(row: Row) -> str:
     target = f"{row.ops[1]} {row.user}" if row.user else row.ops[1]
-    head = f"{row.ops[0]} {row.value} -> {target}: {row.type}"
+    return f"{row.ops[0]} {row.value} -> {target}"
+
+
+def _type(row: Row) -> str:
+    return row.type
+
+
+def _verdict(row: Row) -> str:
     if row.fused:
-        return f"{head}: fused in {row.fused}, {row.saved} bytes less"
-    return f"{head}: through memory: {row.reason}"
+        return f"fused in {row.fused}, {row.saved} bytes less"
+    return f"through memory: {row.reason}"
 
 
 def explain(program: Program, backend: str = "llvm", level: int = 2) -> Explanation:

@@ -23,7 +23,7 @@ from nervure.ir.graph import Graph, Value
 from nervure.ir.origin import Origin, origins_of
 from nervure.ir.program import Program
 from nervure.ir.types import TensorType, f32
-from nervure.passes.manager import Pipeline
+from nervure.passes.manager import Pipeline, run_pipeline
 from nervure.view import page, program_html
 from nervure.view.escape import asset, json_text
 from nervure.zoo import VGG, CharRNN, LeNet5
@@ -129,7 +129,7 @@ def test_the_script_makes_no_markup_from_strings() -> None:
 def test_every_pass_is_listed_and_each_change_has_its_stage(lenet: str) -> None:
     data = Parsed(lenet).data
     names = [data["strings"][p["name"]] for p in data["passes"]]
-    assert names[:2] == ["check-windows", "inline"] and "fuse" in names
+    assert names[0] == "check-windows" and {"inline", "fuse"} <= set(names)
     changed = [p for p in data["passes"] if p["changed"]]
     assert [p["stage"] for p in changed] == list(range(1, len(data["stages"])))
     assert all(stage["lines"] and stage["graphs"] for stage in data["stages"])
@@ -283,7 +283,8 @@ def test_a_backend_without_kernels_has_a_page_that_says_so() -> None:
 
 
 def test_the_body_of_a_loop_has_a_picture_of_its_own() -> None:
-    data = Parsed(page(traced(CharRNN), backend="reference")).data
+    program = run_pipeline(traced(CharRNN), Pipeline.parse("decompose")).program
+    data = Parsed(page(program, backend="reference")).data
     names = [data["strings"][g["name"]] for g in data["stages"][0]["graphs"]]
     assert names[0] == "forward" and any("scan" in name for name in names[1:])
     body = data["stages"][0]["graphs"][1]

@@ -4,9 +4,10 @@
 - ```text right after a ```python that ran is what it prints
 - ```console has commands behind ``$ ``, and below each what it prints, errors too; a command that fails ends in
   ``; echo $?``
-- ```nv that begins with ``nervure 1`` is a program that parses and prints to the same text
+- ```nv whose first line is ``// file: NAME`` writes that file; one that begins with ``nervure 1``
+  is a program that parses and prints to the same text
 
-``...`` in what is printed stands for anything. ``python tests/docs/pages.py PAGE`` writes what is printed now into a page.
+``...`` in what is printed stands for anything. ``python tests/pages.py PAGE`` writes what is printed now into a page.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import nervure as nv
 __all__ = ["Block", "Runner", "blocks_of", "matches", "run_page"]
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,18 @@ class Runner:
     folder: Path
     names: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    def file(self, text: str) -> bool:
+        """Write the file that a block's first line names; False where it names none."""
+        head, _, rest = text.partition("\n")
+        mark, _, name = head.partition(" file: ")
+        if mark not in ("#", "//") or not name:
+            return False
+        (self.folder / name.strip()).write_text(rest)
+        return True
+
     def python(self, text: str) -> str | None:
         """What a block prints; None where it is a file."""
-        head, _, rest = text.partition("\n")
-        if head.startswith("# file: "):
-            target = self.folder / head.removeprefix("# file: ").strip()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(rest)
+        if self.file(text):
             return None
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
@@ -144,6 +150,8 @@ def run_page(path: Path, folder: Path, update: bool = False) -> int:
                     assert good or update, f"{path.name}: $ {command}\nexpected\n{expected}\nprinted\n{out}"
                     shown.append(f"$ {command}\n{expected if good else out.strip(chr(10)) + chr(10)}")
                 changes.append((block, "".join(shown)))
+            elif block.language == "nv" and runner.file(block.text):
+                checked += 1
             elif block.language == "nv" and block.text.startswith("nervure 1"):
                 checked += 1
                 assert str(nv.parse(block.text)).strip() == block.text.strip()

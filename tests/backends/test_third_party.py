@@ -12,8 +12,8 @@ import pytest
 
 import nervure
 
-HERE = Path(__file__).parent
-TESTS = HERE.parents[1]
+TESTS = Path(__file__).parents[1]
+PACKAGE = TESTS.parent / "examples" / "backend"
 
 Run = Callable[[str], "subprocess.CompletedProcess[str]"]
 
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Run:
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: nervure-stack\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text("[nervure.backends]\nstack = nervure_stack:StackBackend\n")
-    paths = [str(tmp_path), str(HERE), str(TESTS), str(Path(nervure.__file__).parents[1])]
+    paths = [str(tmp_path), str(PACKAGE), str(TESTS), str(Path(nervure.__file__).parents[1])]
 
     def python(lines: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
