@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Machine", "Meter"]
+__all__ = ["ACCUMULATORS", "Machine", "Meter", "best_seconds", "peak_text"]
 
 ACCUMULATORS = 12
 """Independent chains: enough for two units of latency 4 and some to spare."""
@@ -169,7 +169,7 @@ class Meter:
         """Operations a second: the best of short loops."""
         rounds = 20_000
         work = 2.0 * self.lanes * ACCUMULATORS * rounds
-        return work / _best(lambda: self._peak(rounds), seconds)
+        return work / best_seconds(lambda: self._peak(rounds), seconds)
 
     def read(self, size: int, seconds: float = 0.05) -> float:
         """Bytes a second read again and again from a buffer of that size."""
@@ -177,7 +177,7 @@ class Meter:
         memory = np.ones(size // 4 + 16, np.float32)
         start = -(-memory.ctypes.data // 64) * 64
         count = size // step
-        return count * step / _best(lambda: self._read(start, count), seconds)
+        return count * step / best_seconds(lambda: self._read(start, count), seconds)
 
     def machine(self) -> Machine:
         l2, l3 = cache_size(2, 1 << 20), cache_size(3, 16 << 20)
@@ -193,7 +193,8 @@ class Meter:
         )
 
 
-def _best(call: Callable[[], Any], seconds: float) -> float:
+def best_seconds(call: Callable[[], Any], seconds: float) -> float:
+    """The shortest of the calls that fit into that time, and of at least one."""
     best, end = float("inf"), perf_counter() + seconds
     while True:
         start = perf_counter()
