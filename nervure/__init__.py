@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .jacobians import hessian, jacobian
     from .native.build import build
     from .native.load import load_native
+    from .pytorch import from_torch
     from .runtime.threads import get_num_threads, set_num_threads
     from .training import training_step
 
@@ -44,6 +45,7 @@ _WHERE = {
     "explain_grad": ("gradient", "explain_grad"),
     "export_onnx": ("backends.onnx", "export_onnx"),
     "get_num_threads": ("runtime.threads", "get_num_threads"),
+    "from_torch": ("pytorch", "from_torch"),
     "grad": ("gradient", "grad"),
     "hessian": ("jacobians", "hessian"),
     "import_onnx": ("frontend.onnx", "import_onnx"),
@@ -81,6 +83,7 @@ __all__ = [
     "explain_grad",
     "export_onnx",
     "get_num_threads",
+    "from_torch",
     "grad",
     "hessian",
     "import_onnx",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from ...ir.errors import InputError
+from ...ir.text.files import read_side_file
 
-__all__ = ["Loaded", "Prefixes", "renamed"]
+__all__ = ["Loaded", "Prefixes", "arrays_of", "renamed"]
 
 Prefixes = Mapping[str, "str | None"]
 """What stands for a beginning of names, such as ``{"features": "body", "fc": None}``; None leaves names out. An empty
@@ -53,3 +57,22 @@ def renamed(names: Iterable[str], prefixes: Prefixes) -> dict[str, str]:
             raise InputError(f"load_state_dict: {found[new]} and {name} would both become {new}")
         found[new] = name
     return found
+
+
+def arrays_of(state: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any]:
+    """The arrays of a state by name, read from a .safetensors file where a path is given.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another kind
+    """
+    if isinstance(state, Mapping):
+        return state
+    path = Path(state)
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        raise InputError(
+            f"cannot read {path}: it holds Python objects",
+            hint="save the state_dict with safetensors.torch.save_file",
+        )
+    if not path.is_file():
+        raise InputError(f"cannot read {path}: no such file")
+    return read_side_file(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import indent
 from typing import Any, Self, cast
@@ -14,7 +15,7 @@ from ...ir.types import Array, DType, dtype_of, f32
 from ..parameter import Buffer, Parameter
 from ..random import generator
 from .layers import recorded
-from .loading import Loaded, Prefixes, renamed
+from .loading import Loaded, Prefixes, arrays_of, renamed
 
 __all__ = ["Module", "uniform"]
 
@@ -167,11 +168,15 @@ class Module:
         return {name: entry.data.copy() for name, entry in self._all_entries()}
 
     def load_state_dict(
-        self, state: Mapping[str, Any], strict: bool = True, prefixes: Prefixes | None = None
+        self,
+        state: Mapping[str, Any] | str | os.PathLike[str],
+        strict: bool = True,
+        prefixes: Prefixes | None = None,
     ) -> Loaded:
         """Write entries back; where something does not fit, nothing is written.
 
         Args:
+            state:    arrays by name, or the path of a .safetensors file of them
             strict:   whether missing and unknown names are errors; random keys, which PyTorch has not, may be missing
             prefixes: other beginnings for the state's names, such as ``{"encoder": "body"}``; None leaves names out,
                       such as ``{"fc": None}`` where the model has a new head
@@ -180,8 +185,10 @@ class Module:
             the names that are missing and those that nothing was done with
 
         Raises:
-            InputError: listing names that are missing or unknown, and arrays of another shape or element type
+            InputError: a file that cannot be read; names that are missing or unknown, and arrays of another shape or
+                element type, all of them listed
         """
+        state = arrays_of(state)
         entries = dict(self._all_entries())
         names = renamed(state, prefixes or {})
         needed = [n for n, e in entries.items() if not (isinstance(e, Parameter) and e.optional)]

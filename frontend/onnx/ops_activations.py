@@ -63,8 +63,12 @@ def leaky_relu(n: OnnxNode) -> Tensor:
 
 @op("PRelu")
 def prelu(n: OnnxNode) -> Value:
-    x = n.value(0)
-    x, slope = n.broadcast(x, n.value(1))
+    x, slope = n.value(0), n.value(1)
+    shape = x.type.shape
+    if len(shape) > 2 and slope.type.shape == (shape[1],) != (shape[-1],):
+        # exporters before version 7 gave one slope a channel, and version converters leave it so
+        slope = b.reshape(slope, (shape[1], *(1 for _ in shape[2:])))
+    x, slope = n.broadcast(x, slope)
     return b.select(b.lt(x, b.full_like(x, 0)), b.mul(x, slope), x)
 
 

@@ -103,7 +103,7 @@ def read_side_file(path: Path) -> dict[str, Array]:
     try:
         return _tensors(path.read_bytes())
     except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise InputError(f"{path}: damaged side file: {error}", code="NV0303") from error
+        raise InputError(f"{path}: damaged file: {error}", code="NV0303") from error
 
 
 def _tensors(content: bytes) -> dict[str, Array]:
