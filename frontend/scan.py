@@ -10,6 +10,7 @@ from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
 from .branches import check_carry
+from .scan_forms import blocks_of, counted, in_blocks, lengths, masked, truncated
 from .tensor import Tensor
 from .tracing import current, user_lines
 from .trees import build, leaves
@@ -24,43 +25,74 @@ def scan(
     length: Dim | None = None,
     reverse: bool = False,
     unroll: int = 1,
+    *,
+    seq_lens: Any = None,
+    remat: int | bool = False,
+    truncate: int | None = None,
 ) -> tuple[Any, Any]:
     """Run ``carry, y = body(carry, x)`` over the leading axis of xs.
 
     Args:
-        body:    takes the carry and one slice of xs; returns the next carry and y. Outer tensors may be used inside
-        init:    the first carry: a tensor, or tuples and lists of them; None for no carry
-        xs:      as init, all of one length on axis 0; None where `length` is given, the body then gets None
-        length:  how many steps; xs have as many
-        reverse: from the last step to the first
-        unroll:  steps a trip of the compiled loop
+        body:     takes the carry and one slice of xs; returns the next carry and y. Outer tensors may be used inside
+        init:     the first carry: a tensor, or tuples and lists of them; None for no carry
+        xs:       as init, all of one length on axis 0; None where `length` is given, the body then gets None
+        length:   how many steps; xs have as many. Of no steps, the last carry is the first and ys are empty
+        reverse:  from the last step to the first
+        unroll:   steps a trip of the compiled loop
+        seq_lens: the length of each sequence, integers [N], where carries and ys have N sequences on axis 0: behind its
+                  end a sequence keeps its carry and its ys are 0; in reverse, a sequence begins at its own end
+        remat:    for the derivative, keep the carry of every so many steps alone and compute the steps between again;
+                  True takes the root of the length, with memory that grows as that root
+        truncate: derivatives do not pass from a block of so many steps to the one before (truncated backpropagation
+                  through time)
 
     Returns:
         the last carry, and every y along a new axis 0, both built as the body returned them
 
     Raises:
-        TraceError: a carry changes its type from step to step, or lengths differ
+        TraceError: a carry changes its type from step to step, lengths differ, or a sequence has another length than
+            0..length
     """
+    steps = _length(leaves(xs), length)
+    if seq_lens is None and truncate is None and not remat:
+        return _scan(body, init, xs, steps, reverse, unroll)
+
+    def inner(carry: Any, given: Any) -> tuple[Any, Any]:
+        return _pair(body(carry, given[2]))
+
+    whole = inner if seq_lens is None else masked(inner, lengths(seq_lens, steps))
+    whole = whole if truncate is None else truncated(whole, truncate)
+    given = (*counted(steps, reverse), xs)
+    if not remat:
+        return _scan(whole, init, given, steps, reverse, unroll)
+
+    def run(carry: Any, part: Any, many: Dim) -> tuple[Any, Any]:
+        return _scan(whole, carry, part, many, reverse, unroll)
+
+    return in_blocks(run, init, given, steps, blocks_of(remat, steps), reverse)
+
+
+def _scan(
+    body: Callable[..., Any], init: Any, xs: Any, steps: Dim, reverse: bool, unroll: int
+) -> tuple[Any, Any]:
     state = current()
     inits, rows = leaves(init), leaves(xs)
-    steps = _length(rows, length)
     with state.region() as frame:
         carries = [Value(v.type, name=v.name or "carry") for v in inits]
         slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
-        result: Any = body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices))))
-        if not _is_pair(result):
-            raise _error(f"the body returns {type(result).__name__}, expected a pair (carry, y)")
+        result = _pair(body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices)))))
         after, ys = leaves(result[0]), leaves(result[1])
     check_carry("scan", inits, after)
     graph = Graph("body", [*carries, *slices, *frame.captured.values()], [*after, *ys])
-    consts = list(frame.captured)
-    found = b.scan(graph, inits, rows, consts, steps, reverse=reverse, unroll=unroll)
+    found = b.scan(graph, inits, rows, list(frame.captured), steps, reverse=reverse, unroll=unroll)
     tensors = list(map(Tensor, found))
     return build(init, tensors[: len(inits)]), build(result[1], tensors[len(inits) :])
 
 
-def _is_pair(result: Any) -> bool:
-    return isinstance(result, tuple) and len(result) == 2  # pyright: ignore[reportUnknownArgumentType]
+def _pair(result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:  # pyright: ignore[reportUnknownArgumentType]
+        raise _error(f"the body returns {type(result).__name__}, expected a pair (carry, y)")
+    return result  # pyright: ignore[reportUnknownVariableType]
 
 
 def _length(rows: Sequence[Value], length: Dim | None) -> Dim:

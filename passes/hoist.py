@@ -32,6 +32,8 @@ class Hoist(Pass):
     after      products that no carry needs, such as o[t] = V h[t], become one large product behind it. Exact
     sums       a carry that only adds up products or sums, such as a weight's gradient, becomes one product or sum over
                all steps. Reassociates
+
+    A scan around a scan gives only the first of these.
     """
 
     name: ClassVar[str] = "hoist"
@@ -66,9 +68,14 @@ class _Hoisting:
         self.kept = _Kept(list(range(first)), list(range(first, first + len(self.form.ys))))
 
     def results(self) -> list[Value] | None:
-        moved = [self._invariant(), self._sums()]
-        if not any(moved):  # else what they read is settled first; the rest has its turn in the next sweep
-            moved = [self._before(), self._after()]
+        moved = [self._invariant()]
+        # a loop around a loop has many rows at each step already, and blocks that are computed again are to stay small
+        if not any(isinstance(n.op, Scan) for n in self.form.nodes):
+            moved += [self._sums()]
+            if not any(
+                moved
+            ):  # else what they read is settled first, and they have their turn in the next sweep
+                moved = [self._before(), self._after()]
         if not any(moved):
             return None
         form, kept = self.form, self.kept

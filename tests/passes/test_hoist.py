@@ -105,7 +105,7 @@ def test_products_of_weights_of_each_step_stay() -> None:
     assert inside(found, "dot_general") == 1
 
 
-def test_loops_within_loops_give_their_work_outwards() -> None:
+def test_a_loop_around_a_loop_keeps_products_over_the_inner_steps() -> None:
     def f(x: Any, w: Any, u: Any) -> Any:
         def outer(c: Any, rows: Any) -> Any:
             return nv.scan(lambda h, r: (nn.tanh(h @ w + r @ u), None), c, rows)[0], c.sum()
@@ -114,6 +114,8 @@ def test_loops_within_loops_give_their_work_outwards() -> None:
 
     found = hoisted(f, "f64[T,4,B,5]", "f64[3,3]", "f64[5,3]")
     (scan,) = scans(found)
+    products = [n for n in scan.regions[0].nodes if n.op.mnemonic == "dot_general"]
+    assert [n.results[0].type.shape[0] for n in products] == [4]
     (inner,) = (n for n in scan.regions[0].nodes if n.op.mnemonic == "scan")
     assert sum(n.op.mnemonic == "dot_general" for n in inner.regions[0].nodes) == 1
 
