@@ -6,10 +6,11 @@ from ..ir.graph import Graph, Value
 from ..ir.ops.elementwise import Cast
 from ..ir.ops.expect import ExpectRange
 from ..ir.ops.move import BroadcastInDim, Permute, Reshape, Reverse
+from ..ir.ops.tree import TreeFold, levels_of
 from ..ir.program import Program
-from ..runtime.signature import Signature
+from ..runtime.signature import Check, Signature
 
-__all__ = ["ranges_of", "signature_of"]
+__all__ = ["checks_of", "ranges_of", "signature_of"]
 
 
 def signature_of(program: Program) -> Signature:
@@ -37,6 +38,13 @@ def ranges_of(graph: Graph) -> tuple[tuple[int, int, int], ...]:
                 low, high = found.get(place, (node.op.low, node.op.high))
                 found[place] = (max(low, node.op.low), min(high, node.op.high))
     return tuple((place, low, high) for place, (low, high) in sorted(found.items()))
+
+
+def checks_of(graph: Graph) -> tuple[tuple[int, Check], ...]:
+    """What else a traced graph asks of its inputs: that tables of children are those of trees."""
+    places = {v: k for k, v in enumerate(graph.inputs)}
+    found = (places.get(_source(n.operands[0])) for n in graph.nodes if isinstance(n.op, TreeFold))
+    return tuple((k, levels_of) for k in sorted({k for k in found if k is not None}))
 
 
 def _source(value: Value) -> Value:

@@ -89,10 +89,14 @@ def _scan(
     return build(init, tensors[: len(inits)]), build(result[1], tensors[len(inits) :])
 
 
-def _pair(result: Any) -> tuple[Any, Any]:
-    if not isinstance(result, tuple) or len(result) != 2:  # pyright: ignore[reportUnknownArgumentType]
+def _pair(result: Any) -> Any:
+    if not _is_pair(result):
         raise _error(f"the body returns {type(result).__name__}, expected a pair (carry, y)")
-    return result  # pyright: ignore[reportUnknownVariableType]
+    return result
+
+
+def _is_pair(result: Any) -> bool:
+    return isinstance(result, tuple) and len(result) == 2  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _length(rows: Sequence[Value], length: Dim | None) -> Dim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -30,11 +30,12 @@ def lengths(given: Any, steps: Dim) -> Tensor:
         TraceError: they are no vector of integers, or are known now and one is out of range
     """
     if isinstance(given, list | tuple | np.ndarray):
-        given = np.asarray(given)
-        if given.dtype.kind in "iu" and given.ndim == 1 and isinstance(steps, int):
-            for k, n in enumerate(given.tolist()):
+        known: Any = np.asarray(cast(Any, given))
+        if known.dtype.kind in "iu" and known.ndim == 1 and isinstance(steps, int):
+            for k, n in enumerate(known.tolist()):
                 if not 0 <= n <= steps:
                     raise _error(f"seq_lens[{k}] is {n}, expected 0..{steps}")
+        given = known
     found = as_tensor(given).value
     if found.type.rank != 1 or not found.type.dtype.is_integer:
         raise _error(f"seq_lens is {found.type}, expected a vector of integers, one a sequence")
@@ -121,7 +122,10 @@ def in_blocks(
     tails = [_block(v, whole * size, steps, (rest,)) for v in rows]
 
     def block(carry: Any, part: Any) -> tuple[Any, Any]:
-        return remat(lambda c, p: run(c, p, size))(carry, part)
+        def again(carry: Any, part: Any) -> tuple[Any, Any]:
+            return run(carry, part, size)
+
+        return remat(again)(carry, part)
 
     def blocks(carry: Any) -> tuple[Any, Any]:
         after, ys = scan(block, carry, build(xs, list(map(Tensor, heads))), length=whole, reverse=reverse)
@@ -129,7 +133,10 @@ def in_blocks(
         return after, build(ys, list(map(Tensor, flat)))
 
     def left(carry: Any) -> tuple[Any, Any]:
-        return remat(lambda c, p: run(c, p, rest))(carry, build(xs, list(map(Tensor, tails))))
+        def again(carry: Any, part: Any) -> tuple[Any, Any]:
+            return run(carry, part, rest)
+
+        return remat(again)(carry, build(xs, list(map(Tensor, tails))))
 
     if isinstance(rest, int) and not rest:
         return blocks(init)

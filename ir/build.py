@@ -30,6 +30,7 @@ from .ops import (
     pointwise,
     quant,
     reduce,
+    tree,
     window,
 )
 from .ops.constant import Constant, Iota, Literal
@@ -565,6 +566,18 @@ def while_(
     cond: Any, body: Any, carries: Sequence[Value], consts: Sequence[Value], max_trip: Dim | None = None
 ) -> tuple[Value, ...]:
     return make(loops.While(len(carries), max_trip), *carries, *consts, regions=(cond, body))
+
+
+def tree_fold(
+    body: Any,
+    children: Value,
+    xs: Sequence[Value],
+    inits: Sequence[Value],
+    consts: Sequence[Value],
+    width: Dim,
+) -> tuple[Value, ...]:
+    op = tree.TreeFold(len(xs), len(inits), width)
+    return make(op, children, *xs, *inits, *consts, regions=(body,))
 
 
 def remat(body: Any, operands: Sequence[Value]) -> tuple[Value, ...]:

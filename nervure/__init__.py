@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .frontend.random import seed
     from .frontend.scan import scan
     from .frontend.trace import trace
+    from .frontend.tree_fold import tree_fold
     from .gradient import explain_grad, grad, value_and_grad
     from .ir.errors import NervureError
     from .ir.program import Program
@@ -64,6 +65,7 @@ _WHERE = {
     "cond": ("frontend.branches", "cond"),
     "scan": ("frontend.scan", "scan"),
     "set_num_threads": ("runtime.threads", "set_num_threads"),
+    "tree_fold": ("frontend.tree_fold", "tree_fold"),
     "while_loop": ("frontend.branches", "while_loop"),
     "seed": ("frontend.random", "seed"),
     "stop_gradient": ("frontend.derivatives", "stop_gradient"),
@@ -100,6 +102,7 @@ __all__ = [
     "save",
     "cond",
     "scan",
+    "tree_fold",
     "while_loop",
     "seed",
     "set_num_threads",

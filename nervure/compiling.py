@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .backends.base import find_backend
-from .backends.signatures import ranges_of
+from .backends.signatures import checks_of, ranges_of
 from .frontend.nn.module import Module
 from .frontend.trace import trace
 from .inspect.reproduce import write_reproducer_on_failure
@@ -53,7 +53,9 @@ def compile(
     with write_reproducer_on_failure(program, backend=backend, level=opt):
         result = run_pipeline(program, chosen.pipeline(opt), verify=verify)
         executable = chosen.compile(result.program, device=device, **options)
-    executable.signature = replace(executable.signature, ranges=ranges_of(program.main))
+    executable.signature = replace(
+        executable.signature, ranges=ranges_of(program.main), checks=checks_of(program.main)
+    )
     executable.program = result.program
     executable.notes = result.notes
     return executable

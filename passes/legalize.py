@@ -11,12 +11,14 @@ from ..ir.graph import Graph, Node, Value, rebuild
 from ..ir.op import Level, Op
 from ..ir.ops.control import Scan
 from ..ir.ops.linalg import Factorization
+from ..ir.ops.tree import TreeFold
 from ..ir.types import DType
 from .base import Pass, Remarks
 from .closed import folded_factorization
 from .decompose import decomposed, until_stable
 from .inline import HELD, inline
 from .regions import map_regions
+from .trees import folded
 from .unroll import unrolled
 
 __all__ = ["Legalize", "Supports", "find_supports_with"]
@@ -101,6 +103,8 @@ def _simpler(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
         return folded_factorization(node, operands)
     if isinstance(node.op, HELD):
         return inline(node.regions[0], operands)
+    if isinstance(node.op, TreeFold):
+        return folded(node, operands)
     if isinstance(node.op, Scan) and isinstance(node.op.length, int):
         return unrolled(node, operands)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,10 @@ from ..ir.types import Array, TensorType
 __all__ = ["Signature", "plain_symbol"]
 
 
+Check = Callable[[Array, str], object]
+"""Raises an InputError for an array that may not be; it is given the input's name."""
+
+
 @dataclass(frozen=True)
 class Signature:
     """Names and types of inputs and outputs.
@@ -22,11 +26,13 @@ class Signature:
     Args:
         inputs, outputs: pairs of name and type, in order
         ranges:          what integers some inputs may hold: place of the input, lowest, first beyond the highest
+        checks:          what else is asked of some inputs: place of the input, and what refuses a wrong one
     """
 
     inputs: tuple[tuple[str, TensorType], ...]
     outputs: tuple[tuple[str, TensorType], ...]
     ranges: tuple[tuple[int, int, int], ...] = ()
+    checks: tuple[tuple[int, Check], ...] = ()
 
     def check(self, arrays: Sequence[Any], *, copies: bool = True) -> list[Array]:
         """The inputs as C-contiguous arrays of the right element type.
@@ -51,6 +57,8 @@ class Signature:
                 )
         for place, low, high in self.ranges:
             _check_range(self.inputs[place][0], checked[place], low, high)
+        for place, check in self.checks:
+            check(checked[place], f"input {self.inputs[place][0]}")
         return checked
 
     def bind(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:

@@ -43,6 +43,7 @@ FAMILIES = {
     "linalg": "Linear algebra",
     "control": "Control",
     "loops": "Control",
+    "tree": "Control",
     "calls": "Calls and barriers",
     "barrier": "Calls and barriers",
     "expect": "Calls and barriers",

@@ -54,6 +54,7 @@ from nervure.ir.ops.reduce import (
 )
 from nervure.ir.ops.rng import KEY, RngBits, RngNormal, RngSplit, RngUniform
 from nervure.ir.ops.sort import Sort, TopK
+from nervure.ir.ops.tree import TreeFold
 from nervure.ir.ops.window import Conv, MaxPool, WindowSum
 from nervure.ir.types import (
     DTYPES,
@@ -496,6 +497,25 @@ def control() -> Iterable[Instance]:
     yield Instance(While(2), (t(i32), t(f64, 3), t(f64, 3)), regions=doubling(t(f64, 3)))
     yield Instance(While(2, 0), (t(i32), t(f64, 3), t(f64, 3)), regions=doubling(t(f64, 3)))
     yield Instance(While(2, B), (t(i32), t(f64, B), t(f64, B)), regions=doubling(t(f64, B)), env=ENV)
+
+    for d in (f64, f32):
+        for nodes, env in ((5, {}), (B, ENV)):
+            types = (t(i64, nodes, 2), t(d, nodes, 3), t(d, 3), t(d, 3))
+            for width in (2, 4):
+                body_ = merging(t(d, 3), width)
+                yield Instance(TreeFold(1, 1, width), types, ("forest", "any", "any", "any"), (body_,), env)
+
+
+def merging(row: TensorType, width: int) -> Graph:
+    """tanh(x + w * the sum of both children's states), for so many nodes."""
+    wide = row.with_shape((width, *row.shape))
+    x, kids, w = inputs = [
+        Value(wide, name="x"),
+        Value(row.with_shape((width, 2, *row.shape)), name="kids"),
+        Value(row, name="w"),
+    ]
+    below = b.mul(b.reduce_sum(kids, (1,)), b.broadcast_in_dim(w, wide.shape, (1,)))
+    return Graph("body", inputs, [b.tanh(b.add(x, below))])
 
 
 def two_bodies(row: TensorType) -> tuple[Graph, Graph]:

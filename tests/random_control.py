@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from op_tables import body, doubling, two_bodies
+from op_tables import body, doubling, merging, two_bodies
 from random_programs import Growth
 
 from nervure.ir import build as b
 from nervure.ir.graph import Graph, Value
 from nervure.ir.ops.control import Scan
 from nervure.ir.ops.loops import If, While
-from nervure.ir.types import TensorType, bool_, i32
+from nervure.ir.ops.tree import TreeFold
+from nervure.ir.types import TensorType, bool_, i32, i64
 
-__all__ = ["if_", "scan", "while_"]
+__all__ = ["if_", "scan", "tree_fold", "while_"]
 
 FLOAT = ("float",)
 
@@ -69,3 +70,12 @@ def while_(g: Growth, name: str) -> None:
         g.like(x.type),
         regions=doubling(x.type),
     )
+
+
+def tree_fold(g: Growth, name: str) -> None:
+    row = TensorType(g.dtype(FLOAT), g.shape(g.integer(0, 1)) or (2,))
+    nodes, width = g.integer(1, 6), g.integer(1, 4)
+    table = g.leaf(TensorType(i64, (nodes, 2)), "forest")
+    x = g.leaf(row.with_shape((nodes, *row.shape)), "unit")
+    init, weight = g.leaf(row, "unit"), g.leaf(row, "unit")
+    g.add(TreeFold(1, 1, width), table, x, init, weight, regions=(merging(row, width),))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from op_tables import body
-from random_control import if_, scan, while_
+from random_control import if_, scan, tree_fold, while_
 from random_programs import Growth, Rejected
 
 from nervure.ir import build as b
@@ -551,6 +551,7 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "scan": scan,
     "if": if_,
     "while": while_,
+    "tree_fold": tree_fold,
     **dict.fromkeys(("opt_barrier", "stop_gradient"), itself),
     "remat": remat,
     "custom_vjp": custom_vjp,

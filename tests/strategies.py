@@ -75,6 +75,9 @@ def domain_array(rng: np.random.Generator, domain: Domain, shape: tuple[int, ...
         return (found % 2**8 if dtype.kind == "uint" else found).astype(dtype.numpy)
     if dtype.kind == "bool":
         return rng.random(shape) < 0.5
+    if name == "forest":  # children before their parents
+        rows = np.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1))
+        return rng.integers(-1, rows, size=shape).astype(dtype.numpy)
     if dtype.is_integer:
         return _integers(rng, name, shape, dtype)
     spread = _spread(rng, shape)

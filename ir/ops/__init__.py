@@ -23,6 +23,7 @@ from . import (
     reduce,
     rng,
     sort,
+    tree,
     window,
 )
 
@@ -47,5 +48,6 @@ __all__ = [
     "reduce",
     "rng",
     "sort",
+    "tree",
     "window",
 ]

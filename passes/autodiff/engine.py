@@ -14,9 +14,11 @@ from ...ir.op import Level
 from ...ir.ops.calls import Remat
 from ...ir.ops.control import Scan
 from ...ir.ops.loops import If, While
+from ...ir.ops.tree import TreeFold
 from ...ir.origin import origins_of
 from ..decompose import decomposed
 from ..inline import HELD, inline
+from ..trees import unfolded
 from .loops import bounded_loop, branch_cotangents, scan_cotangents, shared
 from .reach import between, depending
 from .rule import Cotangents, zeros_like
@@ -111,6 +113,8 @@ def _apply(node: Node, arriving: tuple[Value | None, ...], matters: set[Value]) 
     if isinstance(node.op, (Scan, If)):
         apply = scan_cotangents if isinstance(node.op, Scan) else branch_cotangents
         return apply(node, arriving, [o in matters for o in node.operands], _sweep)
+    if isinstance(node.op, TreeFold):
+        return unfolded(node, arriving, _sweep)
     # a remat's inner values are not those that were computed before, and are not computed before they are needed
     slopes = [g for g in arriving if g is not None]
     again = {o: b.opt_barrier(o, *slopes) if isinstance(node.op, Remat) else o for o in node.operands}

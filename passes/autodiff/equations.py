@@ -116,6 +116,10 @@ _CALLS: dict[str, Equations] = {
     **dict.fromkeys(("rnn", "lstm", "gru"), _THROUGH_TIME),
     "if": (None, "what the ops of the body that ran say"),
     "while": ("that of a scan of max_trip steps, of which those behind the loop's end keep the carries",),
+    "tree_fold": (
+        None,
+        "the body's equations level by level from the roots, where {g} of a node has its parents' share added",
+    ),
     "dequantize": ("{g} * {1}",),
     "dynamic_quantize": (None,),
 }

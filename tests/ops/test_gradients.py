@@ -18,6 +18,7 @@ from nervure.ir.ops.calls import Remat
 from nervure.ir.ops.control import Fuse, Scan
 from nervure.ir.ops.elementwise import Pow
 from nervure.ir.ops.loops import If, While
+from nervure.ir.ops.tree import TreeFold
 from nervure.ir.origin import Origin, origins_of
 from nervure.ir.types import Array, TensorType, f32, f64, i64
 from nervure.ir.verify import verify_graph
@@ -113,7 +114,7 @@ def test_the_gradient_is_the_slope_in_first_and_second_order(instance: Instance)
 
 
 def test_every_op_has_a_rule_a_decomposition_or_a_reason():
-    expanded = {op.mnemonic for op in (Fuse, Scan, If, While, Remat)}
+    expanded = {op.mnemonic for op in (Fuse, Scan, If, While, TreeFold, Remat)}
     composites = {name for name, op in OPS.items() if op.level is Level.NN}
     assert not set(RULES) & set(NOT_DIFFERENTIABLE)
     assert set(OPS) == set(RULES) | set(NOT_DIFFERENTIABLE) | composites | expanded

@@ -1,0 +1,165 @@
+"""Folds over trees, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..dims import Dim, bounds, dim_text, evaluate_dim
+from ..errors import InputError
+from ..op import Cost, Level, Op, Runner, register, traffic
+from ..types import Array, TensorType, i64
+from .common import need
+from .control import match_types
+
+if TYPE_CHECKING:
+    from ..graph import Graph
+
+__all__ = ["TreeFold", "levels_of"]
+
+
+@register
+@dataclass(frozen=True)
+class TreeFold(Op):
+    """The states of all nodes of trees, each from those of its children: leaves first, level by level.
+
+    Equation: s[n] = body(x[n], s[children[n, 0]], ..., consts), with init where children[n, k] < 0
+    Shapes:   children i64[N, K], xs T[N, S]..., inits T'[S']..., consts -> T'[N, S']...
+              body, over `width` nodes at once: (T[width, S]..., T'[width, K, S']..., consts) -> T'[width, S']...
+    Args:     xs, states: how many operands are of each kind, the rest are consts; width: how many nodes of a level go
+              through the body together; what is left of a level is filled up with nodes whose states are not used
+    Gradient: level by level from the roots, the body computed again
+    Numerics: the body must not mix its nodes: row i of its results comes from row i of its operands
+    Raises:   TypeInferenceError where types do not fit; InputError where a child is no node, or a node is below itself
+    Source:   K. S. Tai, R. Socher, C. D. Manning, Tree-structured LSTMs, 2015; M. Looks et al., dynamic batching, 2017
+    """
+
+    mnemonic = "tree_fold"
+    level = Level.CONTROL
+    num_regions = 1
+    xs: int
+    states: int
+    width: Dim
+
+    def infer(
+        self, children: TensorType, *operands: TensorType, regions: tuple[Graph, ...]
+    ) -> tuple[TensorType, ...]:
+        (body,) = regions
+        every = (children, *operands)
+        need(
+            self,
+            children.dtype == i64 and children.rank == 2,
+            f"children are {children}, expected i64[N,K]",
+            *every,
+        )
+        need(
+            self,
+            self.states >= 1 and len(operands) >= self.xs + self.states,
+            f"{len(operands)} operands, expected at least {self.xs} xs and {max(1, self.states)} states",
+            *every,
+        )
+        nodes, arity = children.shape
+        need(self, bounds(nodes)[0] >= 1, f"there may be no node: N is {dim_text(nodes)}", *every)
+        need(
+            self,
+            isinstance(arity, int) and arity >= 1,
+            f"a node has {dim_text(arity)} children, expected an integer",
+            *every,
+        )
+        need(
+            self, bounds(self.width)[0] >= 1, f"width is {dim_text(self.width)}, expected at least 1", *every
+        )
+        rows: list[TensorType] = []
+        for x in operands[: self.xs]:
+            need(
+                self,
+                x.rank >= 1 and x.shape[0] == nodes,
+                f"{x} has no row for each of {dim_text(nodes)} nodes",
+                *every,
+            )
+            rows.append(x.with_shape((self.width, *x.shape[1:])))
+        states = operands[self.xs : self.xs + self.states]
+        kids = [s.with_shape((self.width, arity, *s.shape)) for s in states]
+        given = (*rows, *kids, *operands[self.xs + self.states :])
+        match_types(self, "body input", [v.type for v in body.inputs], given)
+        after = [s.with_shape((self.width, *s.shape)) for s in states]
+        match_types(self, "state", after, [v.type for v in body.outputs])
+        return tuple(s.with_shape((nodes, *s.shape)) for s in states)
+
+    def evaluate(
+        self,
+        children: Array,
+        *operands: Array,
+        types: tuple[TensorType, ...],
+        regions: tuple[Graph, ...],
+        run: Runner,
+        env: dict[str, int],
+        **_: object,
+    ) -> tuple[Array, ...]:
+        width = evaluate_dim(self.width, env)
+        xs, consts = operands[: self.xs], operands[self.xs + self.states :]
+        inits = operands[self.xs : self.xs + self.states]
+        states = [np.zeros(t.static_shape(), t.dtype.numpy) for t in types]
+        absent = children < 0
+        level = levels_of(children)
+        for depth in range(int(level.max(initial=-1)) + 1):
+            (members,) = np.nonzero(level == depth)
+            for start in range(0, len(members), width):
+                part = members[start : start + width]
+                rows = np.resize(part, width)  # filled up with nodes of the same level
+                kids = [
+                    np.where(_wide(absent[rows], s), init, s[children[rows]])
+                    for s, init in zip(states, inits, strict=True)
+                ]
+                given = (
+                    *(x[rows] for x in xs),
+                    *(np.ascontiguousarray(k, dtype=s.dtype) for k, s in zip(kids, states, strict=True)),
+                )
+                for state, found in zip(states, run(regions[0], (*given, *consts)), strict=True):
+                    state[part] = found[: len(part)]
+        return tuple(states)
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        return Cost(0, traffic(operands, results))
+
+
+def _wide(mask: Array, state: Array) -> Array:
+    return mask.reshape(*mask.shape, *(1,) * (state.ndim - 1))
+
+
+def levels_of(children: Array, name: str = "children") -> Array:
+    """The level of each node: 0 for leaves, else one more than the highest of its children.
+
+    Args:
+        children: integers [N, K]; those below 0 are absent
+
+    Raises:
+        InputError: a child is no node, or a node is below itself; it names the node
+    """
+    nodes = len(children)
+    wrong = np.argwhere(children >= nodes)
+    if len(wrong):
+        n, k = wrong[0].tolist()
+        raise InputError(f"{name}: child {k} of node {n} is {int(children[n, k])}, there are {nodes} nodes")
+    level = np.zeros(nodes, np.int64)
+    for _ in range(nodes + 1):
+        below = np.where(children < 0, -1, level[children]).max(axis=1, initial=-1)
+        if np.array_equal(below + 1, level):
+            return level
+        level = below + 1
+    n = int(np.argmax(level))
+    raise InputError(f"{name}: node {_on_cycle(children, n)} is below itself", hint="a tree has no cycle")
+
+
+def _on_cycle(children: Array, node: int) -> int:
+    """A node on a cycle, found downwards from one that is on or above it."""
+    level = np.zeros(len(children), np.int64)
+    for _ in range(len(children) + 1):
+        level = np.where(children < 0, -1, level[children]).max(axis=1, initial=-1) + 1
+    for _ in range(len(children)):
+        kids = children[node][children[node] >= 0]
+        node = int(kids[np.argmax(level[kids])])
+    return node
