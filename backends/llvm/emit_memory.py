@@ -157,6 +157,8 @@ class MemoryEmitter:
                     raw = self._masked_load(
                         vector, short, ty, lanes, pointer, b.widen(mask, lanes).text, align
                     )
+            elif stride == 2:
+                raw = self._every_other(vector, short, ty, lanes, pointer, mask, align)
             else:
                 if stride is not None:
                     pointer = (
@@ -172,6 +174,26 @@ class MemoryEmitter:
         if buffer.dtype.kind == "bool":
             return b.simple("icmp ne", raw, b.number(0, "i8"), ty="i1")
         return raw
+
+    def _every_other(
+        self, vector: str, short: str, ty: str, lanes: int, pointer: V, mask: V | None, align: int
+    ) -> V:
+        """Elements 0, 2, 4, ...: of two stretches that overlap by one element, so that none beyond the last is touched."""
+        b, half = self.b, lanes // 2
+        second = b.pure(f"getelementptr {ty}, ptr {{0}}, i64 {lanes - 1}", (pointer,), "ptr")
+        parts: list[V] = []
+        for at, first in ((pointer, 0), (second, lanes - 1)):
+            if mask is None:
+                parts.append(b.fixed(f"load {vector}, ptr {at.text}, align {align}", ty, lanes))
+                continue
+            wide = b.widen(mask, lanes)
+            picks = ", ".join(f"i32 {(first + e) // 2}" for e in range(lanes))
+            form = f"shufflevector {wide.type} {{0}}, {wide.type} poison, <{lanes} x i32> <{picks}>"
+            on = b.pure(form, (wide,), "i1", lanes)
+            parts.append(self._masked_load(vector, short, ty, lanes, at, on.text, align))
+        picks = ", ".join(f"i32 {2 * lane if lane < half else 2 * lane + 1}" for lane in range(lanes))
+        form = f"shufflevector {vector} {{0}}, {vector} {{1}}, <{lanes} x i32> <{picks}>"
+        return b.pure(form, tuple(parts), ty, lanes)
 
     def _masked_load(
         self, vector: str, short: str, ty: str, lanes: int, pointer: V, mask: str, align: int

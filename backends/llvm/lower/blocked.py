@@ -26,7 +26,8 @@ def blocked_memory(value: Value, layout: Layout) -> Memory:
 
 
 class Blocks:
-    """Loops over a value in blocks: images, blocks, places, and the lanes of a block as a vector loop.
+    """Loops over a value in blocks: images, blocks, places, and the lanes of a block as a vector loop; the places of a row,
+    where a block is one channel.
 
     Attributes:
         index:  of the element, as the type counts
@@ -38,7 +39,9 @@ class Blocks:
         self.image, self.block, self.lane = k.Var("n"), k.Var("cb"), k.Var("c")
         self.places = tuple(k.Var(f"i{axis}") for axis in range(len(shape) - 2))
         self.extents = (shape[0], layout.blocks, *shape[2:])
-        channel = pull.split(self.block * layout.block + self.lane, layout.block, self.block, self.lane)
+        channel = self.block
+        if layout.block > 1:
+            channel = pull.split(self.block * layout.block + self.lane, layout.block, self.block, self.lane)
         self.index: Index = (self.image, channel, *self.places)
         self.inside = channel < layout.channels if layout.ragged else None
 
@@ -52,8 +55,9 @@ class Blocks:
         return buffer.store(pull.blocked(self.layout, self.index), element)
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
-        dims = zip((self.image, self.block, *self.places), self.extents, strict=True)
-        return nest(body, [*dims, (self.lane, self.layout.block)], vector=True)
+        dims = list(zip((self.image, self.block, *self.places), self.extents, strict=True))
+        lanes = [(self.lane, self.layout.block)] if self.layout.block > 1 else []
+        return nest(body, [*dims, *lanes], vector=True)
 
 
 def zero_rim(lowering: Lowering, memory: Memory, shape: Sequence[Dim], origins: Origins) -> None:

@@ -14,6 +14,7 @@ from ....ir.types import DType, f32, f64, i64
 from .. import kernel_ir as k
 from ..schedule import choose_schedule
 from .conv import direct
+from .conv_across import across
 from .conv_plan import plan_conv
 from .depthwise import depthwise
 from .loops import nest
@@ -25,7 +26,7 @@ from .winograd import winograd
 __all__ = ["convolution", "dot_general"]
 
 ZERO = k.const(0, i64)
-_KINDS = {"direct": direct, "winograd": winograd, "depthwise": depthwise}
+_KINDS = {"direct": direct, "across": across, "winograd": winograd, "depthwise": depthwise}
 
 
 def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:

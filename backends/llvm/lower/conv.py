@@ -19,7 +19,7 @@ from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 
-__all__ = ["direct"]
+__all__ = ["direct", "window_steps"]
 
 PIECE = 126
 """Places of a row that are summed before their epilogue runs."""
@@ -60,7 +60,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
         corner.append(pull.affine(at, op.strides[axis], shift))
     zero = k.as_index(0)
     sums = k.Buffer("sums", f32, (mc, columns), align=64)
-    steps = _steps(op, layout, image, window, each, columns)
+    steps = window_steps(op, layout, image, window, each, columns)
     group = p // (panels // op.groups) * (each // layout.block) if op.groups > 1 else zero
     tile = k.Tile(
         rows,
@@ -91,7 +91,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     result.finish(lowering)
 
 
-def _steps(
+def window_steps(
     op: Conv, layout: Layout, image: k.Buffer, window: Sequence[int], channels: int, columns: int
 ) -> tuple[k.Step, ...]:
     """The nest of the sum: blocks of a group's input channels, window, lanes; those that are one stretch in memory as one step."""

@@ -13,10 +13,10 @@ from ....ir.types import f32
 from ..layout import block_of
 from ..target import Target
 
-__all__ = ["ConvPlan", "plan_conv"]
+__all__ = ["ConvPlan", "across_columns", "plan_conv"]
 
 FEW = 8
-"""Input channels below which a convolution reads its image as it lies, channel by channel."""
+"""Input channels up to which a convolution reads its image as it lies, channel by channel."""
 
 UNROLLED = 49
 """Places of a window that a depthwise convolution may write out."""
@@ -30,13 +30,13 @@ class ConvPlan:
     """How a convolution is computed.
 
     Args:
-        kind:     direct: tiles over blocks of channels; winograd: 3 x 3 by products of transforms; depthwise: one channel each
+        kind:     direct: tiles over blocks of channels; across: lanes run along the row, for few channels; winograd: 3 x 3 by products of transforms; depthwise: one channel each
         in_block: channels of a block of the input; 1 where it is read channel by channel
         out_block: of the result
         halo:     the rim that the input needs
     """
 
-    kind: Literal["direct", "winograd", "depthwise"]
+    kind: Literal["direct", "across", "winograd", "depthwise"]
     in_block: int
     out_block: int
     halo: tuple[tuple[int, int], ...]
@@ -64,15 +64,45 @@ def plan_conv(node: Node, target: Target) -> ConvPlan | None:
         return None
     block = block_of(channels)
     if op.groups == 1:
+        if channels <= FEW and (halo := _across_halo(node, target)) is not None:
+            return ConvPlan("across", 1, 1, halo)
         if _winograd_pays(node, target):
             return ConvPlan("winograd", block, block_of(out), _winograd_halo(node))
-        return ConvPlan("direct", 1 if channels < FEW else block, block_of(out), op.padding)
+        return ConvPlan("direct", 1 if channels <= FEW else block, block_of(out), op.padding)
     each = channels // op.groups
     if each == 1 and out == channels and prod(sizes) <= UNROLLED:
         return ConvPlan("depthwise", block, block, op.padding)
     if each % 16 == 0 and out // op.groups % 16 == 0:
         return ConvPlan("direct", 16, 16, op.padding)
     return None
+
+
+def across_columns(width: int, target: Target) -> int:
+    """Places of a row in one tile of a convolution whose lanes run along it."""
+    lanes = target.lanes(4)
+    return 2 * lanes if width > lanes else lanes
+
+
+def _across_halo(node: Node, target: Target) -> tuple[tuple[int, int], ...] | None:
+    """The rim that whole tiles along the rows read, or None where lanes are better channels.
+
+    Up to 8 output channels would fill half the lanes; a row fills them but for its last tile.
+    """
+    op = node.op
+    assert isinstance(op, Conv)
+    out, width = node.results[0].type.shape[1], node.results[0].type.shape[-1]
+    size, window = node.operands[0].type.shape[-1], node.operands[1].type.shape[-1]
+    if not (
+        isinstance(out, int) and isinstance(width, int) and isinstance(size, int) and isinstance(window, int)
+    ):
+        return None
+    columns = across_columns(width, target)
+    whole = -(-width // columns) * columns
+    if op.strides[-1] != 1 or not 4 <= out <= 8 or 3 * width < 2 * whole:
+        return None
+    low = op.padding[-1][0]
+    reach = (window - 1) * op.rhs_dilation[-1]
+    return (*op.padding[:-1], (low, max(op.padding[-1][1], whole + reach - low - size)))
 
 
 def _winograd_halo(node: Node) -> tuple[tuple[int, int], ...]:

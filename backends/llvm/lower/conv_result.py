@@ -45,7 +45,9 @@ class ConvResult:
         acc: k.Expr,
     ) -> k.Store:
         """The tail of the sum `acc`, stored: at image and places `place`, in a lane of a block; zero beyond the channels."""
-        channel = pull.split(block * self.layout.block + lane, self.layout.block, block, lane)
+        channel = block
+        if self.layout.block > 1:
+            channel = pull.split(block * self.layout.block + lane, self.layout.block, block, lane)
         index = (place[0], channel, *place[1:])
         pull.give(node.results[0], index, acc)
         inside = channel < self.channels if self.layout.ragged else None

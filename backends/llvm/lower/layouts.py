@@ -9,7 +9,7 @@ from ....ir.graph import Graph, Node, Value
 from ....ir.ops.control import Fuse
 from ....ir.ops.window import Conv, MaxPool, WindowSum
 from ....ir.types import f32
-from ..layout import Layout, block_of
+from ..layout import Layout
 from ..target import Target
 from .conv_plan import plan_conv
 from .elementwise import ELEMENTWISE
@@ -72,21 +72,19 @@ class _Choice:
                     self.halos[source] = [
                         (max(a, c), max(b, d)) for (a, b), (c, d) in zip(halo, plan.halo, strict=True)
                     ]
-                self._block(result)
+                self._block(result, plan.out_block)
         elif isinstance(node.op, WindowSum) or node.op.mnemonic in ELEMENTWISE:
-            if any(
-                self._of(o) in self.found and o.type.shape[:2] == result.type.shape[:2] for o in node.operands
-            ):
-                self._block(result)
-        elif (
-            isinstance(node.op, MaxPool)
-            and not self.uses.get(node.results[1])
-            and self._of(node.operands[0]) in self.found
-        ):
-            self._block(result)
+            for operand in map(self._of, node.operands):
+                if operand in self.found and operand.type.shape[:2] == result.type.shape[:2]:
+                    self._block(result, self.found[operand].block)
+                    break
+        elif isinstance(node.op, MaxPool) and not self.uses.get(node.results[1]):
+            source = self._of(node.operands[0])
+            if source in self.found:
+                self._block(result, self.found[source].block)
 
-    def _block(self, value: Value) -> None:
+    def _block(self, value: Value, block: int) -> None:
         channels = value.type.shape[1]
         if value in self.plain or value.type.dtype != f32 or not isinstance(channels, int):
             return
-        self.found[value] = Layout(channels, block_of(channels), ((0, 0),) * (value.type.rank - 2))
+        self.found[value] = Layout(channels, block, ((0, 0),) * (value.type.rank - 2))

@@ -1,0 +1,77 @@
+"""Convolution to few channels: the rows of a tile are output channels, its lanes neighbouring places of a row.
+
+The weights are read where they lie, [O][K]; the image is its own panel, K runs through it by the window's steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....ir.graph import Node
+from ....ir.ops.window import Conv
+from ....ir.types import bool_, f32
+from .. import kernel_ir as k
+from ..extents import rest_of
+from .blocked import in_layout
+from .conv import window_steps
+from .conv_plan import ConvPlan, across_columns
+from .conv_result import ConvResult
+from .loops import nest
+from .lowering import Lowering, Tail
+from .memory import KernelScope
+
+__all__ = ["across"]
+
+
+def across(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan) -> None:
+    """One tile for each image, row, and piece of the row."""
+    op, (x, w), (tail,) = node.op, node.operands, tails
+    assert isinstance(op, Conv)
+    shape, out, depth = node.results[0].type.shape, w.type.shape[0], w.type.size
+    window = [d for d in w.type.shape[2:] if isinstance(d, int)]
+    channels, width = x.type.shape[1], shape[-1]
+    assert isinstance(out, int) and isinstance(channels, int) and isinstance(width, int)
+    assert isinstance(depth, int)
+    depth //= out
+    source = in_layout(lowering, x, plan.in_block, plan.halo)
+    factors = lowering.held(w)
+    layout = source.layout
+    assert layout is not None
+    result = ConvResult(lowering, node, tail, plan.out_block)
+
+    scope = KernelScope()
+    pull = lowering.pull(scope, blocked=True)
+    image = scope.view(source, layout.shape(x.type.shape))
+    weights = scope.view(factors, (out, depth))
+    lanes, columns = lowering.target.lanes(4), across_columns(width, lowering.target)
+    n, piece = k.Var("n"), k.Var("piece")
+    outer = tuple(k.Var(f"o{axis}") for axis in range(len(window) - 1))
+    start, count, zero = k.Var("start"), k.Var("count"), k.as_index(0)
+    corner: list[k.Expr] = []
+    for axis, at in enumerate((*outer, start)):
+        corner.append(pull.affine(at, op.strides[axis], layout.halo[axis][0] - op.padding[axis][0]))
+    # the tile's A is the weights, its B the image
+    steps = tuple(k.Step(s.extent, s.b, s.a) for s in window_steps(op, layout, image, window, channels, 1))
+    sums = k.Buffer("sums", f32, (out, columns), align=64)
+    tile = k.Tile(
+        out,
+        columns // lanes,
+        lanes,
+        k.Load(weights, (zero, zero)),
+        k.as_index(depth),
+        k.Load(image, (n, zero, *corner, zero)),
+        k.as_index(lanes),
+        k.Load(sums, (zero, zero)),
+        k.as_index(columns),
+        k.as_index(out),
+        steps,
+        k.const(False, bool_),
+        (out,),
+    )
+    o, j, acc = k.Var("o"), k.Var("j"), k.Var("acc", f32)
+    store = result.store(scope, pull, node, o, zero, (n, *outer, start + j), acc)
+    epilogue = k.For(o, out, (k.For(j, count, (k.Let(acc, k.Load(sums, (o, j))), store), "vector"),))
+    body = (k.Let(start, piece * columns), k.Let(count, rest_of(width, start, columns)), tile, epilogue)
+    around = [(n, shape[0]), *zip(outer, shape[2:-1], strict=True), (piece, -(-width // columns))]
+    lowering.launch(scope, "conv", nest(body, around), node.origins, scratch=(sums,))
+    result.finish(lowering)
