@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from .nets import NETS, Net
@@ -96,6 +98,12 @@ class Case:
     @cached_property
     def weights(self) -> dict[str, Array]:
         return load_file(self.folder / "weights.safetensors")
+
+    def each_weight(self) -> Iterator[tuple[str, Array]]:
+        """The weights one after the other, for who wants no second copy of all in memory."""
+        with safe_open(self.folder / "weights.safetensors", "np") as file:
+            for name in self.net.weights:
+                yield name, file.get_tensor(name)
 
     @cached_property
     def x(self) -> Array:

@@ -24,11 +24,17 @@ class Model(nn.Module):
 
     def __init__(self, case: Case) -> None:
         self.steps = case.net.steps
-        for name, array in case.weights.items():
-            setattr(self, name.replace(".", "_"), Parameter(array))
+        within: dict[str, Any] = {}
         for step in self.steps:
             if step.op in ("rnn", "lstm"):
-                setattr(self, f"{step.out}_layer", recurrent(step, case))
+                layer = recurrent(step, case)
+                setattr(self, f"{step.out}_layer", layer)
+                within |= dict.fromkeys(step.weights, layer)
+        for name, array in case.each_weight():
+            if name in within:
+                getattr(within[name], f"{name.split('.')[1]}_l0").assign(array)
+            else:
+                setattr(self, name.replace(".", "_"), Parameter(array))
 
     def __call__(self, x: Any) -> Any:
         values = {"x": x}
@@ -46,10 +52,7 @@ def recurrent(step: Step, case: Case) -> Any:
     kind = getattr(nn, step.op.upper(), None)
     if kind is None:
         raise Absent(f"nervure has no nn.{step.op.upper()}")
-    layer = kind(case.net.shapes[step.args[0]][-1], step.shape[-1])
-    for name in step.weights:
-        getattr(layer, f"{name.split('.')[1]}_l0").assign(case.weights[name])
-    return layer
+    return kind(case.net.shapes[step.args[0]][-1], step.shape[-1])
 
 
 OPS: dict[str, Callable[..., Any]] = {
