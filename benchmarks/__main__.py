@@ -47,6 +47,9 @@ NAMES = [w.name for w in ROWS]
     "--keep", is_flag=True, help="Report also what earlier runs found of other rows and contestants."
 )
 @click.option(
+    "--at-once", type=click.IntRange(1), default=1, show_default=True, help="Rows built before any is timed."
+)
+@click.option(
     "--lock",
     "locks",
     multiple=True,
@@ -62,6 +65,7 @@ def main(
     out: Path,
     inference: bool,
     keep: bool,
+    at_once: int,
     locks: tuple[Path, ...],
     listing: bool,
 ) -> None:
@@ -83,11 +87,14 @@ def main(
     )
     lines: list[Line] = []
     with (out / "log.txt").open("a") as log:
-        for workload in chosen:
-            for count in counts:
-                case = write(workload, (out / "files" / workload.name).resolve())
-                found = run(peers or PEERS, case, count, seconds, meter, log, turns=Turns(locks))
-                lines.append(line_of(workload, found, machine))
+        jobs = [(workload, count) for workload in chosen for count in counts]
+        for k in range(0, len(jobs), at_once):
+            piece = [
+                (write(w, (out / "files" / w.name).resolve()), count) for w, count in jobs[k : k + at_once]
+            ]
+            rounds = run(peers or PEERS, piece, seconds, meter, log, turns=Turns(locks))
+            for (case, _), found in zip(piece, rounds, strict=True):
+                lines.append(line_of(case.workload, found, machine))
                 click.echo(table(lines[-1:]).splitlines()[-1])
     say(merged(out, lines) if keep else lines, machine.to_json(), out)
 

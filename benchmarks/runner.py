@@ -176,32 +176,35 @@ def build(
 
 def run(
     peers: Sequence[str],
-    case: Case,
-    threads: int,
+    cases: Sequence[tuple[Case, int]],
     seconds: float,
     meter: Meter,
     log: Any = subprocess.DEVNULL,
     cold: bool = True,
     turns: Turns = Turns(),
-) -> Round:
-    """Time a row.
+) -> list[Round]:
+    """Time rows: the contestants of all of them are built, and then timed row by row.
 
     Args:
+        cases:   rows with their numbers of threads
         seconds: for each contestant, without its build
         cold:    whether those with a cache are built twice, to know what it saves
         turns:   what to wait for
     """
-    found = Round(case.workload.name, threads)
+    rounds = [Round(case.workload.name, threads) for case, threads in cases]
+    ready: list[list[Process]] = []
     with tempfile.TemporaryDirectory(prefix="nervure-bench-") as caches:
-        with turns.building():
-            ready = build(peers, case, log, found, Path(caches), cold)
         try:
+            with turns.building():
+                for (case, _), found in zip(cases, rounds, strict=True):
+                    ready.append(build(peers, case, log, found, Path(caches), cold))
             with turns.timing():
-                take_turns(ready, found, seconds, meter, 0.002 if threads == 1 else 0.01)
+                for processes, found in zip(ready, rounds, strict=True):
+                    take_turns(processes, found, seconds, meter, 0.002 if found.threads == 1 else 0.01)
         finally:
-            for process in ready:
+            for process in (p for processes in ready for p in processes):
                 process.close()
-    return found
+    return rounds
 
 
 def take_turns(ready: list[Process], found: Round, seconds: float, meter: Meter, settle: float) -> None:

@@ -12,6 +12,7 @@ from .machine import Meter
 from .odd import COUNT, describe
 from .report import aligned, duration, geometric_mean, line_of
 from .runner import run
+from .turns import Turns
 from .workloads import workload_named, write
 
 SLOW = 1.2
@@ -28,7 +29,19 @@ SLOW = 1.2
     "--seconds", type=click.FloatRange(0.01), default=0.2, show_default=True, help="For each of the two."
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True)
-def main(seed: int, first: int, count: int, seconds: float, out: Path) -> None:
+@click.option(
+    "--at-once", type=click.IntRange(1), default=20, show_default=True, help="Built before any is timed."
+)
+@click.option(
+    "--lock",
+    "locks",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that others lock too.",
+)
+def main(
+    seed: int, first: int, count: int, seconds: float, out: Path, at_once: int, locks: tuple[Path, ...]
+) -> None:
     """Time odd shapes, one thread; those that are slower than onnxruntime by more than 1.2 are listed at the end."""
     meter = Meter()
     machine = meter.machine()
@@ -37,12 +50,16 @@ def main(seed: int, first: int, count: int, seconds: float, out: Path) -> None:
     found: list[dict[str, Any]] = []
     slow: list[tuple[str, ...]] = []
     ratios: list[float] = []
-    for index in range(first, first + count):
-        workload = workload_named(f"odd-{seed}-{index}")
-        case = write(workload, (out / "files" / workload.name).resolve())
-        line = line_of(
-            workload, run(("nervure", "onnxruntime"), case, 1, seconds, meter, cold=False), machine
-        )
+    cases = [
+        (write(w, (out / "files" / w.name).resolve()), 1)
+        for w in (workload_named(f"odd-{seed}-{index}") for index in range(first, first + count))
+    ]
+    peers, turns = ("nervure", "onnxruntime"), Turns(locks)
+    pieces = [cases[k : k + at_once] for k in range(0, count, at_once)]
+    rounds = [r for piece in pieces for r in run(peers, piece, seconds, meter, cold=False, turns=turns)]
+    for (case, _), round in zip(cases, rounds, strict=True):
+        workload = case.workload
+        line = line_of(workload, round, machine)
         ours, theirs = (
             next(a for a in line.answers if a.peer == peer) for peer in ("nervure", "onnxruntime")
         )

@@ -110,7 +110,7 @@ def test_odd_shapes_are_those_of_their_seed() -> None:
 
 def test_a_row_runs_and_reports(files: Path, tmp_path: Path) -> None:
     case = write(named("perceptron-1"), (files / "perceptron-1").resolve())
-    found = run(("nervure", "numpy", "onnxruntime"), case, 1, 0.05, Meter(), cold=True)
+    (found,) = run(("nervure", "numpy", "onnxruntime"), [(case, 1)], 0.05, Meter(), cold=True)
     line = line_of(case.workload, found, MACHINE)
     assert [a.peer for a in line.answers] == ["nervure", "numpy", "onnxruntime"]
     assert all(not a.absent and 0 < a.best <= a.median < 0.1 and a.calls > 10 for a in line.answers), line
@@ -122,10 +122,8 @@ def test_a_row_runs_and_reports(files: Path, tmp_path: Path) -> None:
 
 def test_a_contestant_that_cannot_run_says_why(files: Path) -> None:
     case = write(named("perceptron-1"), (files / "perceptron-1").resolve())
-    training = replace(case.workload, training=True)
-    found = run(
-        ("numpy",), Case(replace(training, name="train-mlp-128"), case.folder, case.net), 1, 0.05, Meter()
-    )
+    training = replace(case.workload, name="train-mlp-128", training=True)
+    (found,) = run(("numpy",), [(Case(training, case.folder, case.net), 1)], 0.05, Meter())
     assert found.answers["numpy"].absent == "numpy has no derivatives"
 
 
