@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def tree_fold(body: Callable[..., Any], children: Any, xs: Any, init: Any, *, wi
 
 def _table(children: Any) -> Value:
     if isinstance(children, list | tuple | np.ndarray):
-        known: Any = np.asarray(children)
+        known: Any = np.asarray(cast(Any, children))
         if known.ndim == 2 and known.dtype.kind in "iu":
             try:
                 levels_of(known)

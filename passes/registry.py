@@ -20,6 +20,7 @@ from .inline import Inline
 from .legalize import Legalize
 from .order import Order
 from .share_scans import ShareScans
+from .simplify_scans import SimplifyScans
 from .sink_transposes import SinkTransposes
 from .split_prepare import SplitPrepare
 from .unroll import Unroll
@@ -44,6 +45,7 @@ PASSES: Mapping[str, type[Pass]] = {
         Legalize,
         Order,
         ShareScans,
+        SimplifyScans,
         SinkTransposes,
         SplitPrepare,
         Unfuse,

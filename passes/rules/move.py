@@ -62,6 +62,36 @@ def slice_of_concat(node: Node, operands: tuple[Value, ...]) -> Value | None:
     return None
 
 
+def slice_of_permute(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner = producer(operands[0], Permute)
+    if inner is None or not isinstance(node.op, Slice) or not isinstance(inner.op, Permute):
+        return None
+    axes = inner.op.axes
+    starts, limits, strides = (
+        [items[axes.index(a)] for a in range(len(axes))]
+        for items in (node.op.starts, node.op.limits, node.op.strides)
+    )
+    return b.permute(make_one(Slice(tuple(starts), tuple(limits), tuple(strides)), inner.operands[0]), axes)  # type: ignore[arg-type]
+
+
+def slice_of_unit_reshape(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner = producer(operands[0], Reshape)
+    if inner is None or not isinstance(node.op, Slice):
+        return None
+    op, x = node.op, inner.operands[0]
+    old, new = x.type.shape, operands[0].type.shape
+    wide_old, wide_new = ([a for a, d in enumerate(shape) if d != 1] for shape in (old, new))
+    same = [old[a] for a in wide_old] == [new[a] for a in wide_new]
+    whole = all((op.starts[a], op.limits[a]) == (0, 1) for a in range(len(new)) if a not in wide_new)
+    if not same or not whole:
+        return None
+    starts, limits, strides = [0] * len(old), [1] * len(old), [1] * len(old)
+    for a, c in zip(wide_old, wide_new, strict=True):
+        starts[a], limits[a], strides[a] = op.starts[c], op.limits[c], op.strides[c]  # type: ignore[call-overload]
+    part = make_one(Slice(tuple(starts), tuple(limits), tuple(strides)), x)
+    return b.reshape(part, node.results[0].type.shape)
+
+
 def concat_without_empty(node: Node, operands: tuple[Value, ...]) -> Value | None:
     assert isinstance(node.op, Concat)
     axis = node.op.axis
@@ -137,6 +167,10 @@ RULES = (
     Rule("merge-slices", Slice, merge_slices),
     # concat(x, y)[a:b] = x[a:b]                               where a:b lies within x
     Rule("slice-of-concat", Slice, slice_of_concat),
+    # permute(x, p)[i] = permute(x[i at p], p)
+    Rule("slice-of-permute", Slice, slice_of_permute),
+    # reshape(x)[i] = reshape(x[i])                            where only axes of size 1 come or go
+    Rule("slice-of-unit-reshape", Slice, slice_of_unit_reshape),
     # concat(x, empty, y) = concat(x, y)
     Rule("concat-without-empty", Concat, concat_without_empty),
     # concat(x[a:b], x[b:c]) = x[a:c]
