@@ -7,9 +7,10 @@ PYTHON ?=
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: ## LeNet-5 on 5,000 real digits; leaves its results in out/
+demo: ## LeNet-5 on 5,000 real digits, an LSTM on real text; leaves its results in out/
 	@sh scripts/venv.sh demo "$(PYTHON)"
 	@.venv/bin/python examples/digits.py --out out --seed 0
+	@.venv/bin/python examples/char_lm.py --out out
 
 test: ## install what tests need and run them
 	@sh scripts/venv.sh test,demo "$(PYTHON)"

@@ -118,6 +118,12 @@ def main(out: Path | None) -> None:
         print(f"\nsampled at {warmth}:\n{sample(go_on, alphabet, 'The ', 320, warmth)}")
 
     if out is not None:
+        program = nv.trace(model, "i64[T,B]")
+        nv.save(program, out / "char_lm.nv")
+        nv.export_onnx(program, out / "char_lm.onnx")
+        other = perplexity(nv.compile(model, "i64[T,B]", backend="onnx")(rows[:-1]), rows[1:])
+        print(f"\nexported to char_lm.onnx, with an LSTM node; onnxruntime finds {other:.2f} as well")
+        assert abs(other - found) < 1e-3 * found
         with picture(out / "char_lm.png", 1, 1, size=4.5) as axes:
             axes[0, 0].plot(np.exp(losses), lw=1, label="LSTM, on the batch")
             for name, level in (("unigram", unigram), ("bigram", bigram)):

@@ -1,5 +1,5 @@
 # long file: one reader after the other over one way to distrust a file
-"""Readers of labelled data: ``.npz``, IDX (MNIST's format), CSV, folders of images.
+"""Readers of labelled data: ``.npz``, IDX (MNIST's format), CSV, folders of images, text.
 
 Everything here is read without trust: sizes that a file claims are held against its length before anything is
 allocated, nothing is unpickled, and what does not fit is one error that names the file and the place.
@@ -26,7 +26,7 @@ import numpy as np
 from .ir.errors import InputError
 from .ir.types import Array
 
-__all__ = ["load", "load_csv", "load_folder", "load_idx", "load_npz", "read_idx"]
+__all__ = ["load", "load_csv", "load_folder", "load_idx", "load_npz", "load_text", "read_idx"]
 
 MAX_BYTES = 1 << 34
 """More than this is refused: 16 GiB."""
@@ -46,11 +46,11 @@ Pair = tuple[Array, Array]
 Row = tuple[int, list[str]]
 
 
-def load(path: str | os.PathLike[str]) -> Pair:
+def load(path: str | os.PathLike[str], steps: int = 50) -> Pair:
     """Samples and labels of a file or folder, by its kind.
 
     An IDX file of samples finds its labels beside it, as MNIST and Fashion-MNIST name them; a folder that holds IDX
-    files gives the training part.
+    files gives the training part. A ``.txt`` gives sequences of `steps` characters and what follows each.
 
     Returns:
         x, whose first axis counts the samples, and y, one for each
@@ -69,11 +69,13 @@ def load(path: str | os.PathLike[str]) -> Pair:
         return load_npz(source)
     if source.suffix == ".csv":
         return load_csv(source)
+    if source.suffix == ".txt":
+        return load_text(source, steps)
     if _is_idx(source):
         return load_idx(source)
     raise InputError(
         f"{source}: {source.suffix or 'a name without ending'} is no kind of data",
-        hint=".npz, .csv, IDX or a folder",
+        hint=".npz, .csv, .txt, IDX or a folder",
         code="NV0606",
     )
 
@@ -90,6 +92,31 @@ def load_npz(path: str | os.PathLike[str]) -> Pair:
         end = "_train" if "x" not in names and "x_train" in names else ""
         x, y = (_member(source, archive, name + end, names) for name in ("x", "y"))
     return _paired(source, x, y)
+
+
+def load_text(path: str | os.PathLike[str], steps: int = 50) -> Pair:
+    """Sequences of characters, i64 [n, steps], and for each the characters one further on.
+
+    Characters are their ASCII codes; others count as ``?``. What is left behind the last whole sequence is left out.
+
+    Raises:
+        InputError: the file is no UTF-8 text, or too short for one sequence
+    """
+    source = Path(path)
+    with _reading(source):
+        raw = source.read_bytes()
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{source} is no UTF-8 text, at byte {error.start}", code="NV0606") from None
+    codes = np.frombuffer(text.encode("ascii", "replace"), np.uint8).astype(np.int64)
+    count = (len(codes) - 1) // steps
+    if count < 1:
+        raise InputError(
+            f"{source} has {len(codes)} characters, expected more than {steps} for a sequence", code="NV0606"
+        )
+    end = count * steps
+    return codes[:end].reshape(count, steps), codes[1 : end + 1].reshape(count, steps)
 
 
 def _member(source: Path, archive: zipfile.ZipFile, name: str, names: Sequence[str]) -> Array:

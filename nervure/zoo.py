@@ -7,7 +7,7 @@ from typing import Any
 
 from .frontend import nn
 
-__all__ = ["MLP", "MODELS", "VGG", "CharRNN", "LeNet5", "Perceptron10"]
+__all__ = ["MLP", "MODELS", "VGG", "CharLSTM", "CharRNN", "LeNet5", "Perceptron10"]
 
 
 class Perceptron10(nn.Module):
@@ -91,11 +91,30 @@ class CharRNN(nn.Module):
         return self.fc(states)
 
 
+class CharLSTM(nn.Module):
+    """A language model of ASCII characters: an embedding, an LSTM over 50 steps, scores of the next character at each.
+
+    `nervure train char-lstm --data TEXT.txt` trains it.
+    """
+
+    inputs = ("i64[B,50]",)
+
+    def __init__(self) -> None:
+        self.embedding = nn.Embedding(128, 64)
+        self.lstm = nn.LSTM(64, 256, batch_first=True, forget_bias=1.0)
+        self.fc = nn.Linear(256, 128)
+
+    def __call__(self, characters: Any) -> Any:
+        states, _ = self.lstm(self.embedding(characters))
+        return self.fc(states)
+
+
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "perceptron": Perceptron10,
     "mlp": MLP,
     "lenet": LeNet5,
     "vgg": VGG,
     "char-rnn": CharRNN,
+    "char-lstm": CharLSTM,
 }
 """By the name that the command line takes."""

@@ -15,16 +15,24 @@ from .output import coloured, json_option, print_json
 @click.command()
 @model_options
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help=".npz, IDX, CSV or a folder of images."
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help=".npz, IDX, CSV, text or a folder of images.",
 )
 @click.option("--val", type=click.Path(path_type=Path), help="Data to validate on after each epoch.")
 @click.option(
     "--split", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Or this share of the data."
 )
 @click.option(
-    "--loss", default=None, help="cross_entropy for labels, mse for numbers, unless another is named."
+    "--loss",
+    default=None,
+    help="cross_entropy for labels, sequence for labels of steps, mse for numbers, unless another is named.",
 )
 @click.option("--optimizer", default="adam", show_default=True, help="NAME or NAME:lr=0.01,momentum=0.9.")
+@click.option(
+    "--clip", type=click.FloatRange(0, min_open=True), help="The largest norm of all gradients together."
+)
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
 @click.option(
@@ -41,11 +49,12 @@ from .output import coloured, json_option, print_json
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, data: Path, val: Path | None, split: float | None,
-    loss: str | None, optimizer: str, epochs: int, batch: int, seed: int, backend: str, checkpoint: Path | None,
+    loss: str | None, optimizer: str, clip: float | None, epochs: int, batch: int, seed: int, backend: str, checkpoint: Path | None,
     resume: bool, early_stop: int | None, plot: Path | None, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Train MODEL on labelled data; Ctrl-C ends with the last whole checkpoint."""
     from .. import data as data_
+    from ..frontend import optim
     from ..frontend.random import seed as set_seed
     from ..frontend.trace import trace
     from ..ir.text import save
@@ -59,11 +68,13 @@ def command(
         raise click.UsageError("--resume needs --checkpoint DIR")
     set_seed(seed)
     module, specs = module_of(model, types, init)
-    x, y = data_.load(data)
-    held = data_.load(val) if val is not None else None
+    steps = _steps(specs)
+    x, y = data_.load(data, steps)
+    held = data_.load(val, steps) if val is not None else None
     if split is not None:
         (x, y), held = shares(x, y, split, seed)
-    chosen = loss_named(loss or ("cross_entropy" if y.dtype.kind in "iub" else "mse"))
+    usual = "mse" if y.dtype.kind not in "iub" else "sequence" if y.ndim == 2 else "cross_entropy"
+    chosen = loss_named(loss or usual)
     progress = _Progress(epochs, quiet=as_json)
 
     def report(epoch: Epoch) -> None:
@@ -71,7 +82,7 @@ def command(
 
     history = fit(
         module, (x, y), chosen, optimizer_named(optimizer), specs[0], validation=held, epochs=epochs, batch=batch,
-        seed=seed, backend=backend, checkpoint=checkpoint, resume=resume, early_stop=early_stop, report=report,
+        seed=seed, backend=backend, clip=None if clip is None else optim.clip_norm(clip), checkpoint=checkpoint, resume=resume, early_stop=early_stop, report=report,
     )  # fmt: skip
     if history.reason == "interrupted":
         kept = f"; go on with --resume from epoch {len(history.epochs)}" if checkpoint is not None else ""
@@ -89,6 +100,14 @@ def command(
         click.echo(
             f"stopped after {early_stop} epochs without a better one; the best was epoch {history.best}"
         )
+
+
+def _steps(specs: list[Any]) -> int:
+    """How long sequences of a text are: as the model takes them, 50 if it takes any."""
+    from ..frontend.trace import input_types
+
+    shape = input_types(specs)[0].shape
+    return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else 50
 
 
 class _Progress:

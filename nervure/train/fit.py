@@ -211,14 +211,14 @@ class _Judge:
         self.run = compile_(judged, want, _target_type(want, self.y), backend=backend)
 
     def verdict(self) -> tuple[float, float | None]:
-        """The mean loss, and the accuracy where the targets are labels."""
-        total, right, labels = 0.0, 0, False
+        """The mean loss, and the accuracy where the targets are labels, one a sample or one a step."""
+        total, right, labels = 0.0, 0.0, False
         for k in range(0, len(self.x), self.batch):
             y = self.y[k : k + self.batch]
             value, scores = self.run(self.x[k : k + self.batch], y)
             total += float(value) * len(y)
-            labels = y.dtype.kind == "i" and y.ndim == 1 and scores.ndim == 2
-            right += int((scores.argmax(axis=1) == y).sum()) if labels else 0
+            labels = y.dtype.kind == "i" and y.ndim in (1, 2) and scores.shape[:-1] == y.shape
+            right += float((scores.argmax(axis=-1) == y).sum() / max(y[0].size, 1)) if labels else 0
         return total / len(self.x), right / len(self.x) if labels else None
 
 

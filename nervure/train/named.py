@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from ..frontend import nn, optim
@@ -20,8 +21,9 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "l1": nn.l1_loss,
     "mse": nn.mse_loss,
     "nll": nn.nll_loss,
+    "sequence": partial(nn.sequence_loss, nn.cross_entropy),
 }
-"""Losses of an output and a target."""
+"""Losses of an output and a target; "sequence" is the cross-entropy of each step."""
 
 OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     "adagrad": optim.Adagrad,

@@ -58,6 +58,19 @@ def test_a_saved_model_is_trained_on(nervure: Run, data: Path) -> None:
     assert list(nv.load("b.nv").store) == ["fc.weight", "fc.bias"]
 
 
+def test_a_language_model_is_trained_on_a_text(nervure: Run) -> None:
+    Path("a.txt").write_text("".join(f"{k} bottles of b\u00e9er on the wall\n" for k in range(600)))
+    ran = nervure(
+        "train", "char-lstm", "--data", "a.txt", "--split", "0.2", "--epochs", "4", "--batch", "16",
+        "--optimizer", "adam:lr=0.005", "--clip", "1", "--json", "-o", "lm.nv",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    first, *_, last = ran.json["epochs"]
+    assert last["val_loss"] < 0.8 * first["val_loss"]
+    assert 0.3 < last["accuracy"] < 1, "the share of characters that were said right"
+    assert "lstm" in [n.op.mnemonic for n in nv.load("lm.nv").main.nodes]
+
+
 def test_early_stop_is_told(nervure: Run, data: Path) -> None:
     np.savez("noise.npz", x=RNG.normal(size=(30, 4)).astype(np.float32), y=np.arange(30) % 3)
     ran = nervure(*TRAIN, "--data", str(data), "--val", "noise.npz", "--epochs", "500", "--early-stop", "3")

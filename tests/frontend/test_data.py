@@ -295,3 +295,16 @@ def test_images_of_other_sizes_and_damaged_ones_are_named(tmp_path: Path) -> Non
     (tmp_path / "a" / "2.png").write_bytes(b"no")
     with pytest.raises(InputError, match=r"2\.png is no image"):
         data.load(tmp_path)
+
+
+def test_a_text_becomes_sequences_and_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("abcdéfghij", encoding="utf-8")
+    x, y = data.load(path, steps=3)
+    assert ["".join(map(chr, row)) for row in x] == ["abc", "d?f", "ghi"]
+    assert ["".join(map(chr, row)) for row in y] == ["bcd", "?fg", "hij"]
+    with pytest.raises(InputError, match=r"has 10 characters, expected more than 50 for a sequence"):
+        data.load(path)
+    path.write_bytes(b"abc\xff")
+    with pytest.raises(InputError, match="is no UTF-8 text, at byte 3"):
+        data.load(path)
