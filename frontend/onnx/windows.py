@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...ir import build as b
-from ...ir.dims import Dim, Expr, ceildiv, dim_text, floordiv, maximum
+from ...ir.dims import Dim, Expr, dim_text, floordiv, maximum
 from ...ir.graph import Value
 from .node import OnnxNode
 from .report import Refused
@@ -73,7 +73,7 @@ def _same(axis: int, size: Dim, reach: int, stride: int, upper: bool) -> tuple[i
     A size with the remainder r lacks reach - r (reach - stride for 0); more than is lacking at the end changes nothing.
     """
     if isinstance(size, int):
-        return same_pads(max((ceildiv(size, stride) - 1) * stride + reach - size, 0), upper)
+        return same_pads(max(-(-size // stride) * stride - stride + reach - size, 0), upper)
     lacking = [max(reach - (r or stride), 0) for r in range(stride)]
     lows = {same_pads(total, upper)[0] for total in lacking}
     if len(lows) > 1:
