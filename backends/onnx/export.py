@@ -112,6 +112,8 @@ def _write(program: Program, opset: int, how: Weights) -> tuple[Any, dict[str, A
     writer = Writer(opset)
     inputs = [_input(writer, v, v.name or f"arg{k}") for k, v in enumerate(graph.inputs)]
     writer.bind_symbols(graph)
+    results = [(v, writer.fresh(v.name or f"result{k}")) for k, v in enumerate(graph.outputs)]
+    results += [(v, writer.fresh(f"{name}.next")) for name, v in graph.updates]
     weights: dict[str, Array] = {}
     if how == "initializers":
         run_prepare(program)
@@ -125,8 +127,7 @@ def _write(program: Program, opset: int, how: Weights) -> tuple[Any, dict[str, A
         for read in reads:
             writer.bind(read, name)
     writer.write(graph)
-    outputs = [_output(writer, v, v.name or f"result{k}") for k, v in enumerate(graph.outputs)]
-    outputs += [_output(writer, v, f"{name}.next") for name, v in graph.updates]
+    outputs = [_output(writer, v, name) for v, name in results]
     constants = [tensor(name, array) for name, array in writer.constants.values()]
     model = helper.make_model(
         helper.make_graph(writer.nodes, program.name or "program", inputs, outputs, constants),
@@ -155,9 +156,9 @@ def _input(writer: Writer, value: Value, hint: str) -> Any:
     return _info(name, value)
 
 
-def _output(writer: Writer, value: Value, hint: str) -> Any:
-    """An output under a name of its own: a value may be returned twice, or be an input."""
-    name = writer.node("Identity", [writer.tensor(value)], hint)
+def _output(writer: Writer, value: Value, name: str) -> Any:
+    """An output under the name that is kept for it: a value may be returned twice, or be an input."""
+    writer.copy(writer.tensor(value), name)
     return _info(name, value)
 
 

@@ -161,6 +161,12 @@ class Writer:
         self.nodes.append(node)
         return outputs
 
+    def copy(self, source: str, name: str) -> None:
+        """Write a tensor once more, under a name that is kept for it."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node("Identity", [source], [name], name=self.fresh(f"Identity.{name}")))
+
     def constant(self, value: Any, dtype: DType | None = None) -> str:
         """An initializer; equal ones are one."""
         literal = Literal(value, dtype)

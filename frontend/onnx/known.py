@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import build as b
-from ...ir.dims import Dim, Expr, bounds, floordiv, maximum, minimum, mod
+from ...ir.dims import Dim, Expr, Func, bounds, ceildiv, floordiv, maximum, minimum, mod
 from ...ir.graph import Value
 from ...ir.types import Array, DType, bool_, dtype_of, i64
 from ..elementwise import dim_scalar
@@ -132,9 +132,26 @@ def _quotient(a: Dim, c: Dim) -> Dim:
     """Division truncates; of what is not negative it is rounded down."""
     if isinstance(a, int) and isinstance(c, int):
         return 0 if c == 0 else abs(a) // abs(c) * (1 if (a < 0) == (c < 0) else -1)
+    for atom in functions(a):  # (a - a mod c) / c, as division is written where it rounds down
+        if atom.name == "mod" and atom.b == c and a + mod(atom.a, atom.b) == atom.a:
+            return whole(atom.a, c)
     if bounds(a)[0] < 0 or bounds(c)[0] <= 0:
         raise Unknown
     return floordiv(a, c)
+
+
+def whole(a: Dim, c: Dim) -> Dim:
+    """a / c rounded down; of a negative dim as the quotient of the positive one rounded up."""
+    if isinstance(a, Expr) and a.terms[0][1] < 0:
+        return 0 - ceildiv(0 - a, c)
+    return floordiv(a, c)
+
+
+def functions(dim: Dim) -> list[Func]:
+    """The terms of a dim that are functions."""
+    if isinstance(dim, int):
+        return []
+    return [m[0][0] for m, _ in dim.terms if len(m) == 1 and isinstance(m[0][0], Func)]
 
 
 def _modulo(a: Dim, c: Dim) -> Dim:

@@ -74,8 +74,7 @@ def _same(axis: int, size: Dim, reach: int, stride: int, upper: bool) -> tuple[i
     """
     if isinstance(size, int):
         return same_pads(max(-(-size // stride) * stride - stride + reach - size, 0), upper)
-    lacking = [max(reach - (r or stride), 0) for r in range(stride)]
-    lows = {same_pads(total, upper)[0] for total in lacking}
+    lows = _lows(reach, stride, upper)
     if len(lows) > 1:
         raise Refused(
             f"auto_pad with stride {stride} over the symbolic size {dim_text(size)} of spatial axis {axis}",
@@ -83,6 +82,12 @@ def _same(axis: int, size: Dim, reach: int, stride: int, upper: bool) -> tuple[i
         )
     (low,) = lows
     return low, reach - 1 - low
+
+
+def _lows(reach: int, stride: int, upper: bool) -> set[int]:
+    """What may be lacking at the low end, over all sizes."""
+    lacking = [max(reach - (r or stride), 0) for r in range(stride)]
+    return {same_pads(total, upper)[0] for total in lacking}
 
 
 def aligned(n: OnnxNode, x: Value, sizes: Sequence[Dim], fill: float) -> tuple[Value, bool]:
@@ -100,10 +105,13 @@ def aligned(n: OnnxNode, x: Value, sizes: Sequence[Dim], fill: float) -> tuple[V
     ):
         return x, False
     zero = b.full(x.type.with_shape(()), fill)
-    for k, window in enumerate(sizes):
-        if not isinstance(window, int):
-            raise Refused("a window of no known size")
-        size, s, reach = x.type.shape[k + 2], strides[k], (window - 1) * dilations[k] + 1
+    reaches = [(k - 1) * d + 1 for k, d in zip(sizes, dilations, strict=True) if isinstance(k, int)]
+    if len(reaches) != spatial:
+        raise Refused("a window of no known size")
+    if all(len(_lows(r, s, auto == "SAME_UPPER")) == 1 for r, s in zip(reaches, strides, strict=True)):
+        return x, False
+    for k, (reach, s) in enumerate(zip(reaches, strides, strict=True)):
+        size = x.type.shape[k + 2]
         length = floordiv(size - 1, s) * s + reach
         total = maximum(length - size, 0)
         low = floordiv(total, 2) if auto == "SAME_UPPER" else total - floordiv(total, 2)
