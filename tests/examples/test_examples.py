@@ -44,6 +44,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "perceptron_digits": ("is it a 0? ", "which digit? ", "graph forward(%x: f32[B,784]) -> i64[B] {"),
     "pooling": ("6.00  8.00     3.50  4.25", "1.00  0.00  0.00  0.00     0.25  0.25  0.25  0.25"),
     "readers": (".npz               x uint8[400, 28, 28]", "CSV                x float64[400, 784]"),
+    "sentiment": ("  levels   TreeLSTM   words without the tree", "  good  not (great but grim)"),
     "shapes": (
         "  224  7  3  2         112               112",
         "144 cases, 0 disagree",
