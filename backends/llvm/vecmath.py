@@ -2,8 +2,8 @@
 
 What is not here (f64, sin, cos, pow, atan2) calls C's library lane by lane.
 
-Largest errors in units of the last place, measured on every 257th float of the whole range: exp 1.01, expm1 1.42, log 0.75,
-log1p 1.44, tanh 1.30, sigmoid 1.46, erf 1.00. Infinities, NaN, zeros and denormals are as in mathematics.
+Largest errors in units of the last place, over all 2**32 floats: exp 1.02, expm1 1.45, log 0.83, log1p 1.44, tanh 1.34,
+sigmoid 1.48, erf 1.03. Infinities, NaN, zeros and denormals are as in mathematics.
 """
 
 from __future__ import annotations
