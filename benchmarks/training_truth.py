@@ -9,19 +9,19 @@ import numpy as np
 
 from .nets import Net
 from .peers.torch_net import forward
-from .workloads import MOMENTUM, RATE, STEPS
+from .workloads import MOMENTUM, STEPS
 
 Array = np.ndarray[Any, Any]
 
 __all__ = ["train"]
 
 
-def train(net: Net, weights: Mapping[str, Array], x: Array, labels: Array) -> dict[str, Array]:
+def train(net: Net, weights: Mapping[str, Array], x: Array, labels: Array, rate: float) -> dict[str, Array]:
     """``losses`` and, by name, the change of every weight; by PyTorch's autograd in double precision."""
     import torch
 
     params = {name: torch.tensor(w, dtype=torch.float64, requires_grad=True) for name, w in weights.items()}
-    descent = torch.optim.SGD(params.values(), lr=RATE, momentum=MOMENTUM)
+    descent = torch.optim.SGD(params.values(), lr=rate, momentum=MOMENTUM)
     given, wanted = torch.tensor(x, dtype=torch.float64), torch.tensor(labels).flatten()
     losses: list[float] = []
     for _ in range(STEPS):

@@ -12,7 +12,7 @@ from jax import lax
 
 from ..contest import Built
 from ..nets import Net, Step
-from ..workloads import MOMENTUM, RATE, Case
+from ..workloads import MOMENTUM, Case
 
 
 def forward(net: Net, weights: Any, x: Any) -> Any:
@@ -82,12 +82,14 @@ def build(case: Case, threads: int) -> Built:
     net, x = case.net, jnp.asarray(case.x)
     weights = {name: jnp.asarray(w) for name, w in case.weights.items()}
     if case.workload.training:
-        return trained(net, weights, x, jnp.asarray(case.labels.astype(np.int32)).reshape(-1))
+        return trained(
+            net, weights, x, jnp.asarray(case.labels.astype(np.int32)).reshape(-1), case.workload.rate
+        )
     run = jax.jit(lambda x: forward(net, weights, x)).lower(x).compile()
     return Built(lambda: run(x).block_until_ready())
 
 
-def trained(net: Net, weights: Any, x: Any, labels: Any) -> Built:
+def trained(net: Net, weights: Any, x: Any, labels: Any, rate: float) -> Built:
     def cost(weights: Any) -> Any:
         y = forward(net, weights, x)
         rows = jax.nn.log_softmax(y.reshape(-1, y.shape[-1]))
@@ -96,7 +98,7 @@ def trained(net: Net, weights: Any, x: Any, labels: Any) -> Built:
     def step(weights: Any, moments: Any) -> Any:
         loss, gradients = jax.value_and_grad(cost)(weights)
         moments = {n: MOMENTUM * moments[n] + gradients[n] for n in weights}
-        return loss, {n: weights[n] - RATE * moments[n] for n in weights}, moments
+        return loss, {n: weights[n] - rate * moments[n] for n in weights}, moments
 
     run = jax.jit(step, donate_argnums=(0, 1))
     held = {"weights": weights, "moments": {n: jnp.zeros_like(w) for n, w in weights.items()}}

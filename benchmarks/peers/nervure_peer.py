@@ -13,7 +13,7 @@ from nervure.ir.errors import NervureError
 
 from ..contest import Absent, Built
 from ..nets import Step
-from ..workloads import MOMENTUM, RATE, Case
+from ..workloads import MOMENTUM, Case
 
 # what it imports on first use, and LLVM's start, belong to the import, as they do at the peers
 nv.compile(lambda x: x, "f32[1]", cache=False)
@@ -85,7 +85,11 @@ def build(case: Case, threads: int) -> Built:
         if case.workload.training:
             rows = net.steps[-1].shape[:-1]
             program = nv.training_step(
-                model, loss, optim.SGD(lr=RATE, momentum=MOMENTUM), spec("f32", net.input), spec("i64", rows)
+                model,
+                loss,
+                optim.SGD(lr=case.workload.rate, momentum=MOMENTUM),
+                spec("f32", net.input),
+                spec("i64", rows),
             )
             step, labels = nv.compile(program, **options), case.labels
             return Built(lambda: step(x, labels), float, lambda: state(model, case))

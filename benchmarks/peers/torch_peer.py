@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..contest import Built
-from ..workloads import MOMENTUM, RATE, Case
+from ..workloads import MOMENTUM, Case
 from .torch_net import Module, forward
 
 __all__ = ["build", "trained"]
@@ -32,7 +32,7 @@ def trained(case: Case, compiled: Callable[[Any], Any]) -> Built:
     """A step with torch.optim's SGD; `compiled` wraps forward and loss."""
     module = Module(case)
     names = {name.replace(".", "_"): name for name in case.weights}
-    descent = torch.optim.SGD(module.parameters(), lr=RATE, momentum=MOMENTUM, foreach=False)
+    descent = torch.optim.SGD(module.parameters(), lr=case.workload.rate, momentum=MOMENTUM, foreach=False)
     x, labels = torch.from_numpy(case.x), torch.from_numpy(case.labels).flatten()
 
     def cost(given: Any, wanted: Any) -> Any:
