@@ -25,7 +25,7 @@ class Line:
 
     Args:
         aim:     our speed over the fastest peer's, as it is to be
-        limit:   seconds that the machine needs at least, one core
+        limit:   seconds that so many cores need at least, each with its share
         loaded:  whether other processes took part of the machine
         answers: of all contestants
     """
@@ -80,7 +80,7 @@ def line_of(workload: Workload, found: Round, machine: Machine) -> Line:
     net = workload.build()
     flops, moved = cost(workload, net)
     held = 4.0 * sum(math.prod(shape) for shape, _ in net.weights.values())
-    limit = machine.limit(flops, moved, held)
+    limit = machine.limit(flops, moved, held) / found.threads
     return Line(found.row, found.threads, workload.aim, limit, found.loaded, tuple(found.answers.values()))
 
 

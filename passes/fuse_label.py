@@ -15,13 +15,15 @@ from .rules.base import is_constant, is_full, producer
 __all__ = ["label"]
 
 MOST_WORDS = 8
+_CLAMP = ["le", "ge", "select", "select"]
+"""As `relu6` and `hardtanh` are written out: below the low end, above the high one, else as it is."""
 
 
 def label(nodes: Sequence[Node]) -> str:
     """The words of the nodes in order.
 
-    An addition of one number a channel is a bias, and a product with one is `linear`; relu, softmax and the mean of a
-    window are found where they are written out. Long labels are cut in the middle.
+    An addition of one number a channel is a bias, and a product with one is `linear`; relu, clamps, softmax and the mean of
+    a window are found where they are written out. Long labels are cut in the middle.
     """
     if len([n for n in nodes if isinstance(n.op, Reduction)]) == 2:
         return "log_softmax" if any(isinstance(n.op, Log) for n in nodes) else "softmax"
@@ -41,6 +43,8 @@ def label(nodes: Sequence[Node]) -> str:
             words[-1] = "avg_pool"
         else:
             words.append(node.op.mnemonic)
+        if words[-len(_CLAMP) :] == _CLAMP:
+            words[-len(_CLAMP) :] = ["clamp"]
     if len(words) > MOST_WORDS:
         words = [*words[:4], f"{len(words) - 6} more", *words[-2:]]
     return "+".join(words)
