@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "BackendError",
@@ -14,7 +15,24 @@ __all__ = [
     "TypeInferenceError",
     "UnsupportedError",
     "VerifyError",
+    "reason_of",
 ]
+
+
+def reason_of(error: OSError, path: Path | None = None) -> str:
+    """What the operating system says, in the words of a message.
+
+    Args:
+        path: that was to be read or written: the folder that is missing, or is none, is named
+    """
+    if path is not None and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        for folder in reversed(path.parents):
+            if not folder.exists():
+                return f"there is no folder {folder}"
+            if not folder.is_dir():
+                return f"{folder} is a file, expected a folder"
+    text = error.strerror or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
 
 
 class NervureError(Exception):

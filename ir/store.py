@@ -90,7 +90,7 @@ class Entry:
         if self._data is None:
             raise InputError(
                 f"store entry @{self.name} has no data",
-                hint="load the side file, or initialise it (init='random')",
+                hint="put the .safetensors file beside the .nv, or make data up: --init random, in Python init='random'",
                 code="NV0302",
             )
         return self._data

@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .ir.errors import InputError
+from .ir.errors import InputError, reason_of
 from .ir.types import Array
 
 __all__ = ["load", "load_csv", "load_folder", "load_idx", "load_npz", "load_text", "read_idx"]
@@ -433,7 +433,7 @@ class _reading:
                 f"cannot read {self.source}: there is not enough memory", code="NV0304"
             ) from error
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile) and error.strerror:
-            raise InputError(f"cannot read {self.source}: {error.strerror}", code="NV0304") from error
+            raise InputError(f"cannot read {self.source}: {reason_of(error)}", code="NV0304") from error
         if isinstance(error, DAMAGE) and not isinstance(error, InputError):
             raise InputError(
                 f"{self.source} is damaged: {error or type(error).__name__}", code="NV0606"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ir.errors import InputError, NervureError
+from ..ir.errors import InputError, NervureError, reason_of
 from ..ir.program import Program
 from ..ir.text import print_graph, print_program, save
 from ..ir.verify import verify_program
@@ -130,7 +130,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", code="NV0304") from error
+        raise InputError(f"cannot write {path}: {reason_of(error, path)}", code="NV0304") from error
 
 
 def _verify_after(program: Program, pass_: Pass) -> None:

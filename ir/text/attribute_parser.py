@@ -157,7 +157,7 @@ class AttributeParser(TypeParser):
                 self.fail(
                     f"the data of constant {token.text} is missing",
                     token,
-                    "load the .nv file with its side file, or make data with init='random'",
+                    "put the .safetensors file beside the .nv, or make data up: --init random, in Python init='random'",
                 )
             return Literal(data)
         elements: list[Any] = []

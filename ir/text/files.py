@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..ops.constant import Constant, Literal
 from ..program import Program
 from ..types import DTYPES, Array
@@ -43,7 +43,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", code="NV0304") from error
+        raise InputError(f"cannot write {path}: {reason_of(error, path)}", code="NV0304") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
@@ -53,7 +53,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}", code="NV0304") from error
+        raise InputError(f"cannot write {path}: {reason_of(error, path)}", code="NV0304") from error
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -133,7 +133,7 @@ def load(path: str | os.PathLike[str], *, init: Init | None = None) -> Program:
     try:
         text = source.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        reason = reason_of(error, source) if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(f"cannot read {source}: {reason}", code="NV0304") from error
     side = source.with_suffix(".safetensors")
     arrays = read_side_file(side) if side.exists() else {}

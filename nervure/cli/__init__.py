@@ -107,6 +107,10 @@ def main() -> NoReturn:
         code = error.exit_code
     except BrokenPipeError:
         code = _closed_pipe()
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        code = _closed_pipe()
     except Exception as error:
         code = _failed(error, settings["debug"])
     sys.exit(code)
@@ -117,13 +121,22 @@ def _misused(error: click.ClickException) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return
-    message, _, meant = error.format_message().partition(" Did you mean ")
+    message, meant = _with_hint(error.format_message())
     text = message.rstrip(".")
     click.echo(f"error[NV0702]: {text[:1].lower()}{text[1:]}", err=True)
     context = error.ctx if isinstance(error, click.UsageError) else None
     if meant or context is not None:
         path = context.command_path if context is not None else "nervure"
-        click.echo(f"  hint: {'did you mean ' + meant if meant else f'{path} --help'}", err=True)
+        click.echo(f"  hint: {f'did you mean {meant}?' if meant else f'{path} --help'}", err=True)
+
+
+def _with_hint(message: str) -> tuple[str, str]:
+    """A message of click without the names that it suggests, and those."""
+    for mark in (" Did you mean ", " (Did you mean one of: "):
+        before, found, after = message.partition(mark)
+        if found:
+            return before, after.strip("?()").replace(", ", " or ")
+    return message, ""
 
 
 def _failed(error: Exception, debug: bool) -> int:

@@ -45,7 +45,13 @@ from .output import json_option, print_json
     "--prefix", help="What every name in the header begins with; from the file's name if not given."
 )
 @click.option(
-    "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
+    "-O",
+    "level",
+    metavar="0..3",
+    type=click.IntRange(0, 3),
+    default=2,
+    show_default=True,
+    help="How much to optimise.",
 )
 @click.option("--example", is_flag=True, help="Also write a C program and a CMake file that use the library.")
 @json_option

@@ -20,7 +20,13 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
 @model_options
 @click.option("--backend", help="llvm if not given; onnx with --emit onnx.")
 @click.option(
-    "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
+    "-O",
+    "level",
+    metavar="0..3",
+    type=click.IntRange(0, 3),
+    default=2,
+    show_default=True,
+    help="How much to optimise.",
 )
 @click.option(
     "--emit", type=click.Choice(STAGES), default="ir", show_default=True, help="The stage to print."

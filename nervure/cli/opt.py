@@ -15,7 +15,11 @@ from .output import json_option, print_json, print_text
 @model_options
 @click.option("--passes", "text", help="The pipeline to run, such as 'canonicalize,fuse{kinds=conv}'.")
 @click.option(
-    "-O", "level", type=click.IntRange(0, 3), help="A standard pipeline instead; -O2 if none is given."
+    "-O",
+    "level",
+    metavar="0..3",
+    type=click.IntRange(0, 3),
+    help="A standard pipeline instead; -O2 if none is given.",
 )
 @click.option("--backend", help="With -O, that backend's whole pipeline.")
 @click.option(

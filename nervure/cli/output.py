@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-__all__ = ["coloured", "json_option", "print_json", "print_table", "print_text", "write_file"]
+__all__ = ["check_target", "coloured", "json_option", "print_json", "print_table", "print_text", "write_file"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,6 +85,27 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
             c.rjust(w) if k in right else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def check_target(path: Path | None) -> None:
+    """Refuse an output path that cannot be written, before the work whose result it is for.
+
+    Raises:
+        InputError: its folder is missing, is none, or may not be written
+    """
+    from ..ir.errors import InputError, reason_of
+
+    if path is None:
+        return
+    reason = None
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not path.parent.is_dir():
+        reason = reason_of(FileNotFoundError(), path)
+    elif not os.access(path.parent, os.W_OK):
+        reason = "permission denied"
+    if reason is not None:
+        raise InputError(f"cannot write {path}: {reason}", code="NV0304")
 
 
 def write_file(path: Path, content: bytes | str) -> None:

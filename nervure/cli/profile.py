@@ -18,7 +18,13 @@ from .output import json_option, print_json, print_table, write_file
     "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="@FILE.npy or SHAPE:rand|zeros|ones|iota."
 )
 @click.option(
-    "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
+    "-O",
+    "level",
+    metavar="0..3",
+    type=click.IntRange(0, 3),
+    default=2,
+    show_default=True,
+    help="How much to optimise.",
 )
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="At most so many.")
 @click.option(

@@ -76,7 +76,7 @@ def exit_code(command: str, program: Path) -> int:
     Raises:
         InputError: there is no such command
     """
-    from ..ir.errors import InputError
+    from ..ir.errors import InputError, reason_of
 
     words = shlex.split(command)
     given = [word.replace("{}", str(program)) for word in words]
@@ -85,4 +85,4 @@ def exit_code(command: str, program: Path) -> int:
     try:
         return subprocess.run(given, check=False, capture_output=True).returncode
     except OSError as error:
-        raise InputError(f"--check {command}: {error.strerror}") from error
+        raise InputError(f"--check {command}: {reason_of(error)}") from error

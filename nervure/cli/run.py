@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .model import model_options, program_of
-from .output import json_option, print_json
+from .output import check_target, json_option, print_json, write_file
+
+if TYPE_CHECKING:
+    from ..ir.program import Program
 
 
 @click.command()
@@ -17,7 +21,13 @@ from .output import json_option, print_json
 )
 @click.option("--backend", default="llvm", show_default=True)
 @click.option(
-    "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
+    "-O",
+    "level",
+    metavar="0..3",
+    type=click.IntRange(0, 3),
+    default=2,
+    show_default=True,
+    help="How much to optimise.",
 )
 @click.option("--output", "outputs", multiple=True, metavar="NAME=@FILE", help="Write a result as .npy.")
 @click.option(
@@ -27,10 +37,16 @@ from .output import json_option, print_json
     "--rtol", type=float, default=1e-5, show_default=True, help="Tolerance relative to what is expected."
 )
 @click.option("--atol", type=float, default=1e-6, show_default=True, help="Tolerance beside it.")
+@click.option(
+    "--tape",
+    type=click.Path(path_type=Path),
+    help="Keep every value on the way in FILE.npz; name a NaN's birth.",
+)
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, inputs: tuple[str, ...], backend: str, level: int,
-    outputs: tuple[str, ...], expect: tuple[str, ...], rtol: float, atol: float, as_json: bool,
+    outputs: tuple[str, ...], expect: tuple[str, ...], rtol: float, atol: float,
+    tape: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MODEL on files or made-up inputs, and print, write or compare its results.
 
@@ -40,11 +56,17 @@ def command(
     from ..inspect.compare import compare_arrays
     from .values import input_arrays, named_paths, read_array, write_array
 
-    executable = compile_(program_of(model, types, init), backend=backend, opt=level)
+    program = program_of(model, types, init)
+    executable = compile_(program, backend=backend, opt=level)
     names = [name for name, _ in executable.signature.outputs]
     targets = named_paths("--output", outputs, names)
+    for path in (*targets.values(), tape):
+        check_target(path)
     wanted = {name: read_array(path) for name, path in named_paths("--expect", expect, names).items()}
-    found: Any = executable(*input_arrays(executable.signature, inputs))
+    arrays = input_arrays(executable.signature, inputs)
+    if tape is not None:
+        _keep(tape, program, arrays, backend, level)
+    found: Any = executable(*arrays)
     results: dict[str, Any] = (
         dict(zip(names, found if len(names) > 1 else (found,), strict=True)) if names else {}
     )
@@ -57,6 +79,18 @@ def command(
             click.echo(_shown(name, array))
     for name, array in wanted.items():
         compare_arrays(name, results[name], array, rtol=rtol, atol=atol)
+
+
+def _keep(path: Path, program: Program, arrays: list[Any], backend: str, level: int) -> None:
+    """Write a tape of the run, before it changes the store, and say where a NaN was born."""
+    from ..inspect.births import birth
+    from ..inspect.tape import tape
+
+    found = tape(program, arrays, backend, level=level)
+    write_file(path, found.to_npz())
+    born = birth(found)
+    if born is not None:
+        click.echo(str(born), err=True)
 
 
 def _shown(name: str, array: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -32,6 +33,8 @@ def command(
         summary = summary_of_program(found.program, known)
     else:
         summary = summary_of_model(found.source, input_types(found, types), known)
+    if summary.error is None:
+        _check_sizes(known, summary.sizes)
     if as_json:
         print_json(summary.to_json())
     else:
@@ -42,6 +45,12 @@ def command(
     if summary.error is not None:
         click.echo(f"error[{summary.error.code}]: {summary.error}", err=True)
         ctx.exit(2)
+
+
+def _check_sizes(given: dict[str, int], used: Mapping[str, int]) -> None:
+    unknown = next((name for name in given if name not in used), None)
+    if unknown is not None:
+        raise click.UsageError(f"--size: no symbol is named {unknown}; there are {', '.join(used) or 'none'}")
 
 
 def _sizes(given: tuple[str, ...]) -> dict[str, int]:

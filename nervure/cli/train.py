@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .model import model_options
-from .output import coloured, json_option, print_json
+from .output import check_target, coloured, json_option, print_json
 
 
 @click.command()
@@ -66,6 +66,8 @@ def command(
         raise click.UsageError("give --val FILE or --split F, not both")
     if resume and checkpoint is None:
         raise click.UsageError("--resume needs --checkpoint DIR")
+    check_target(output)
+    check_target(plot)
     set_seed(seed)
     module, specs = module_of(model, types, init)
     steps = _steps(specs)
@@ -90,6 +92,8 @@ def command(
         sys.exit(130)
     if output is not None:
         save(trace(module, *specs), output)
+    elif checkpoint is None:
+        click.echo("the trained model is not kept: -o FILE.nv would", err=True)
     if plot is not None:
         from ..train.plot import plot_losses
 
@@ -128,6 +132,8 @@ class _Progress:
             parts.append(f"val loss {epoch.val_loss:.4f}")
         if epoch.accuracy is not None:
             parts.append(f"accuracy {100 * epoch.accuracy:.2f} %")
-        parts += [f"{epoch.seconds:.2f} s", f"{left:.0f} s left"]
+        parts.append(f"{epoch.seconds:.2f} s")
+        if epoch.number < self.epochs:
+            parts.append(f"{left:.0f} s left")
         text = "  ".join(parts)
         click.secho(text, dim=False, bold=coloured() and epoch.number == self.epochs)

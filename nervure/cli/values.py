@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..ir.errors import InputError
+from ..ir.errors import InputError, reason_of
 from ..ir.types import Array, TensorType
 from ..runtime.signature import Signature
 
@@ -99,7 +99,7 @@ def read_array(path: Path) -> Array:
     try:
         found: Any = np.load(path, allow_pickle=False)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", code="NV0304") from error
+        raise InputError(f"cannot read {path}: {reason_of(error, path)}", code="NV0304") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no .npy file of numbers: {error}") from error
     if not isinstance(found, np.ndarray):

@@ -15,7 +15,13 @@ from .output import json_option, print_json, write_file
 @model_options
 @click.option("--backend", default="llvm", show_default=True)
 @click.option(
-    "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
+    "-O",
+    "level",
+    metavar="0..3",
+    type=click.IntRange(0, 3),
+    default=2,
+    show_default=True,
+    help="How much to optimise.",
 )
 @click.option(
     "-o",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..ir.errors import InputError, NervureError, VerifyError
+from ..ir.errors import InputError, NervureError, VerifyError, reason_of
 from ..runtime.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def save_reproducer(
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {directory}: {error.strerror}", code="NV0304") from error
+        raise InputError(f"cannot write {directory}: {reason_of(error, directory)}", code="NV0304") from error
     command = command or f"nervure replay {shlex.quote(str(directory))}"
     side_file = directory / "program.safetensors"
     side_file.unlink(missing_ok=True)

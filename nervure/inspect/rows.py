@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from math import inf
 from typing import Any
 
@@ -81,11 +82,15 @@ class Row:
             "inf": int((not_finite_in(self.array) & ~nan_in(self.array)).sum()),
         }
 
-    def __str__(self) -> str:
+    def parts(self) -> tuple[str, str, str]:
+        """Name and op, type, and what it holds."""
         facts = self.to_json()
-        spread = "" if facts["min"] is None else f"  {facts['min']:.6g} .. {facts['max']:.6g}"
+        spread = "" if facts["min"] is None else f"{facts['min']:.6g} .. {facts['max']:.6g}"
         bad = "".join(f"  {facts[kind]} {kind}" for kind in ("nan", "inf") if facts[kind])
-        return f"{self.name} = {self.op} : {facts['type']}{spread}{bad}"
+        return f"{self.name} = {self.op}", str(facts["type"]), f"{spread}{bad}"
+
+    def __str__(self) -> str:
+        return "{} : {}  {}".format(*self.parts()).rstrip()
 
 
 class Tape:
@@ -137,7 +142,16 @@ class Tape:
         return {"backend": self.backend, "rows": [row.to_json() for row in self.rows]}
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.rows))
+        parts = [row.parts() for row in self.rows]
+        wide = [min(40, max((len(p[k]) for p in parts), default=0)) for k in (0, 1)]
+        return "\n".join(f"{p[0]:{wide[0]}} : {p[1]:{wide[1]}}  {p[2]}".rstrip() for p in parts)
+
+    def to_npz(self) -> bytes:
+        """The content of an .npz file with every value by its name."""
+        buffer = BytesIO()
+        contents: dict[str, Any] = {row.name: row.array for row in self.rows}
+        np.savez(buffer, allow_pickle=False, **contents)
+        return buffer.getvalue()
 
     # where values come from
     def find(self, path: Path, value: Value, steps: tuple[int, ...]) -> Row:

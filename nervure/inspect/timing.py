@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from ..passes.manager import Record
@@ -26,13 +27,23 @@ def statistics(records: Sequence[Record]) -> str:
     if not records:
         return "no passes"
     lines = [f"{records[0].before} -> {records[-1].after} nodes  pipeline"]
-    for k, r in enumerate(records):
-        last = k == len(records) - 1
-        lines.append(f"{'└─' if last else '├─'} {r.pass_}: {r.before} -> {r.after} nodes")
+    groups = [
+        (busy, list(group)) for busy, group in groupby(records, lambda r: r.changed or bool(r.rewrites))
+    ]
+    branches: list[tuple[str, list[str]]] = []
+    for busy, group in groups:
+        if not busy:
+            branches.append((f"unchanged by {', '.join(r.pass_ for r in group)}", []))
+            continue
+        for r in group:
+            rewrites = sorted(r.rewrites.items(), key=lambda item: (-item[1], item[0]))
+            leaves = [f"{count} {name}" for name, count in rewrites]
+            branches.append((f"{r.pass_}: {r.before} -> {r.after} nodes", leaves))
+    for k, (head, leaves) in enumerate(branches):
+        last = k == len(branches) - 1
+        lines.append(f"{'└─' if last else '├─'} {head}")
         stem = "   " if last else "│  "
-        rewrites = sorted(r.rewrites.items(), key=lambda item: (-item[1], item[0]))
-        for n, (name, count) in enumerate(rewrites):
-            lines.append(f"{stem}{'└─' if n == len(rewrites) - 1 else '├─'} {count} {name}")
+        lines += [f"{stem}{'└─' if n == len(leaves) - 1 else '├─'} {text}" for n, text in enumerate(leaves)]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..ir.errors import InputError
+from ..ir.errors import InputError, reason_of
 from ..ir.text.files import read_side_file, side_file_bytes, write_atomically
 from ..ir.types import Array
 
@@ -42,7 +42,7 @@ class Checkpoints:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"cannot write checkpoints to {folder}: {error.strerror}", code="NV0304"
+                f"cannot write checkpoints to {folder}: {reason_of(error, folder)}", code="NV0304"
             ) from error
 
     def save(self, state: Mapping[str, Array], progress: Mapping[str, Any]) -> None:

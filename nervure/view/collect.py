@@ -31,6 +31,9 @@ LONGEST_SOURCE = 3000
 NODES_TO_COMPILE = 3000
 """Programs of more nodes are shown without machine code."""
 
+NODES_TO_UNFOLD = 1500
+"""Graphs of more nodes are drawn with their repeats folded alone."""
+
 
 @dataclass(frozen=True)
 class Compilation:
@@ -117,7 +120,7 @@ def page_data(
         data["memory"] = memory_json(made.executable, pool)
     data["profile"] = _profile(profile, pool) if profile is not None else None
     budget.spend(data["passes"])
-    data["stages"] = _stages(made, shown, pool, origins, budget, data["left_out"])
+    data["stages"], numbered = _stages(made, shown, pool, origins, budget, data["left_out"])
     data["facts"] = _facts(made)
     data["code"] = []
     if made.executable is not None:
@@ -125,6 +128,7 @@ def page_data(
 
         data["code"] = code_json(made.executable, pool, origins, budget, data["left_out"])
     data["sources"] = _sources(origins.strings, roots, pool)
+    _unfold(data["stages"], numbered, pool, budget)
     return data
 
 
@@ -154,8 +158,8 @@ def _pass(record: Record, pool: Pool, stage: int, before: int, after: int) -> di
 
 def _stages(
     made: Compilation, shown: Sequence[int], pool: Pool, origins: Pool, budget: Budget, left_out: list[str]
-) -> list[dict[str, Any]]:
-    """The first, the last, then the others, with listing and drawings."""
+) -> tuple[list[dict[str, Any]], list[Stage]]:
+    """The first, the last, then the others, with listing and drawings; and the nodes' numbers in each."""
     identities = Identities()
     numbered: list[Stage] = []
     for k in shown:
@@ -179,7 +183,20 @@ def _stages(
             stages[k]["graphs"] = drawings
         else:
             left_out.append(f"the graph after {titles[k]}" if k else "the graph as traced")
-    return stages
+    return stages, numbered
+
+
+def _unfold(stages: list[dict[str, Any]], numbered: Sequence[Stage], pool: Pool, budget: Budget) -> None:
+    """Beside each drawing that folds repeats, one without, as long as they fit."""
+    for stage, numbers in zip(stages, numbered, strict=True):
+        graphs = drawn_graphs(numbers.program)
+        for drawing, (title, graph) in zip(stage["graphs"], graphs, strict=False):
+            if len(graph.nodes) > NODES_TO_UNFOLD or all(box[0] != "repeat" for box in drawing["boxes"]):
+                continue
+            whole = graph_json(title, graph, numbers, pool, fold=False)
+            if not budget.spend(whole):
+                return
+            drawing["unfolded"] = whole
 
 
 def _facts(made: Compilation) -> list[list[str]]:

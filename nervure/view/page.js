@@ -133,7 +133,8 @@
     const heading = side ? `${side} ${stage && side === "After" ? title : side === "Before" ? text(data.stages[stage + 1].title) : ""}` : title;
     const scroll = make("div", { class: "scroll" });
     const pane = make("div", { class: "pane" }, make("h2", {}, heading), scroll);
-    const graph = data.stages[stage].graphs.find((g) => text(g.name) === state.graph);
+    const found = data.stages[stage].graphs.find((g) => text(g.name) === state.graph);
+    const graph = ($("unfold").checked && found?.unfolded) || found;
     if (!graph) {
       const why = data.stages[stage].graphs.length ? "This graph is not there." : "This graph is left out to keep the page small.";
       scroll.append(make("p", { class: "none" }, why));
@@ -234,6 +235,8 @@
     const needed = pictures.map((p) => Math.min(p.scroll.clientWidth / p.graph.width, p.scroll.clientHeight / p.graph.height));
     if (needed.length) zoom(Math.min(1, ...needed));
   });
+  $("unfolding").hidden = !data.stages.some((s) => s.graphs.some((g) => g.unfolded));
+  $("unfold").addEventListener("change", () => { showGraphs(); mark(true); });
   $("which").addEventListener("change", (event) => { state.graph = event.target.value; showGraphs(); mark(true); });
 
   // ---- selection: nodes by number, lines by origin; everything linked to them is marked

@@ -132,3 +132,31 @@ def test_broken_text_tells_all_its_errors_with_file_line_and_caret(nervure: Run,
         "error[NV0301]: bad.nv:5:18: %w is not defined here\n"
         "      %z = add %y, %w : f32[3]\n                   ^^\n2 errors\n"
     )
+
+
+def test_a_run_keeps_a_tape_and_names_the_birth_of_a_nan(nervure: Run) -> None:
+    Path("nan.py").write_text(NAN)
+    ran = nervure("run", "nan.py:f", "--tape", "tape.npz")
+    assert ran.code == 0 and "result0: float32[3]" in ran.out
+    assert ran.err.startswith("nan born in div ")
+    with np.load("tape.npz") as kept:
+        assert kept["%0"].tolist() == [0, 0, 0]
+    assert nervure("run", "nan.py:f", "--tape", "nan.py/tape.npz").code == 2
+
+
+def test_a_tape_is_compared_with_that_of_a_dump(nervure: Run) -> None:
+    given = ("--input", "x=2x4:rand")
+    assert nervure("opt", "net.py:Net", "--passes", "decompose", "-o", "simple.nv").code == 0
+    assert nervure("tape", "net.py:Net", *given, "--against", "simple.nv").code == 0
+    text = Path("simple.nv").read_text()
+    Path("wrong.nv").write_text(text.replace("= exp ", "= abs ", 1))
+    Path("wrong.safetensors").write_bytes(Path("simple.safetensors").read_bytes())
+    ran = nervure("tape", "simple.nv", *given, "--against", "wrong.nv")
+    assert ran.code == 1 and "elements are wrong" in ran.out
+
+
+def test_a_folder_that_is_missing_is_named(nervure: Run) -> None:
+    assert (
+        "cannot write a/b.safetensors: there is no folder a" in nervure("trace", "lenet", "-o", "a/b.nv").err
+    )
+    assert "net.py is a file, expected a folder" in nervure("trace", "lenet", "-o", "net.py/b.nv").err

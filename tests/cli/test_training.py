@@ -160,3 +160,13 @@ def test_a_run_killed_at_thirty_moments_ends_with_the_same_bits(nervure: Run, da
     assert kills == 30
     assert subprocess.run(command, env=environment(), stdout=subprocess.DEVNULL, check=False).returncode == 0
     assert Path("whole.safetensors").read_bytes() == Path("killed.safetensors").read_bytes()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_training(nervure: Run, data: Path) -> None:
+    ran = nervure("train", "net.py:Net", "--data", str(data), "-o", "net.py/out.nv")
+    assert ran.code == 2 and "net.py is a file" in ran.err and "epoch" not in ran.out
+
+
+def test_a_model_that_is_not_kept_is_told(nervure: Run, data: Path) -> None:
+    ran = nervure("train", "net.py:Net", "--data", str(data), "--epochs", "1")
+    assert ran.code == 0 and "is not kept: -o FILE.nv" in ran.err

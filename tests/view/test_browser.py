@@ -236,3 +236,26 @@ def test_large_programs_open_within_seconds(browser: Any, tmp_path: Path, kind: 
     for _ in range(12):
         opened.tab.keyboard.press("[")
     opened.quiet()
+
+
+def test_repeats_unfold_and_fold_again(browser: Any, tmp_path: Path) -> None:
+    def deep(x: Any) -> Any:
+        for _ in range(40):
+            x = nn.tanh(x * 2 + 1)
+        return x
+
+    opened = Opened(browser, written(tmp_path, nv.trace(deep, "f32[B,8]"), backend="reference"))
+    boxes = opened.tab.locator("svg.drawing").last.locator("g.box")
+    folded = boxes.count()
+    assert opened.tab.locator("g.box.repeat").count() > 0
+    opened.tab.get_by_label("unfold repeats").check()
+    assert opened.tab.locator("g.box.repeat").count() == 0
+    assert boxes.count() > folded + 60
+    opened.tab.get_by_label("unfold repeats").uncheck()
+    assert boxes.count() == folded
+    opened.quiet()
+
+
+def test_a_page_without_repeats_has_no_switch_for_them(browser: Any, lenet: Path) -> None:
+    assert Opened(browser, lenet).tab.get_by_label("unfold repeats").count() == 1
+    assert not Opened(browser, lenet).tab.locator("#unfolding").is_visible()

@@ -303,3 +303,17 @@ def test_notebooks_show_programs_and_graphs_without_scripts() -> None:
     hostile = hostile_program(40)._repr_html_()
     allowed = {"div", "strong", "details", "summary", "svg", "title", "defs", "marker", "path", "g", "rect", "text", "pre"}  # fmt: skip
     assert {t for t, _ in Parsed(hostile).elements} <= allowed
+
+
+def test_a_drawing_that_folds_repeats_has_one_without_beside_it(lenet: str) -> None:
+    def deep(x: Any) -> Any:
+        for _ in range(20):
+            x = nn.tanh(x * 2 + 1)
+        return x
+
+    data = Parsed(page(nv.trace(deep, "f32[B,8]"), backend="reference")).data
+    drawing = data["stages"][0]["graphs"][0]
+    kinds = [box[0] for box in drawing["unfolded"]["boxes"]]
+    assert any(box[0] == "repeat" for box in drawing["boxes"]) and "repeat" not in kinds
+    assert len(kinds) > 60
+    assert all("unfolded" not in g for stage in Parsed(lenet).data["stages"] for g in stage["graphs"])
