@@ -65,6 +65,7 @@ class Lowering:
         fixed:    those that the program does not change: what is made of them alone is made once, by `prepare`
         target:   the machine
         layouts:  of the values that are kept in blocks of channels
+        origins:  of the node that is lowered: of what is copied for it too
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Lowering:
         self.order: dict[Node, int] = {}
         self.storing: tuple[Value, ...] = ()
         self.constants: dict[str, Memory] = {}
+        self.origins: Origins = ()
 
     # memory
     def resolve(self, value: Value) -> Value:
@@ -184,7 +186,7 @@ class Lowering:
         inner = [v for v in scope.computed if v.node and v.node.op.mnemonic not in VIRTUAL | VIEWS]
         does, saved = described(inner, self.storing, self.order)
         name = f"{self.prefix}{self.number()}_{kind}"
-        self.steps.append(scope.launch(name, body, origins, scratch, does or kind, saved))
+        self.steps.append(scope.launch(name, body, origins or self.origins, scratch, does or kind, saved))
 
     def number(self) -> int:
         """A number that nothing else of this graph has."""
@@ -228,6 +230,7 @@ class Lowering:
         """Add the launches of every node; see `outputs` for what follows."""
         self.count_uses(graph)
         for node in graph.nodes:
+            self.origins = node.origins
             if isinstance(node.op, Fuse):
                 self.fused(node)
             elif node.op.mnemonic not in VIRTUAL:
