@@ -14,16 +14,10 @@ __all__ = ["checks_of", "ranges_of", "signature_of"]
 
 
 def signature_of(program: Program) -> Signature:
-    """Names and types of the main graph's inputs and outputs.
-
-    Nameless ones are numbered; so are outputs that a text calls by a number, since nobody named them either.
-    """
+    """Names and types of the main graph's inputs and outputs; nameless ones are numbered."""
     graph = program.main
     inputs = tuple((v.name or f"arg{k}", v.type) for k, v in enumerate(graph.inputs))
-    outputs = tuple(
-        (f"result{k}" if not v.name or v.name.isdigit() else v.name, v.type)
-        for k, v in enumerate(graph.outputs)
-    )
+    outputs = tuple((v.name or f"result{k}", v.type) for k, v in enumerate(graph.outputs))
     return Signature(inputs, outputs)
 
 

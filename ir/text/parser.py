@@ -39,6 +39,11 @@ __all__ = ["parse_program", "parse_type"]
 ENTRY_KINDS: tuple[EntryKind, ...] = ("param", "state", "derived")
 
 
+def name_of(token: Token) -> str:
+    """What a value is called; a number is the printer's and no name."""
+    return "" if token.text[1:].isdigit() else token.text[1:]
+
+
 class Parser(AttributeParser):
     """One text, read once from front to back.
 
@@ -155,7 +160,7 @@ class Parser(AttributeParser):
                 self.expect(",")
             token = self.take("value", "an argument such as %x")
             self.expect(":")
-            value = Value(self.type(), name=token.text[1:])
+            value = Value(self.type(), name=name_of(token))
             self.define(values, token, value)
             inputs.append(value)
         self.expect("->")
@@ -215,7 +220,7 @@ class Parser(AttributeParser):
         self.position = end
         for k, token in enumerate(targets):
             if len(types) == len(targets):
-                values.setdefault(token.text, Value(types[k], name=token.text[1:]))
+                values.setdefault(token.text, Value(types[k], name=name_of(token)))
             else:
                 self.broken.add(token.text)
 
@@ -306,7 +311,7 @@ class Parser(AttributeParser):
             self.expect("}")
         try:
             results = make(
-                op, *operands, regions=regions, names=[t.text[1:] for t in targets], origins=origins
+                op, *operands, regions=regions, names=[name_of(t) for t in targets], origins=origins
             )
         except ParseError:
             raise

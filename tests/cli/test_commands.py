@@ -245,7 +245,9 @@ def test_explain_has_one_line_for_every_edge(nervure: Run) -> None:
     ran = nervure("explain", "net.py:Net")
     assert "fused in linear+relu" in ran.out
     assert "@fc.weight is in the store" in ran.out
-    assert all("fused in" in line or "through memory: " in line for line in ran.out.splitlines())
+    head, *edges = ran.out.splitlines()
+    assert head.startswith("graph forward: ") and head.endswith(" edges are fused")
+    assert all("fused in" in line or "through memory: " in line for line in edges)
 
 
 def test_explain_follows_a_line_to_its_kernel_and_instructions(nervure: Run) -> None:

@@ -146,8 +146,9 @@ def test_a_run_keeps_a_tape_and_names_the_birth_of_a_nan(nervure: Run) -> None:
 
 def test_a_tape_is_compared_with_that_of_a_dump(nervure: Run) -> None:
     given = ("--input", "x=2x4:rand")
-    assert nervure("opt", "net.py:Net", "--passes", "decompose", "-o", "simple.nv").code == 0
-    assert nervure("tape", "net.py:Net", *given, "--against", "simple.nv").code == 0
+    assert nervure("trace", "net.py:Net", "-o", "net.nv").code == 0
+    assert nervure("opt", "net.nv", "--passes", "decompose", "-o", "simple.nv").code == 0
+    assert nervure("tape", "net.nv", *given, "--against", "simple.nv").code == 0
     text = Path("simple.nv").read_text()
     Path("wrong.nv").write_text(text.replace("= exp ", "= abs ", 1))
     Path("wrong.safetensors").write_bytes(Path("simple.safetensors").read_bytes())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -236,7 +237,8 @@ def test_a_tape_has_every_value_by_name() -> None:
     names = [row.name for row in found]
     assert names.index("%loop[3]/%culprit") < names.index("%loop")
     assert {row["name"] for row in found.to_json()["rows"]} == set(names)
-    assert str(found).startswith("%x = input : f32[4,6]  -")
+    first = str(found).split("\n")[0]
+    assert re.fullmatch(r"%x = input +: f32\[4,6\] +-\S+ \.\. \S+", first)
 
 
 def test_reverse_loops_run_from_the_last_step() -> None:

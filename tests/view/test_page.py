@@ -18,6 +18,7 @@ import pytest
 from hostile import NAMES, hostile_program
 
 import nervure as nv
+from nervure import nn
 from nervure.ir import build as b
 from nervure.ir.graph import Graph, Value
 from nervure.ir.origin import Origin, origins_of
