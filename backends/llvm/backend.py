@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class LLVMBackend:
         target: str | Target | None = None,
         threads: int | None = None,
         winograd: str = "auto",
+        schedules: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Executable:
         """Machine code for this CPU.
@@ -70,6 +72,8 @@ class LLVMBackend:
                         Results are the same bits for any number
             winograd:   "auto" lets 3 x 3 convolutions of stride 1 take Winograd's F(4x4, 3x3) where that is faster, with an
                         error of up to about 1e-5 of a result's largest element; "off" never
+            schedules:  of kernels, as `nervure tune` records them; the record of this machine if not given, none
+                        where cache is False
         """
         from .emit_parallel import TASK
         from .emit_program import ENTRY_POINTS
@@ -83,14 +87,14 @@ class LLVMBackend:
         if options:
             raise BackendError(
                 f"llvm: unknown option {sorted(options)[0]}",
-                hint="it has cache, max_memory, codegen, target, threads and winograd",
+                hint="it has cache, max_memory, codegen, target, threads, winograd and schedules",
             )
         if threads is not None:
             checked_threads(threads, "compile")
         if winograd not in ("auto", "off"):
             raise BackendError(f'llvm: winograd is {winograd!r}, expected "auto" or "off"')
         machine = replace(runnable_target(target), winograd=winograd == "auto")
-        found = translate(program, machine)
+        found = translate(program, machine, schedules if cache or schedules else {})
         data = found.object(codegen, cached=cache)
         loaded = load_object(data, ENTRY_POINTS)
         function, team = join_pool(threads) if TASK in found.text else (0, None)

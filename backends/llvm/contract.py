@@ -42,7 +42,7 @@ from .kernel_ir import (
 from .schedule import ContractSchedule, choose_schedule, tile_heights
 from .target import Target
 
-__all__ = ["expand_contracts"]
+__all__ = ["default_schedule", "expand_contracts"]
 
 
 def expand_contracts(kernel: Kernel, target: Target) -> Kernel:
@@ -65,6 +65,13 @@ def expand_contracts(kernel: Kernel, target: Target) -> Kernel:
 
     body = block(kernel.body)
     return replace(kernel, body=body, scratch=tuple(scratch))
+
+
+def default_schedule(c: Contract, target: Target) -> ContractSchedule | None:
+    """The schedule that a contract gets where none is given; None where it is a plain loop nest."""
+    if c.acc.dtype not in (f32, f64):
+        return None
+    return _Expansion(c, target, []).schedule()
 
 
 @dataclass
@@ -105,6 +112,11 @@ class _Expansion:
         for dim in reversed(around):
             body = [For(dim.var, dim.extent, tuple(body), "parallel" if self.c.parallel else "serial")]
         return [*zeros, *body]
+
+    def schedule(self) -> ContractSchedule:
+        """What `_choose` chooses."""
+        self._choose()
+        return self.s
 
     def _choose(self) -> None:
         c = self.c

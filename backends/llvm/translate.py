@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from ...ir.program import Program
 from .assemble import Assembled, assemble
 from .emit_program import program_text
 from .objects import CodegenOptions, assembly, compile_object
 from .target import Target
+from .tuning import load_choices, with_choices
 
 __all__ = ["Translation", "translate"]
 
@@ -36,7 +38,13 @@ class Translation:
         return assembly(self.text, self.target, CodegenOptions(codegen))
 
 
-def translate(program: Program, target: Target) -> Translation:
-    """Lower and emit a program that has gone through the backend's pipeline."""
+def translate(program: Program, target: Target, schedules: Mapping[str, str] | None = None) -> Translation:
+    """Lower and emit a program that has gone through the backend's pipeline.
+
+    Args:
+        schedules: by the digests of kernels, as tuning.py records them; those of the target's record if not given
+    """
     assembled = assemble(program, target)
+    choices = load_choices(target) if schedules is None else schedules
+    assembled = replace(assembled, program=with_choices(assembled.program, target, choices))
     return Translation(assembled, program_text(assembled.program, target), target)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "predict": "Predict with a model.",
     "summary": "One row a layer: shapes, parameters, operations.",
     "bench": "Time a program on several backends.",
+    "tune": "Measure schedules of a program's kernels and remember the quickest.",
     "profile": "Time every kernel of a program.",
     "explain": "Why each value is or is not fused; what an error code means.",
     "view": "A program as a page, or a picture of its graph.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..backends.llvm.native_text import Library, Range, aligned_arena, library_t
 from ..backends.llvm.native_weights import Weights, freeze_weights
 from ..backends.llvm.objects import CodegenOptions, compile_object, llvm_version
 from ..backends.llvm.target import Target, target_for
+from ..backends.llvm.tuning import load_choices, with_choices
 from ..backends.signatures import ranges_of, signature_of
 from ..frontend.nn.module import Module
 from ..frontend.trace import trace
@@ -151,6 +152,7 @@ def _compiled(
     ready = run_pipeline(program, pipeline).program
     signature = Signature(*_pairs(ready), ranges_of(program.main))
     assembled = assemble(ready, target)
+    assembled = replace(assembled, program=with_choices(assembled.program, target, load_choices(target)))
     weights = freeze_weights(ready, assembled, target)
     plain = constant_arena(assembled.program, target)
     arena = None if plain is None else aligned_arena(plain)

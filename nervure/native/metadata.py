@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..backends.llvm.target import Target
 from ..ir.errors import InputError
@@ -91,11 +91,19 @@ def read_metadata(path: Path) -> dict[str, Any]:
         size = int.from_bytes(data[start - 24 : start - 16], "little")
         body = data[start : start + size]
         if size <= _LIMIT and len(body) == size and _checksum(body) == data[start - 16 : start]:
-            found: Any = json.loads(body)
-            if found.get("format") != FORMAT:
-                raise InputError(f"{path} has metadata of format {found.get('format')}, expected {FORMAT}")
-            return found
+            return _parsed(path, body)
     raise InputError(f"{path} is no build of nervure, or it is damaged")
+
+
+def _parsed(path: Path, body: bytes) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} has metadata that cannot be read: {error}") from error
+    number: Any = cast(dict[str, Any], found).get("format") if isinstance(found, dict) else None
+    if number != FORMAT:
+        raise InputError(f"{path} has metadata of format {number}, expected {FORMAT}")
+    return cast(dict[str, Any], found)
 
 
 def metadata_text(found: dict[str, Any]) -> str:

@@ -67,3 +67,15 @@ def test_what_is_no_build_is_not_inspected(nervure: Callable[..., Any]) -> None:
     ):
         done = nervure("inspect", file)
         assert done.code == 2 and message in done.err
+
+
+def test_a_model_is_tuned_and_the_choice_remembered(nervure: Callable[..., Any]) -> None:
+    done = nervure("tune", "net.py:Net", "--input", "x=64x4:rand", "--seconds", "0.1")
+    assert done.code == 0 and done.out.startswith("kernel ") and done.out.endswith("; remembered\n")
+    found = nervure(
+        "tune", "net.py:Net", "--input", "x=64x4:rand", "--seconds", "0", "--dry-run", "--json"
+    ).json
+    assert not found["remembered"] and found["kernels"][0]["chosen"] in found["kernels"][0]["tried"]
+    assert nervure("cache", "clear").code == 0
+    assert nervure("tune", "net.py:Net", "--seconds", "-1").code == 2
+    assert "give its shape" in nervure("tune", "net.py:Net").err
