@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..ir.errors import InputError
 from ..ir.interpret import evaluate_graph, run_prepare
 from ..ir.op import Op
 from ..ir.program import Program
@@ -34,7 +35,10 @@ class ReferenceExecutable(Executable):
                 run_prepare(self.program)
                 self._prepared = (store.ledger, store.ledger.version)
             reads = {v.entry: store[v.entry].data for v in graph.reads() if v.entry is not None}
-            results, updates = evaluate_graph(graph, inputs, reads, env=env)
+            try:
+                results, updates = evaluate_graph(graph, inputs, reads, env=env)
+            except MemoryError as error:
+                raise InputError(f"reference: no memory: {error}", code="NV0605") from error
             for out, result in zip(outputs, results, strict=True):
                 out[...] = result
             store.assign(updates)

@@ -177,7 +177,7 @@ _ALL = (
     Code(
         "NV0605",
         "a call needs more memory than it may take",
-        "Buffers and prepared weights together are above max_memory. It is refused before anything is allocated.",
+        "Buffers, prepared weights or results are above max_memory, or above what the machine has. It is refused before anything is allocated.",
         "Raise max_memory, or call with a smaller batch.",
         'import numpy as np\nrun = nv.compile(nn.Sequential(nn.Linear(9, 99), nn.Linear(99, 2)), "f32[B,9]", max_memory=1000)\n'
         "run(np.zeros((64, 9), np.float32))",

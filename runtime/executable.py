@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -42,7 +43,10 @@ class Executable:
         program: what was compiled, after the passes
         notes:   what the passes had to say
         kernels: the kernels it runs, each printable; none on backends without kernels
+        max_memory: bytes that the results of a call may take; None for no limit
     """
+
+    max_memory: int | None = None
 
     program: Any
     notes: tuple[str, ...]
@@ -84,10 +88,25 @@ class Executable:
             return out
         return results[0] if len(results) == 1 else tuple(results) if results else None
 
+    def _fresh(self, wanted: Sequence[tuple[str, TensorType, tuple[int, ...]]]) -> list[Array]:
+        """New arrays for the results, refused before one is made."""
+        sizes = {name: prod(shape) * t.dtype.bytes for name, t, shape in wanted}
+        if self.max_memory is not None and sum(sizes.values()) > self.max_memory:
+            name = max(sizes, key=lambda n: sizes[n])
+            raise InputError(
+                f"the results need {sum(sizes.values())} bytes, max_memory is {self.max_memory}",
+                details=[f"{name}: {sizes[name]} bytes"],
+                code="NV0605",
+            )
+        try:
+            return [np.empty(shape, dtype=t.dtype.numpy) for _, t, shape in wanted]
+        except MemoryError as error:
+            raise InputError(f"no memory for the results: {error}", code="NV0605") from error
+
     def _outputs(self, env: dict[str, int], out: Any, inputs: Sequence[Array]) -> list[Array]:
         wanted = [(name, t, t.concrete(env)) for name, t in self.signature.outputs]
         if out is None:
-            return [np.empty(shape, dtype=t.dtype.numpy) for _, t, shape in wanted]
+            return self._fresh(wanted)
         given = list(cast(Sequence[Any], out)) if isinstance(out, (tuple, list)) else [out]
         if len(given) != len(wanted):
             raise InputError(f"out has {len(given)} arrays, expected {len(wanted)}")

@@ -251,6 +251,7 @@ def run_cases(
         timeout:      seconds that a case may take
     """
     context: Any = multiprocessing.get_context("fork")
+    parent = os.getpid()
     waiting = list(range(len(cases)))[::-1]
     workers: list[_Worker] = []
 
@@ -258,8 +259,13 @@ def run_cases(
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         backend = make_backend()
-        while (k := pipe.recv()) is not None:
-            pipe.send(judge(cases[k], backend))
+        while True:
+            while not pipe.poll(1.0):
+                if (
+                    os.getppid() != parent
+                ):  # others hold the pipe's end open: a worker must not outlive the run
+                    return
+            pipe.send(judge(cases[pipe.recv()], backend))
 
     def start() -> _Worker:
         ours, theirs = context.Pipe()

@@ -14,6 +14,7 @@ from ...ir.types import DType
 from ...runtime.executable import Executable, check_device
 from ...runtime.native import NativeProgram
 from ...runtime.threads import checked_threads
+from ..results import refuse_large_results
 from .lower import BARRIERS
 from .lower.pull import MAPS
 
@@ -65,7 +66,8 @@ class LLVMBackend:
 
         Args:
             cache:      whether objects are kept on disk
-            max_memory: bytes of scratch memory and prepared weights that a call may take; refused before allocation
+            max_memory: bytes of scratch memory and prepared weights that a call may take, and its results; refused
+                        before allocation, and here where every size of the symbols needs more
             codegen:    LLVM's code generation level, 0 to 3
             target:     a CPU that this machine can stand in for, such as `haswell`; None for this machine
             threads:    how many may work on a call, the caller's own among them; None for nv.set_num_threads's number.
@@ -93,6 +95,8 @@ class LLVMBackend:
             checked_threads(threads, "compile")
         if winograd not in ("auto", "off"):
             raise BackendError(f'llvm: winograd is {winograd!r}, expected "auto" or "off"')
+        if max_memory is not None:
+            refuse_large_results(program.main, max_memory)
         machine = replace(runnable_target(target), winograd=winograd == "auto")
         found = translate(program, machine, schedules if cache or schedules else {})
         data = found.object(codegen, cached=cache)
@@ -106,4 +110,6 @@ class LLVMBackend:
             max_memory=max_memory,
             keep=loaded,
         )
-        return executable_type()(program, found.assembled, found.text, data, native)
+        made = executable_type()(program, found.assembled, found.text, data, native)
+        made.max_memory = max_memory
+        return made

@@ -76,7 +76,7 @@ class LLVMExecutable(Executable):
 
     def __call__(self, *inputs: Any, out: Any = None) -> Any:
         result = super().__call__(*inputs, out=out)
-        if not self._armed:
+        if not self._armed and self.max_memory is None:  # the trampoline makes results without asking
             self._arm()
         return result
 

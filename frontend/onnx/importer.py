@@ -40,6 +40,7 @@ def import_onnx(
     dims: Mapping[str, Any] | None = None,
     name: str | None = None,
     folder: str | os.PathLike[str] | None = None,
+    max_memory: int | None = None,
 ) -> Program:
     """The program of an ONNX model.
 
@@ -55,6 +56,7 @@ def import_onnx(
         dims:   what a size is that the model leaves open, by its name: a number, or its range as (low, high)
         name:   the program's; the graph's own if not given
         folder: where external data lies; the file's own if a path is given
+        max_memory: bytes that one value may take at the smallest sizes of the symbols; a node that makes more is refused
 
     Returns:
         a program with the graph ``forward``, whose inputs and outputs are the model's, in its order
@@ -63,7 +65,7 @@ def import_onnx(
         InputError: the source is no ONNX model, or an argument names nothing in it
         OnnxImportError: nodes cannot be imported; it lists all of them, and has them as data in `report`
     """
-    program, report = _import(source, folder, inputs or {}, bind or {}, dims or {}, name)
+    program, report = _import(source, folder, inputs or {}, bind or {}, dims or {}, name, max_memory)
     if program is None:
         raise OnnxImportError(report)
     return program
@@ -76,13 +78,14 @@ def check_onnx(
     bind: Mapping[str, Any] | None = None,
     dims: Mapping[str, Any] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    max_memory: int | None = None,
 ) -> ImportReport:
     """What a model is made of, and every node of it that cannot be imported; arguments as of `import_onnx`.
 
     Raises:
         InputError: the source is no ONNX model, or an argument names nothing in it
     """
-    return _import(source, folder, inputs or {}, bind or {}, dims or {}, None)[1]
+    return _import(source, folder, inputs or {}, bind or {}, dims or {}, None, max_memory)[1]
 
 
 def _import(
@@ -92,9 +95,10 @@ def _import(
     bind: Mapping[str, Any],
     dims: Mapping[str, Any],
     name: str | None,
+    max_memory: int | None,
 ) -> tuple[Program | None, ImportReport]:
     families.load()
-    model = Model(load_model(source, folder=folder), model_label(source))
+    model = Model(load_model(source, folder=folder), model_label(source), max_memory)
     signature = Signature(model, inputs, bind, dims)
     for _ in range(MAX_TRIES):
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...ir.errors import InputError
+from .check_tensors import MAX_BYTES
 from .elements import array_of
 from .report import Refused
 from .scope import Weight, entry_name, unique
@@ -32,9 +33,11 @@ class Model:
         taken:     names of the store
         unread:    why not, by name
         functions: of the model itself, by domain and name
+        max_memory: bytes that one value may take
     """
 
-    def __init__(self, proto: Any, label: str) -> None:
+    def __init__(self, proto: Any, label: str, max_memory: int | None = None) -> None:
+        self.max_memory = MAX_BYTES if max_memory is None else min(max_memory, MAX_BYTES)
         self.proto = upgraded(proto, label)
         self.label = label
         self.graph: Any = self.proto.graph

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["OnnxNode", "Replace"]
 
 
+MAX_SIZES = 1 << 12
+"""Sizes, axes or pads that a node may be given."""
+
+
 class Replace(Exception):
     """What an input's symbol has to be for the model to have types; the import begins again with it.
 
@@ -102,6 +106,10 @@ class OnnxNode:
             raise self.not_known(k)
         if not found.is_static and found.dtype.is_float:
             raise self.not_known(k)
+        if found.data.size > MAX_SIZES:
+            raise Refused(
+                f"input {k} ({self.inputs[k]}) has {found.data.size} sizes, at most {MAX_SIZES} are read"
+            )
         return found.elements()
 
     def integers(self, k: int) -> list[int]:

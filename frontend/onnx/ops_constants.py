@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...ir.graph import Value
 from ...ir.types import Array, TensorType, i64
 from ..elementwise import dim_scalar
 from .elements import array_of, dtype_named
-from .known import Known
+from .known import MAX_ELEMENTS, Known
 from .node import OnnxNode
 from .report import Refused
 from .scope import Weight
@@ -65,9 +66,7 @@ def range_(n: OnnxNode) -> Any:
     if start is None or limit is None or delta is None:
         raise next(n.not_known(k) for k in range(3) if n.known(k) is None)
     if start.is_static and limit.is_static and delta.is_static:
-        untyped: Any = np
-        found: Array = untyped.arange(start.data.item(), limit.data.item(), delta.data.item())
-        return Known(start.dtype, found.astype(start.dtype.numpy))
+        return _static_range(start, *(k.data.item() for k in (start, limit, delta)))
     first, last, step = (k.elements()[0] for k in (start, limit, delta))
     if not isinstance(step, int) or step < 1:
         raise Refused("a symbolic range has steps that are not known to be positive")
@@ -76,6 +75,19 @@ def range_(n: OnnxNode) -> Any:
     if step != 1:
         places = b.mul(places, b.full_like(places, step))
     return b.add(places, b.broadcast_in_dim(dim_scalar(first, start.dtype), (length,), ()))
+
+
+def _static_range(like: Known, start: Any, limit: Any, delta: Any) -> Any:
+    """A short range is known; a long one is made when the program runs."""
+    if delta == 0 or not all(math.isfinite(x) for x in (start, limit, delta)):
+        raise Refused(f"a range from {start} to {limit} in steps of {delta}")
+    count = max(math.ceil((limit - start) / delta), 0)
+    if count <= MAX_ELEMENTS:
+        untyped: Any = np
+        found: Array = untyped.arange(start, limit, delta)
+        return Known(like.dtype, found.astype(like.dtype.numpy))
+    places = b.iota(like.dtype, (count,), 0)
+    return b.add(b.mul(places, b.full_like(places, delta)), b.full_like(places, start))
 
 
 @op("EyeLike")

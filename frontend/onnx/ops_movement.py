@@ -116,7 +116,9 @@ def split(n: OnnxNode) -> list[Value]:
     if n.has(1) or n.attr("split"):
         given: list[Dim] = n.dims(1) if n.has(1) else n.attr("split")
     else:
-        count = n.attr("num_outputs") or len(n.outputs)
+        count = len(n.outputs)
+        if n.attr("num_outputs", count) != count:
+            raise Refused(f"num_outputs is {n.attr('num_outputs')}, the node has {count} outputs")
         step = ceildiv(size, count)
         last = size - step * (count - 1)
         given = [step] * (count - 1) + [last]

@@ -25,6 +25,9 @@ from .report import Refused
 from .scope import fold_values
 from .table import op
 
+MAX_TAPS = 256
+"""Elements that antialias may average."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -261,6 +264,8 @@ def _taps(
         shrink = min(plan.scale if plan.scale is not None else plan.out / plan.size, 1.0)
     low = floor(place)
     reach = 1 if mode == "linear" else 2
+    if shrink * MAX_TAPS < reach:
+        raise Refused(f"antialias over more than {MAX_TAPS} elements")
     first = math.floor(-reach / shrink) + 1
     last = reach + 1 - first if shrink < 1 else reach + 1
     spots = [low + k for k in range(first, max(last, reach + 1))]

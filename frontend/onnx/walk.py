@@ -7,11 +7,13 @@ from typing import Any
 
 from onnx import FunctionProto, TypeProto, defs, helper
 
+from ...ir.dims import bounds
 from ...ir.errors import NervureError
 from ...ir.graph import Value
 from ...ir.origin import Origin, origins_of
 from ...ir.types import TensorType
 from ..tensor import Tensor
+from .check_tensors import MAX_RANK
 from .elements import array_of, attribute_value, number_of
 from .known import known_dims
 from .model import Model
@@ -90,9 +92,9 @@ class Walk:
             self.refuse(node.name, label_of(node), node.opset, refused, node.scope)
         except Replace:
             raise
-        except (
-            Exception
-        ) as error:  # a rule met what no node of its op has; the node is named, the import goes on
+        except MemoryError as error:
+            self.refuse(node.name, label_of(node), node.opset, Refused(f"no memory: {error}"), node.scope)
+        except Exception as error:  # a rule met what no node of its op has; the import goes on
             refused = Refused(f"the node is not as its op is specified: {type(error).__name__}: {error}")
             self.refuse(node.name, label_of(node), node.opset, refused, node.scope)
         return none
@@ -115,6 +117,7 @@ class Walk:
             if found is not None:
                 return [found]
         results = items(writes(node))
+        self.weigh(results)
         if constant:
             values = [r for r in results if isinstance(r, Value)]
             folded = iter(fold_values(values, node.scope))
@@ -123,6 +126,19 @@ class Walk:
             if isinstance(result, Value) and result.node is not None and not result.name:
                 result.name = name
         return results
+
+    def weigh(self, results: Sequence[Item]) -> None:
+        """Refuse results that no memory holds, or more than the import may assume there is."""
+        for result in results:
+            if not isinstance(result, Value):
+                continue
+            if result.type.rank > MAX_RANK:
+                raise Refused(f"its result has {result.type.rank} axes, at most {MAX_RANK} are read")
+            size = bounds(result.type.nbytes)[0]
+            if size > self.model.max_memory:
+                raise Refused(
+                    f"its result of {size:,} bytes is more than max_memory, {self.model.max_memory:,}"
+                )
 
     def weight(self, tensor: Any, scope: Scope) -> Item:
         """An initialiser of a subgraph."""

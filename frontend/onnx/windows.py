@@ -13,6 +13,9 @@ from .report import Refused
 
 __all__ = ["Windows", "aligned", "part_of", "same_pads"]
 
+MAX_STRIDE = 1024
+"""Remainders of a symbolic size that auto_pad looks at."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -86,6 +89,8 @@ def _same(axis: int, size: Dim, reach: int, stride: int, upper: bool) -> tuple[i
 
 def _lows(reach: int, stride: int, upper: bool) -> set[int]:
     """What may be lacking at the low end, over all sizes."""
+    if stride > MAX_STRIDE:
+        raise Refused(f"auto_pad with stride {stride}, at most {MAX_STRIDE} is read over a symbolic size")
     lacking = [max(reach - (r or stride), 0) for r in range(stride)]
     return {same_pads(total, upper)[0] for total in lacking}
 

@@ -67,7 +67,7 @@ def test_a_planted_fault_is_found(models: dict[str, bytes]) -> None:
 
         return importer
 
-    scores = list(run_cases(mutants(models, 12), plant, judge=judge, timeout=0.5))
+    scores = list(run_cases(mutants(models, 12), plant, judge=judge, timeout=2))
     assert {s.status for s in scores} == {"error", "timeout"}
     assert {"KeyError: 'x'"} <= {s.message.partition(" at ")[0] for s in scores}
     assert any(" MB: " in s.message for s in scores)
