@@ -14,6 +14,7 @@ from .inspect.reproduce import write_reproducer_on_failure
 from .ir.errors import InputError
 from .ir.program import Program
 from .passes.manager import run_pipeline
+from .passes.unroll import within_budget
 from .runtime.executable import Executable
 
 __all__ = ["compile"]
@@ -26,6 +27,7 @@ def compile(
     device: str = "cpu",
     opt: int = 2,
     verify: bool = False,
+    compile_budget: float | None = None,
     **options: Any,
 ) -> Executable:
     """An executable.
@@ -37,6 +39,7 @@ def compile(
         device:  "cpu", or "cuda" where the backend has it; never another than the one asked for
         opt:     0 to 3
         verify:  check the program after each pass
+        compile_budget: seconds that writing out loops may cost, about; 1 if not given
         options: the backend's own
 
     Raises:
@@ -51,7 +54,7 @@ def compile(
         program = trace(model, *specs)
     chosen = find_backend(backend)
     with write_reproducer_on_failure(program, backend=backend, level=opt):
-        result = run_pipeline(program, chosen.pipeline(opt), verify=verify)
+        result = run_pipeline(program, within_budget(chosen.pipeline(opt), compile_budget), verify=verify)
         executable = chosen.compile(result.program, device=device, **options)
     executable.signature = replace(
         executable.signature, ranges=ranges_of(program.main), checks=checks_of(program.main)

@@ -36,7 +36,7 @@ from .fuse_label import label
 from .fuse_softmax import softmax_members
 from .rules.base import ELEMENTWISE
 
-__all__ = ["COPIED", "KINDS", "Group", "Grouping"]
+__all__ = ["COPIED", "KINDS", "Group", "Grouping", "is_wide"]
 
 KINDS = ("conv", "dot", "reduce", "map")
 
@@ -49,6 +49,15 @@ ROOTS: dict[type[Op], str] = {
     WindowSum: "reduce",
     FoldPatches: "reduce",
 }
+
+
+WIDEST = 8
+"""Operands of a concat that is a choice between them at each element; a wider one is copies."""
+
+
+def is_wide(node: Node) -> bool:
+    """Whether a concat joins so many operands that each is copied to its place."""
+    return isinstance(node.op, Concat) and len(node.operands) > WIDEST
 
 
 @dataclass(eq=False)
@@ -96,7 +105,8 @@ class Grouping:
                     self._reduction(node)
         if "map" in self.kinds:
             for node in reversed(self.graph.nodes):
-                if isinstance(node.op, (*ELEMENTWISE, *MOVES)) and node not in self.taken:
+                fits = isinstance(node.op, (*ELEMENTWISE, *MOVES)) and not is_wide(node)
+                if fits and node not in self.taken:
                     members = {node}
                     self._backward(node.operands, members, (*ELEMENTWISE, *MOVES))
                     self._commit(members)
@@ -155,7 +165,7 @@ class Grouping:
         push(values)
         while heap and len(members) < self.limit:
             node = self.graph.nodes[-heapq.heappop(heap)]
-            if node in members or node in self.taken or not isinstance(node.op, ops):
+            if node in members or node in self.taken or not isinstance(node.op, ops) or is_wide(node):
                 continue
             if self._closed(node, members):
                 members.add(node)

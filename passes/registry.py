@@ -18,6 +18,7 @@ from .fuse import Fuse, Unfuse
 from .hoist import Hoist
 from .inline import Inline
 from .legalize import Legalize
+from .merge_scans import MergeScans
 from .order import Order
 from .share_scans import ShareScans
 from .simplify_scans import SimplifyScans
@@ -43,6 +44,7 @@ PASSES: Mapping[str, type[Pass]] = {
         Hoist,
         Inline,
         Legalize,
+        MergeScans,
         Order,
         ShareScans,
         SimplifyScans,

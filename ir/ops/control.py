@@ -57,7 +57,7 @@ class Scan(Op):
               body: (C..., T[S]..., K...) -> (C..., T'[S']...)
     Args:     length: a dim; carries, xs: how many operands are of each kind, the rest are consts;
               reverse: from the last step to the first; unroll: steps a trip of the compiled loop
-    Gradient: a reverse scan over saved residuals; by unrolling where the length is an integer
+    Gradient: a scan the other way over saved residuals
     Source:   ONNX Scan-25 with axis 0, JAX lax.scan
     """
 

@@ -36,11 +36,18 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
     metavar="CPU|TRIPLE|TRIPLE:CPU",
     help="Another machine's kernels, llvm, asm or obj: haswell, aarch64-linux, x86_64-windows:znver4.",
 )
+@click.option(
+    "--compile-budget",
+    "budget",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="What writing out loops may cost; 1 if not given.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the stage to FILE.")
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, backend: str | None, level: int, emit: str, target: str | None,
-    output: Path | None, as_json: bool,
+    budget: float | None, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile MODEL, and print or write one stage of it.
 
@@ -53,7 +60,7 @@ def command(
     backend = backend or ("onnx" if emit == "onnx" else "llvm")
     if emit in ("obj", "onnx") and output is None:
         raise click.UsageError(f"--emit {emit} is binary: give a file with -o FILE")
-    found, machine = _stage(program_of(model, types, init), backend, level, emit, target)
+    found, machine = _stage(program_of(model, types, init), backend, level, emit, target, budget)
     if output is not None:
         write_file(output, found)
     if as_json:
@@ -68,14 +75,14 @@ def command(
 
 
 def _stage(
-    program: Program, backend: str, level: int, emit: str, target: str | None
+    program: Program, backend: str, level: int, emit: str, target: str | None, budget: float | None
 ) -> tuple[str | bytes, str | None]:
     """The stage, and the machine it is for where that matters."""
     from ..compiling import compile as compile_
     from ..inspect.stages import stage, translated_stage
 
     if target is None:
-        executable = compile_(program, backend=backend, opt=level)
+        executable = compile_(program, backend=backend, opt=level, compile_budget=budget)
         return stage(executable, emit), None
     if backend != "llvm":
         raise click.UsageError(f"--target is for the llvm backend; {backend} makes no code for a machine")

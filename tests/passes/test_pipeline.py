@@ -64,7 +64,7 @@ def test_spaces_and_defaults_are_left_out_of_the_text():
     ("text", "message", "hint"),
     [
         ("canonicalise", "no pass is named canonicalise", "did you mean canonicalize?"),
-        ("unroll{most=3}", "unroll has no option 'most'", "max, factor"),
+        ("unroll{most=3}", "unroll has no option 'most'", "max, factor, auto, budget, cap"),
         ("unroll{facto=3}", "unroll has no option 'facto'", "did you mean factor?"),
         ("cse{max=3}", "cse has no option 'max'", "there are none"),
         ("unroll{max=many}", "unroll{max} is 'many', expected an integer", ""),

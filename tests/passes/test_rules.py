@@ -48,6 +48,8 @@ EXAMPLES: dict[str, tuple[list[str], Example]] = {
     "merge-reshapes": ([F3], lambda x: b.reshape(b.reshape(x, (6, 4)), (24,))),
     "merge-slices": (["f32[9,2]"], lambda x: b.slice_(cut(x, 2, 8), (1, 0), (5, 2), (2, 1))),
     "slice-of-concat": ([F2, "f32[2,4]"], lambda x, y: cut(b.concat([x, y], 0), 3, 5)),
+    "slice-of-permute": ([F3], lambda x: b.slice_(b.permute(x, (2, 0, 1)), (1, 0, 0), (3, 2, 1), (1, 1, 1))),
+    "slice-of-unit-reshape": (["f32[6,1,4]"], lambda x: cut(b.reshape(x, (6, 4, 1)), 1, 3)),
     "concat-without-empty": ([F2, "f32[0,4]"], lambda x, y: b.concat([x, y, x], 0)),
     "concat-of-neighbours": (["f32[6,2]"], lambda x: b.concat([cut(x, 1, 3), cut(x, 3, 4)], 0)),
     "merge-pads": (

@@ -17,12 +17,14 @@ from ....ir.graph import Graph, Node, Value
 from ....ir.ops.constant import Constant
 from ....ir.ops.control import Fuse
 from ....ir.origin import Origins
+from ....passes.fuse_groups import is_wide
 from .. import kernel_ir as k
 from ..layout import Layout
 from ..target import Target
 from .blocked import blocked_map, blocked_memory, unblock
 from .describe import described
 from .elementwise import ELEMENTWISE
+from .joining import VIEWS, joined, places
 from .map_loops import Loops, uses_any
 from .memory import KernelScope, Launch, Memory, Step
 from .pull import MAPS, Pull
@@ -31,9 +33,6 @@ __all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 
 VIRTUAL = frozenset(("constant", "iota", "broadcast_in_dim"))
 """Ops that are cheaper to compute again at each reader than to keep."""
-
-VIEWS = frozenset(("reshape", "opt_barrier"))
-"""Ops whose result is the operand's memory, where it has one."""
 
 
 class Tail:
@@ -229,23 +228,22 @@ class Lowering:
     def lower(self, graph: Graph) -> None:
         """Add the launches of every node; see `outputs` for what follows."""
         self.count_uses(graph)
+        wide = {node: found for node in graph.nodes if is_wide(node) and (found := places(self, node))}
         for node in graph.nodes:
             self.origins = node.origins
             if isinstance(node.op, Fuse):
                 self.fused(node)
+            elif node in wide:
+                joined(self, node, wide[node])
             elif node.op.mnemonic not in VIRTUAL:
-                self.node(node)
+                for result in node.results:
+                    self.materialise(result)
 
     def count_uses(self, graph: Graph) -> None:
         for node in graph.nodes:
             self.order[node] = len(self.order)
         for value, users in graph.uses().items():
             self.uses[value] = len(users)
-
-    def node(self, node: Node) -> None:
-        """A node of its own: its kernel, or nothing for a reshape of something in memory."""
-        for result in node.results:
-            self.materialise(result)
 
     def fused(self, node: Node) -> None:
         """A region: its inputs stand for the operands, its outputs are what must get memory."""
