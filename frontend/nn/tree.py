@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,8 +57,11 @@ class Tree(Module):
     def _inputs(self, x: Any, children: Any) -> tuple[Tensor, Any, Tensor]:
         """The inputs' part of all nodes, one product; the table; the state of a child that is not there."""
         name, rows = type(self).__name__, as_tensor(x)
-        table = children if isinstance(children, list | tuple | np.ndarray) else as_tensor(children)
-        shape: Any = np.shape(table) if isinstance(table, list | tuple | np.ndarray) else table.shape  # pyright: ignore[reportUnknownArgumentType]
+        known = isinstance(children, list | tuple | np.ndarray)
+        table: Any = (
+            np.asarray(cast("Any", children)) if known else as_tensor(children)
+        )  # a table known now is checked now
+        shape = tuple(table.shape)
         with called(name, x=rows, input_size=self.input_size, hidden_size=self.hidden_size):
             if rows.ndim != 2 or rows.shape[1] != self.input_size:
                 raise wrong(name, f"expected x [N, in] with {self.input_size} features, a row for each node")
