@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .frontend.nn.imported import ProgramModule
 from .frontend.nn.module import Module
 from .frontend.optim import Clip, Optimizer
 from .frontend.tensor import Tensor, as_tensor
@@ -35,7 +36,7 @@ Trainable = Callable[[str], bool] | Iterable[str] | None
 
 
 def training_step(
-    model: Module,
+    model: Module | Program,
     loss: Callable[..., Any],
     optimizer: Optimizer,
     *specs: Any,
@@ -45,10 +46,11 @@ def training_step(
     """One step of training as a program: it returns the loss and updates the store.
 
     Args:
-        model:     a module; its trainable parameters are what learns
+        model:     a module; its trainable parameters are what learns. A program too, such as an imported one
         loss:      a function of the model's output and of what follows the model's inputs, giving a scalar
         optimizer: makes new weights from gradients
-        specs:     types of the model's inputs, those without a default, then of the loss's targets
+        specs:     types of the model's inputs, those without a default, then of the loss's targets; of a program,
+                   which has its inputs' types, the targets' alone
         clip:      from gradients to those that the optimiser gets, such as ``optim.clip_norm(1.0)``
         trainable: which of the parameters learn, such as ``["head", "body.0.bias"]``, or a function of the name;
                    all that are not frozen, if not given. No gradient is computed for the others, and they have no
@@ -60,6 +62,10 @@ def training_step(
     Raises:
         TraceError: the loss is no scalar, nothing is trainable, or a name in `trainable` is no part of the model
     """
+    name = model.name if isinstance(model, Program) else model_name(model)
+    if isinstance(model, Program):
+        model = ProgramModule(model)
+        specs = (*model.inputs, *specs)
     types = input_types(specs)
     own = min(required_inputs(model), len(types))
     labels = _distinct([*parameter_names(model, own), *_target_names(loss, len(types) - own)])
@@ -80,7 +86,7 @@ def training_step(
     name_values(model, state, [result])
     result.name = result.name or "loss"
     graph = shared(Graph("step", inputs, [result], [(state.name(e), v) for e, v in state.updates.items()]))
-    return Program(f"{model_name(model)}_step", [graph], store_of(model, state))
+    return Program(f"{name}_step", [graph], store_of(model, state))
 
 
 def _with_loops(state: Tracing, cost: Tensor) -> Tensor:
