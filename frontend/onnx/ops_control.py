@@ -7,8 +7,11 @@ from typing import Any
 
 from ...ir import build as b
 from ...ir.dims import Dim, Expr
+from ...ir.errors import NervureError
 from ...ir.graph import Graph, Value
 from ...ir.types import TensorType, bool_, i64
+from ..branches import cond, while_loop
+from ..tensor import Tensor
 from .known import Known, known_value
 from .node import OnnxNode
 from .report import Refused
@@ -70,16 +73,10 @@ def if_(n: OnnxNode) -> Any:
     known = n.known(0)
     if known is not None and known.is_static:
         return write(n, n.graph("then_branch" if known.data.ravel()[0] else "else_branch"), [])
-    condition = b.reshape(n.value(0), ())
-    branches = [
-        [as_value(n, i) for i in write(n, n.graph(name), [])] for name in ("then_branch", "else_branch")
-    ]
-    found: list[Value] = []
-    for k, (yes, no) in enumerate(zip(*branches, strict=True)):
-        if yes.type != no.type:
-            raise Refused(f"output {k} is {yes.type} in one branch and {no.type} in the other")
-        found.append(b.select(b.broadcast_in_dim(condition, yes.type.shape, ()), yes, no))
-    return found
+    condition = Tensor(b.reshape(n.value(0), ()))
+    branches = [n.graph("then_branch"), n.graph("else_branch")]
+    then, otherwise = ((lambda g=g: tuple(Tensor(as_value(n, i)) for i in write(n, g, []))) for g in branches)
+    return cond(condition, then, otherwise)
 
 
 @op("Scan", since=9)
@@ -157,35 +154,54 @@ def _same_states(before: Sequence[Value], after: Sequence[Value]) -> None:
 
 @op("Loop")
 def loop(n: OnnxNode) -> list[Any]:
-    """Steps counted at import are a scan, or written out where types change; a condition stops what changes."""
+    """A scan where the steps are counted at import, written out where types change; else a while loop."""
     body = n.graph("body")
-    trips = n.known(0)
+    trips, first = n.known(0), n.known(1)
     count: Dim | None = None if trips is None else trips.elements()[0]
-    if count is None and n.has(0):
-        raise n.not_known(0)
-    first = n.known(1)
-    if first is not None and first.is_static and not first.data.ravel()[0]:
-        count = 0
-    unknown = n.has(1) and (first is None or not first.is_static)
-    conditional = unknown or not _goes_on(body)
     if isinstance(count, int) and count >= 2**31:
         count = None
-    if count is None:
-        raise Refused("the loop has no known number of steps, its condition alone ends it")
-    items: list[Item] = [n.scope.item(n.inputs[k])[0] if n.has(k) else None for k in range(2, len(n.inputs))]
+    if first is not None and first.is_static and not first.data.ravel()[0]:
+        count = 0
+    sure = not n.has(1) or (first is not None and first.is_static)
+    items: list[Item] = [n.scope.item(n.inputs[k])[0] for k in range(2, len(n.inputs))]
     states = [n.value(k) for k in range(2, len(n.inputs))]
     before = len(n.walk.refusals)
     try:
-        return _counted(n, body, states, count, conditional)
-    except (Refused, Failed) as refused:
+        if count is not None and sure and _goes_on(body):
+            return _counted(n, body, states, count)
+        if len(body.output) > 1 + len(states):
+            if n.has(0) and count is None:
+                raise n.not_known(0)
+            raise Refused(
+                "results of each step of a loop that a condition may end early have no known length"
+            )
+        return _while(n, body, states, count)
+    except (Refused, Failed, NervureError):
         if not isinstance(count, int) or count > MOST_UNROLLED:
-            if isinstance(refused, Failed):
-                raise
-            raise Refused(refused.why, refused.hint, refused.needs) from refused
+            raise
         del n.walk.refusals[before:]
-        return _unrolled(
-            n, body, [i if isinstance(i, Known) else v for i, v in zip(items, states, strict=True)], count
-        )
+        known: list[Item] = [i if isinstance(i, Known) else v for i, v in zip(items, states, strict=True)]
+        return _unrolled(n, body, known, count)
+
+
+def _while(n: OnnxNode, body: Any, states: list[Value], count: Dim | None) -> list[Any]:
+    """Steps as long as the condition holds, and there are some left."""
+    limit = Tensor(b.reshape(n.value(0), ())) if count is None and n.has(0) else None
+    going = Tensor(b.reshape(n.value(1), ()) if n.has(1) else b.full(TensorType(bool_), True))
+
+    def test(carry: Any) -> Tensor:
+        return carry[0] if limit is None else carry[0] & (carry[1] < limit)
+
+    def turn(carry: Any) -> tuple[Tensor, ...]:
+        found = [
+            Tensor(as_value(n, i))
+            for i in write(n, body, [carry[1].value, *(c.value for c in (carry[0], *carry[2:]))])
+        ]
+        return (found[0].reshape(), carry[1] + 1, *found[1:])
+
+    step = Tensor(b.full(TensorType(i64), 0))
+    _, _, *after = while_loop(test, turn, (going, step, *map(Tensor, states)), max_trip=count)
+    return after
 
 
 def _goes_on(body: Any) -> bool:
@@ -204,33 +220,16 @@ def _goes_on(body: Any) -> bool:
     return constant is not None and bool(constant.raw_data.strip(b"\0") or any(constant.int32_data))
 
 
-def _counted(n: OnnxNode, body: Any, states: list[Value], count: Dim, conditional: bool) -> list[Any]:
-    outs = len(body.output) - 1 - len(states)
-    if conditional and outs:
-        raise Refused("results of each step of a loop that a condition may end early have no known length")
+def _counted(n: OnnxNode, body: Any, states: list[Value], count: Dim) -> list[Any]:
     state = n.scope.state
     steps = b.iota(i64, (count,), 0)
-    live = (
-        b.broadcast_in_dim(b.reshape(n.value(1), ()), (), ()) if n.has(1) else b.full(TensorType(bool_), True)
-    )
     with state.region() as frame:
-        going = Value(live.type, name="going")
         carries = [Value(v.type, name=v.name) for v in states]
         step = Value(TensorType(i64), name="step")
-        found = [as_value(n, i) for i in write(n, body, [step, going, *carries])]
-        again, after, ys = found[0], found[1 : 1 + len(states)], found[1 + len(states) :]
-        _same_states(states, after)
-        if conditional:
-            after = [
-                b.select(b.broadcast_in_dim(going, new.type.shape, ()), new, old)
-                for old, new in zip(carries, after, strict=True)
-            ]
-            again = b.and_(going, b.reshape(again, ()))
-        else:
-            again = going
-    inner = Graph("body", [going, *carries, step, *frame.captured.values()], [again, *after, *ys])
-    _, *results = b.scan(inner, [live, *states], [steps], list(frame.captured), count)
-    return results
+        found = [as_value(n, i) for i in write(n, body, [step, Known.of(True), *carries])][1:]
+    _same_states(states, found)
+    inner = Graph("body", [*carries, step, *frame.captured.values()], found)
+    return list(b.scan(inner, states, [steps], list(frame.captured), count))
 
 
 def _unrolled(n: OnnxNode, body: Any, items: list[Item], count: int) -> list[Any]:
