@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from .backends.base import find_backend
 from .backends.signatures import checks_of, ranges_of
 from .frontend.nn.module import Module
 from .frontend.trace import trace
-from .inspect.reproduce import write_reproducer_on_failure
+from .inspect.reproduce import note_fault, write_reproducer_on_failure
 from .ir.errors import InputError
 from .ir.program import Program
 from .passes.manager import run_pipeline
@@ -61,4 +62,5 @@ def compile(
     )
     executable.program = result.program
     executable.notes = result.notes
+    executable.on_fault = partial(note_fault, program, backend, opt)
     return executable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, Protocol, cast
 
@@ -44,6 +44,7 @@ class Executable:
         notes:   what the passes had to say
         kernels: the kernels it runs, each printable; none on backends without kernels
         max_memory: bytes that the results of a call may take; None for no limit
+        on_fault: told of an error while it runs, with the inputs
     """
 
     max_memory: int | None = None
@@ -51,6 +52,7 @@ class Executable:
     program: Any
     notes: tuple[str, ...]
     kernels: tuple[Any, ...]
+    on_fault: Callable[[Exception, Sequence[Array]], None] | None = None
 
     def __init__(
         self, name: str, signature: Signature, store: Mapping[str, StoreEntry], backend: str
@@ -83,7 +85,12 @@ class Executable:
         arrays = self.signature.check(inputs)
         env = self.signature.bind([a.shape for a in arrays])
         results = self._outputs(env, out, arrays)
-        self.execute(arrays, env, results)
+        try:
+            self.execute(arrays, env, results)
+        except Exception as error:
+            if self.on_fault is not None:
+                self.on_fault(error, arrays)
+            raise
         if out is not None:
             return out
         return results[0] if len(results) == 1 else tuple(results) if results else None

@@ -16,8 +16,14 @@ from .output import json_option, print_json
 @click.pass_context
 def command(ctx: click.Context, folder: Path, reduce: bool, as_json: bool) -> None:
     """Say what is to blame for the fault that a reproducer in FOLDER holds. Exit code 1 while it is still there."""
+    from ..inspect.crash import guard
     from ..inspect.reproduce import reduce_reproducer, replay
 
+    def died(signal: str) -> int:
+        click.echo(f"the process died of {signal}: the fault is still there")
+        return 1
+
+    guard(died)
     verdict = replay(folder)
     if reduce and verdict.kind in ("pass", "backend"):
         click.echo(f"reduced to {reduce_reproducer(folder)}", err=True)

@@ -52,11 +52,26 @@ def command(
 
     Updates of a training step are applied to the weights in memory; no file is changed.
     """
+    from dataclasses import replace
+
+    from ..backends.signatures import ranges_of, signature_of
     from ..compiling import compile as compile_
     from ..inspect.compare import compare_arrays
+    from ..inspect.crash import guard
+    from ..inspect.reproduce import note_death
     from .values import input_arrays, named_paths, read_array, write_array
 
     program = program_of(model, types, init)
+    signature = replace(signature_of(program), ranges=ranges_of(program.main))
+
+    def died(signal: str) -> int:
+        """Machine code died: keep what it ran on."""
+        folder = note_death(program, backend, level, input_arrays(signature, inputs), signal)
+        click.echo(f"error[NV0900]: a fault of nervure: the process died of {signal}", err=True)
+        click.echo(f"  a reproducer was written to {folder}; its README.md says how to replay it", err=True)
+        return 70
+
+    guard(died)
     executable = compile_(program, backend=backend, opt=level)
     names = [name for name, _ in executable.signature.outputs]
     targets = named_paths("--output", outputs, names)

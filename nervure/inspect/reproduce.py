@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Reproducer",
     "load_reproducer",
+    "note_death",
+    "note_fault",
     "reduce_reproducer",
     "replay",
     "save_reproducer",
@@ -194,11 +196,34 @@ def write_reproducer_on_failure(
     try:
         yield
     except Exception as error:
-        if _is_internal(error):
-            with contextlib.suppress(Exception):
-                folder = _write(program, error, backend, level, pipeline, inputs)
-                error.add_note(f"a reproducer was written to {folder}; its README.md says how to replay it")
+        _note(error, program, backend, level, pipeline, inputs)
         raise
+
+
+def note_fault(program: Program, backend: str, level: int, error: Exception, inputs: Sequence[Array]) -> None:
+    """The same for an error while an executable runs, on its inputs."""
+    _note(error, program, backend, level, None, inputs)
+
+
+def note_death(program: Program, backend: str, level: int, inputs: Sequence[Array], signal: str) -> Path:
+    """The same for a process that was killed by a signal; the folder."""
+    return _write(program, f"The process died of {signal}.", backend, level, None, inputs)
+
+
+def _note(
+    error: Exception,
+    program: Program,
+    backend: str,
+    level: int,
+    pipeline: Pipeline | None,
+    inputs: Sequence[Array] | None,
+) -> None:
+    if _is_internal(error):
+        with contextlib.suppress(Exception):
+            first = str(error).splitlines()[0] if str(error) else ""
+            what = f"{type(error).__name__}: {first}"
+            folder = _write(program, what, backend, level, pipeline, inputs)
+            error.add_note(f"a reproducer was written to {folder}; its README.md says how to replay it")
 
 
 def _is_internal(error: Exception) -> bool:
@@ -209,7 +234,7 @@ def _is_internal(error: Exception) -> bool:
 
 def _write(
     program: Program,
-    error: Exception,
+    what: str,
     backend: str,
     level: int,
     pipeline: Pipeline | None,
@@ -218,8 +243,6 @@ def _write(
     from ..ir.program import Program
     from ..ir.text import print_program
 
-    first = str(error).splitlines()[0] if str(error) else ""
-    what = f"{type(error).__name__}: {first}"
     size = sum(e.data.nbytes for e in program.store.values() if e.has_data)
     key = hashlib.sha256(f"{print_program(program, origins=False)}\n{what}\n{backend}".encode()).hexdigest()[
         :12

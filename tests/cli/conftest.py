@@ -76,6 +76,7 @@ def nervure(monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path) -> Call
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NERVURE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("NERVURE_GUARD", "off")  # commands run in this process, which is not to be forked
     monkeypatch.setenv("PYTHONPATH", str(Path(package.__file__).parents[1]))  # for commands that commands run
     (tmp_path / "net.py").write_text(NET)
     monkeypatch.setattr(sys, "path", list(sys.path))
