@@ -286,11 +286,22 @@ class Recurrence(Op):
 
         return b.clamp(b.full_like(x, -self.clip), x, b.full_like(x, self.clip)) if self.clip else x
 
-    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+    def products(self, operands: Sequence[TensorType]) -> Dim:
+        """Multiply-adds of the products."""
         o = self.named(operands)
         steps, batch, width = o.x.shape
         count, rows, state = o.r.shape
-        return Cost(steps * batch * count * rows * (2 * (width + state) + 4), traffic(operands, results))
+        each = rows * (width + state)
+        if o.projection is not None:
+            each = each + state * o.projection.shape[2]
+        return steps * batch * count * each
+
+    def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
+        steps, batch = operands[0].shape[:2]
+        count, rows = operands[1].shape[:2]
+        return Cost(
+            2 * self.products(operands) + 4 * steps * batch * count * rows, traffic(operands, results)
+        )
 
 
 def _row(x: Value, index: int) -> Value:

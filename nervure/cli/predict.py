@@ -26,30 +26,33 @@ def command(
     model: str, types: tuple[str, ...], init: Any, data: Path, batch: int, backend: str, output: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Predict with MODEL: the label with the largest score where there are scores, else the outputs themselves."""
+    """Predict with MODEL: the label, or the label of each step, with the largest score where there are scores, else the
+    outputs themselves."""
     import numpy as np
 
     from .. import data as data_
     from ..compiling import compile as compile_
     from ..train.arrays import as_features
+    from .train import text_steps
     from .values import write_array
 
     module, specs = module_of(model, types, init)
-    x, y = data_.load(data)
+    x, y = data_.load(data, text_steps(specs))
     run = compile_(module, *specs, backend=backend)
     features = as_features(x, run.signature.inputs[0][1])
     parts = [run(features[k : k + batch]) for k in range(0, len(features), batch)]
     scores = np.concatenate(parts) if parts else np.zeros((0, 0))
-    several = scores.ndim == 2 and scores.shape[1] > 1
+    steps = scores.ndim == 3 and scores.shape[:2] == y.shape
+    several = (scores.ndim == 2 or steps) and scores.shape[-1] > 1
     labels = y.dtype.kind in "iub" and several
-    found = scores.argmax(axis=1) if labels else scores
+    found = scores.argmax(axis=-1) if labels else scores
     right = int((found == y).sum()) if labels else None
     if output is not None and output.suffix == ".npy":
         write_array(output, found)
     elif output is not None:
         write_file(output, "".join(f"{_line(row)}\n" for row in found))
     if as_json:
-        accuracy = None if right is None else right / max(len(found), 1)
+        accuracy = None if right is None else right / max(found.size, 1)
         print_json({"count": len(found), "accuracy": accuracy, "predictions": found.tolist()})
         return
     if output is None:
@@ -57,7 +60,7 @@ def command(
             click.echo(_line(row))
     if right is not None:
         click.echo(
-            f"{right} of {len(found)} right, accuracy {100 * right / max(len(found), 1):.2f} %", err=True
+            f"{right} of {found.size} right, accuracy {100 * right / max(found.size, 1):.2f} %", err=True
         )
 
 

@@ -70,7 +70,7 @@ def command(
     check_target(plot)
     set_seed(seed)
     module, specs = module_of(model, types, init)
-    steps = _steps(specs)
+    steps = text_steps(specs)
     x, y = data_.load(data, steps)
     held = data_.load(val, steps) if val is not None else None
     if split is not None:
@@ -106,7 +106,7 @@ def command(
         )
 
 
-def _steps(specs: list[Any]) -> int:
+def text_steps(specs: list[Any]) -> int:
     """How long sequences of a text are: as the model takes them, 50 if it takes any."""
     from ..frontend.trace import input_types
 

@@ -13,6 +13,7 @@ from ..ir.cost import node_cost
 from ..ir.dims import evaluate_dim, free_symbols
 from ..ir.errors import NervureError
 from ..ir.graph import Graph, Node, Value
+from ..ir.ops.recurrent import Recurrence
 from ..ir.program import Program
 from ..ir.store import Entry
 from ..ir.text.printer import value_names
@@ -224,6 +225,8 @@ def _macs(nodes: Iterable[Node], sizes: Sizes) -> int:
     for node in nodes:
         if node.op.mnemonic in ("linear", "dot_general", "conv"):
             total += evaluate_dim(node_cost(node).flops, sizes) // 2
+        if isinstance(node.op, Recurrence):
+            total += evaluate_dim(node.op.products([o.type for o in node.operands]), sizes)
         for region in node.regions:
             total += _macs(region.nodes, sizes) * evaluate_dim(getattr(node.op, "length", 1), sizes)
     return total

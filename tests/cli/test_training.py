@@ -70,6 +70,9 @@ def test_a_language_model_is_trained_on_a_text(nervure: Run) -> None:
     assert last["val_loss"] < 0.8 * first["val_loss"]
     assert 0.3 < last["accuracy"] < 1, "the share of characters that were said right"
     assert "lstm" in [n.op.mnemonic for n in nv.load("lm.nv").main.nodes]
+    said = nervure("predict", "lm.nv", "--data", "a.txt", "--json").json
+    assert np.shape(said["predictions"]) == (said["count"], 50)
+    assert said["accuracy"] > 0.3
 
 
 def test_early_stop_is_told(nervure: Run, data: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import nervure as nv
 from nervure import nn, optim
+from nervure.inspect.summary import summary_of_program
 from nervure.ir.errors import InputError, NervureError, TypeInferenceError
 from nervure.passes.manager import run_pipeline
 from nervure.passes.pipeline import Pipeline
@@ -245,3 +246,12 @@ def test_what_does_not_fit_is_told_with_names_and_numbers() -> None:
 def test_constructors_refuse_what_makes_no_layer(make: Any, match: str) -> None:
     with pytest.raises(NervureError, match=match):
         make()
+
+
+def test_a_layer_costs_its_products_whole_or_taken_apart() -> None:
+    layer = nn.LSTM(3, 5, proj_size=2, bidirectional=True)
+    program = nv.trace(lambda x: layer(x)[0], "f32[7,4,3]")
+    want = 7 * 4 * 2 * (20 * (3 + 2) + 2 * 5)
+    assert summary_of_program(program).macs == want
+    apart = run_pipeline(program, Pipeline.parse("decompose")).program
+    assert summary_of_program(apart).macs == want

@@ -176,3 +176,19 @@ def test_batch_and_time_stay_dynamic(layer: str, options: dict[str, Any], tmp_pa
             (found,) = session.run(None, dict(zip(names, (x, lens), strict=True)))
             np.testing.assert_allclose(found, reference(x, lens), rtol=0, atol=1e-5)
             assert (found[lens[0] :, 0] == 0).all()
+
+
+@pytest.mark.parametrize(("layer", "options"), [("RNN", {}), ("LSTM", {}), ("GRU", {}), ("LSTM", {"peepholes": True, "clip": 0.5})], ids=str)  # fmt: skip
+def test_what_is_exported_is_imported_as_the_same_layer(
+    layer: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    nv.seed(0)
+    made = getattr(nn, layer)(3, 4, bidirectional=True, **options)
+    program = nv.trace(lambda x, n: made(x, None, n)[0], "f32[T,B,3]", "i64[B]")
+    nv.export_onnx(program, tmp_path / "a.onnx")
+    again = nv.import_onnx(tmp_path / "a.onnx")
+    assert [n.op.mnemonic for n in again.main.nodes].count(layer.lower()) == 1
+    x, lens = np.random.default_rng(0).normal(size=(5, 3, 3)).astype(np.float32), np.array([5, 0, 2])
+    want = nv.compile(program, backend="reference")(x, lens)
+    for backend in ("reference", "llvm", "onnx"):
+        np.testing.assert_allclose(nv.compile(again, backend=backend)(x, lens), want, rtol=0, atol=1e-6)
