@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..runtime.executable import Executable
 from ..runtime.signature import Signature
 from ..runtime.threads import checked_threads, get_num_threads
 from .header import CODES
-from .metadata import read_metadata
+from .metadata import METADATA_HEAD, pack_metadata, read_metadata
 
 __all__ = ["NativeLibrary", "load_native"]
 
@@ -58,11 +59,11 @@ class NativeLibrary(Executable):
         prefix = metadata["prefix"]
         super().__init__(prefix, signature, store, "native")
         try:
-            self._library = ctypes.CDLL(str(path))
+            self._library = _opened(path, metadata)
             self._run: Any = self._library[f"{prefix}_run"]
             self._arena_bytes: Any = self._library[f"{prefix}_arena_bytes"]
             self._init: Any = self._library[f"{prefix}_init"] if store else None
-        except (OSError, AttributeError) as error:
+        except (OSError, AttributeError, ValueError) as error:
             raise BackendError(f"cannot load {path}: {error}") from None
         self._run.restype = ctypes.c_int32
         self._arena_bytes.restype = ctypes.c_int64
@@ -149,6 +150,25 @@ def load_native(
         return NativeLibrary(place, metadata, side, threads)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} has metadata that cannot be read: {error}") from error
+
+
+def _opened(path: Path, metadata: dict[str, Any]) -> ctypes.CDLL:
+    """The library in this process. The system gives what it loaded before from that path, even where the file is another now:
+    then a copy is loaded.
+    """
+    head = pack_metadata(metadata)[:METADATA_HEAD]
+    symbol = f"{metadata['prefix']}_metadata"
+    library = ctypes.CDLL(str(path))
+    try:
+        found = bytes((ctypes.c_char * METADATA_HEAD).in_dll(library, symbol))
+    except ValueError:
+        found = b""
+    if found == head:
+        return library
+    with tempfile.NamedTemporaryFile(suffix=path.suffix) as copy:
+        copy.write(path.read_bytes())
+        copy.flush()
+        return ctypes.CDLL(copy.name)
 
 
 def _side_file(path: Path, size: int) -> Array:

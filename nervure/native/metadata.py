@@ -11,10 +11,12 @@ from ..backends.llvm.target import Target
 from ..ir.errors import InputError
 from .interface import Interface
 
-__all__ = ["FORMAT", "describe", "pack_metadata", "read_metadata"]
+__all__ = ["FORMAT", "METADATA_HEAD", "describe", "pack_metadata", "metadata_text", "read_metadata"]
 
 FORMAT = 1
 _MAGIC = b"\nNERVURE METADATA\n"
+METADATA_HEAD = len(_MAGIC) + 24
+"""Bytes before the JSON: the magic, its length, its checksum."""
 _LIMIT = 1 << 30
 
 
@@ -87,7 +89,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     at = -1
     while (at := data.find(_MAGIC, at + 1)) >= 0:
-        start = at + len(_MAGIC) + 24
+        start = at + METADATA_HEAD
         size = int.from_bytes(data[start - 24 : start - 16], "little")
         body = data[start : start + size]
         if size <= _LIMIT and len(body) == size and _checksum(body) == data[start - 16 : start]:

@@ -39,6 +39,22 @@ def test_a_library_gives_the_bits_of_the_executable(tmp_path: Path, cc: str, nam
         np.testing.assert_array_equal(library(x), run(x))
 
 
+def test_a_library_built_anew_under_its_name_is_not_the_old_one(tmp_path: Path, cc: str) -> None:
+    """The loader of the system keeps what it loaded from a path."""
+    x = np.arange(3, dtype=np.float32)
+    nv.build(lambda x: x * 2, "f32[3]", output=tmp_path / "a.so")
+    first = nv.load_native(tmp_path / "a.so")
+    nv.build(lambda x, y: x * y, "f32[3]", "f32[3]", output=tmp_path / "a.so")
+    second = nv.load_native(tmp_path / "a.so")
+    nv.build(lambda x: x * 3, "f32[3]", output=tmp_path / "a.so", prefix="b")
+    third = nv.load_native(tmp_path / "a.so")
+    assert (
+        first(x).tolist() == [0, 2, 4]
+        and second(x, x).tolist() == [0, 1, 4]
+        and third(x).tolist() == [0, 3, 6]
+    )
+
+
 @pytest.mark.parametrize("kind", ["so", "obj", "static"])
 def test_a_c_program_gives_the_bits_of_the_executable(
     tmp_path: Path, run_c: Callable[..., bytes], kind: str
