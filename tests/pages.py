@@ -4,7 +4,7 @@
 - ```text right after a ```python that ran is what it prints
 - ```console has commands behind ``$ ``, and below each what it prints, errors too; a command that fails ends in
   ``; echo $?``
-- ```nv whose first line is ``// file: NAME`` writes that file; one that begins with ``nervure 1``
+- ```nv or ```c whose first line is ``// file: NAME`` writes that file; ```nv that begins with ``nervure 1``
   is a program that parses and prints to the same text
 
 ``...`` in what is printed stands for anything. ``python tests/pages.py PAGE`` writes what is printed now into a page.
@@ -150,7 +150,7 @@ def run_page(path: Path, folder: Path, update: bool = False) -> int:
                     assert good or update, f"{path.name}: $ {command}\nexpected\n{expected}\nprinted\n{out}"
                     shown.append(f"$ {command}\n{expected if good else out.strip(chr(10)) + chr(10)}")
                 changes.append((block, "".join(shown)))
-            elif block.language == "nv" and runner.file(block.text):
+            elif block.language in ("nv", "c") and runner.file(block.text):
                 checked += 1
             elif block.language == "nv" and block.text.startswith("nervure 1"):
                 checked += 1

@@ -128,3 +128,30 @@ def test_zig_links_programs_for_others(tmp_path: Path, target: str) -> None:
     make, shape = NETWORKS["mlp"]
     nv.build(make(nn), f"f32[B,{','.join(map(str, shape))}]", output=tmp_path / "net.exe", target=target)
     assert (tmp_path / "net.exe").stat().st_size > 10000
+
+
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="the wheel ziglang is not installed")
+def test_a_wasm_library_gives_the_results_of_this_machine(tmp_path: Path) -> None:
+    """Sizes are 64 bits in the interface, pointers 32; the module wants nothing of its host."""
+    wasmtime = pytest.importorskip("wasmtime")
+    nv.seed(3)
+    make, shape = NETWORKS["lenet"]
+    model, spec = make(nn), f"f32[B,{','.join(map(str, shape))}]"
+    nv.build(model, spec, output=tmp_path / "net.wasm", target="wasm32")
+    engine = wasmtime.Engine()
+    store = wasmtime.Store(engine)
+    instance = wasmtime.Instance(store, wasmtime.Module.from_file(engine, str(tmp_path / "net.wasm")), [])
+    call = instance.exports(store)
+    memory = call["memory"]
+    base = memory.size(store) << 16
+    memory.grow(store, 200)
+    x = batch(shape, 3)
+    memory.write(store, x.tobytes(), base)
+    y = base + x.nbytes
+    arena = y + 4096
+    size = call["net_arena_bytes"](store, 3)
+    assert call["net_run"](store, base, y, 3, arena, size - 1) == 3
+    assert call["net_run"](store, 0, y, 3, arena, size) == 1
+    assert call["net_run"](store, base, y, 3, arena, size) == 0
+    found = np.frombuffer(memory.read(store, y, y + 120), np.float32).reshape(3, 10)
+    np.testing.assert_allclose(found, nv.compile(model, spec)(x), rtol=0, atol=2e-6)
