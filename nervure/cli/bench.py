@@ -23,12 +23,13 @@ from .output import json_option, print_json, print_table
 @click.option(
     "--seconds", type=click.FloatRange(0.1), default=2.0, show_default=True, help="For each backend."
 )
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="For each backend.")
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, inputs: tuple[str, ...], backend: str, against: str,
-    seconds: float, as_json: bool,
+    seconds: float, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Time MODEL on several backends, one thread each, in short turns within one process; results are compared first."""
+    """Time MODEL on several backends in short turns within one process; results are compared first."""
     from ..backends.signatures import ranges_of, signature_of
     from ..inspect.bench import bench
     from .values import input_arrays
@@ -37,7 +38,7 @@ def command(
     signature = replace(signature_of(program), ranges=ranges_of(program.main))
     arrays = input_arrays(signature, inputs)
     names = list(dict.fromkeys([backend, *filter(None, against.split(","))]))
-    found = bench(program, arrays, names, seconds)
+    found = bench(program, arrays, names, seconds, threads)
     if as_json:
         print_json(found.to_json())
         return

@@ -26,6 +26,7 @@ from .output import json_option, print_json, print_table, write_file
     show_default=True,
     help="How much to optimise.",
 )
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="That share the loops.")
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="At most so many.")
 @click.option(
     "--trace",
@@ -39,6 +40,7 @@ def command(
     init: Any,
     inputs: tuple[str, ...],
     level: int,
+    threads: int,
     runs: int,
     trace: Path | None,
     as_json: bool,
@@ -49,7 +51,7 @@ def command(
     from ..inspect.profile import HEAD, profile
     from .values import input_arrays
 
-    executable = compile_(program_of(model, types, init), opt=level)
+    executable = compile_(program_of(model, types, init), opt=level, threads=threads)
     found = profile(executable, input_arrays(executable.signature, inputs), runs)
     if trace is not None:
         write_file(trace, json.dumps(found.chrome_trace(), allow_nan=False) + "\n")
@@ -59,6 +61,6 @@ def command(
     print_table(HEAD, found.table(), right=(1, 2, 3, 4, 5, 6, 8))
     click.echo(
         f"\nwhole call {1e6 * found.seconds:.1f} us, median of {found.runs};"
-        f" peak {1e-9 * found.peak:.1f} GFLOP/s, copies {1e-9 * found.bandwidth:.1f} GB/s;"
+        f" peak {1e-9 * found.peak:.1f} GFLOP/s, copies {1e-9 * found.bandwidth:.1f} GB/s on one thread;"
         f" taking the times cost {100 * found.overhead:.1f} %"
     )

@@ -16,6 +16,9 @@ from ..runtime.executable import Executable
 
 __all__ = ["Bench", "Contestant", "bench"]
 
+THREADED = ("llvm", "onnx")
+"""Backends with an option `threads`."""
+
 SLICE = 0.05
 """Seconds that one contestant runs before the next has its turn."""
 
@@ -59,12 +62,15 @@ class Bench:
         ]  # fmt: skip
 
 
-def bench(program: Program, inputs: Sequence[Array], backends: Sequence[str], seconds: float = 2.0) -> Bench:
+def bench(
+    program: Program, inputs: Sequence[Array], backends: Sequence[str], seconds: float = 2.0, threads: int = 1
+) -> Bench:
     """Time a program's call.
 
     Args:
         backends: in the order of the rows
         seconds:  for each backend
+        threads:  of those backends that take a number
 
     Raises:
         NervureError: a backend cannot run the program
@@ -73,7 +79,7 @@ def bench(program: Program, inputs: Sequence[Array], backends: Sequence[str], se
     compiled: list[float] = []
     for name in backends:
         start = time.perf_counter()
-        options: dict[str, Any] = {"threads": 1} if name == "onnx" else {}
+        options: dict[str, Any] = {"threads": threads} if name in THREADED else {}
         executables.append(compile_(program, backend=name, **options))
         compiled.append(time.perf_counter() - start)
     wanted = [] if program.main.updates else _results(compile_(program, backend="reference"), inputs)

@@ -33,7 +33,7 @@ class Row:
         seconds: of all calls, the median over the runs
         flops:   operations on floats
         bytes:   of the buffers that it touches, each once a call
-        share:   of the roofline: the time that peak and bandwidth allow, over the time it took
+        share:   of the roofline of one thread: the time that peak and bandwidth allow, over the time it took
         does:    the ops in it, fused where they are several
         saved:   bytes of the values between those ops, each written once and read once, which never reach memory
         lines:   the user's lines that it computes
@@ -58,7 +58,7 @@ class Profile:
         rows:      one a kernel
         seconds:   of a whole call, the median
         overhead:  of taking the times, as a share of the run without: the quickest of both
-        peak:      operations a second of a product of 384 x 384 matrices on this machine, in the same process
+        peak:      operations a second of a product of 384 x 384 matrices by one thread, in the same process
         bandwidth: bytes a second of a copy of 4 MB
         runs:      how many were measured
         timeline:  of the quickest run: kernel, what it does, when it began and ended, in seconds
@@ -166,13 +166,13 @@ def _rows(costs: Sequence[StepCost], seconds: Array, peak: float, bandwidth: flo
 
 
 def machine() -> tuple[float, float]:
-    """Operations and bytes a second, as generated code and a copy reach them here and now."""
+    """Operations and bytes a second of one thread, as generated code and a copy reach them here and now."""
 
     def product(a: Any, b: Any) -> Any:
         return a @ b
 
     side = 384
-    run = compile_(product, f"f32[{side},{side}]", f"f32[{side},{side}]")
+    run = compile_(product, f"f32[{side},{side}]", f"f32[{side},{side}]", threads=1)
     a = np.ones((side, side), np.float32)
     source, target = np.ones(1 << 20, np.float32), np.empty(1 << 20, np.float32)
     fast = min(_seconds(lambda: run(a, a)) for _ in range(20))
