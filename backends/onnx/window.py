@@ -151,10 +151,16 @@ def max_pool(w: Writer, node: Node) -> None:
     inner = {"f16": f32, "bf16": f32, "i16": f32, "i32": f64, "u32": f64}.get(dtype.name, dtype)
     x = w.cast(w.tensor(node.operands[0]), dtype, inner)
     x, padding = _prepared(w, x, shape, op.padding, (1,) * len(op.window), inner)
-    values, indices = w.multi(
-        "MaxPool", [x], ["", ""], kernel_shape=list(op.window), strides=list(op.strides), dilations=list(op.dilation),
+    # onnxruntime has a fast kernel for pools that keep no positions
+    hints = ["", ""] if w.is_used(node.results[1]) else [""]
+    values, *positions = w.multi(
+        "MaxPool", [x], hints, kernel_shape=list(op.window), strides=list(op.strides), dilations=list(op.dilation),
         pads=_pads(padding),
     )  # fmt: skip
+    if not positions:
+        result(w, node, w.cast(values, inner, dtype), 0)
+        return
+    (indices,) = positions
     if padding != list(op.padding):
         indices = _positions_before(w, indices, shape, op.padding)
     result(w, node, indices, 1)

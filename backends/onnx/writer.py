@@ -137,6 +137,10 @@ class Writer:
         users = self._users.get(value, [])
         return users[0] if len(users) == 1 else None
 
+    def is_used(self, value: Value) -> bool:
+        """Whether a node, an output or an update of the graph takes the value."""
+        return value in self._users
+
     def absorb(self, node: Node) -> None:
         """Say that the node is written already, as part of another; its origins join those of the last one written."""
         self._absorbed[node] = None

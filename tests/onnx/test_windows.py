@@ -109,3 +109,22 @@ def test_a_bias_made_later_than_the_convolution_stays_apart():
     late = b.broadcast_in_dim(b.exp(bias), y.type.shape, (1,))
     agrees(Graph("forward", [x, w, bias], [b.add(y, late)]), numbers((2, 2, 5), (3, 2, 3), (3,)))
     agrees(Graph("forward", [x, w, bias], [b.add(late, y)]), numbers((2, 2, 5), (3, 2, 3), (3,)))
+
+
+def test_a_pool_whose_positions_nobody_takes_writes_none() -> None:
+    """onnxruntime's pool with positions takes three times as long, and keeps the convolutions around it from its layout."""
+    import nervure as nv
+    from nervure import nn
+
+    def pool(x: Any) -> Any:
+        return nn.max_pool2d(x, 2)
+
+    def both(x: Any) -> Any:
+        return nn.max_pool2d(x, 2, return_indices=True)
+
+    for model, outputs in ((pool, 1), (both, 2)):
+        found = find_backend("onnx").compile(
+            run_pipeline(nv.trace(model, "f32[B,1,4,4]"), find_backend("onnx").pipeline(2)).program
+        )
+        (node,) = [n for n in found.model.graph.node if n.op_type == "MaxPool"]  # type: ignore[attr-defined]
+        assert len(node.output) == outputs
