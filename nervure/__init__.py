@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .frontend.trace import trace
     from .frontend.tree_fold import tree_fold
     from .gradient import explain_grad, grad, value_and_grad
+    from .gradient_norms import gradient_norms
     from .ir.errors import NervureError
     from .ir.program import Program
     from .ir.text import load, save
@@ -65,6 +66,7 @@ _WHERE = {
     "save": ("ir.text", "save"),
     "svm": ("frontend.svm", None),
     "cond": ("frontend.branches", "cond"),
+    "gradient_norms": ("gradient_norms", "gradient_norms"),
     "scan": ("frontend.scan", "scan"),
     "set_num_threads": ("runtime.threads", "set_num_threads"),
     "tree_fold": ("frontend.tree_fold", "tree_fold"),
@@ -104,6 +106,7 @@ __all__ = [
     "remat",
     "save",
     "cond",
+    "gradient_norms",
     "scan",
     "tree_fold",
     "while_loop",

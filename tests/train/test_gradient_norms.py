@@ -1,0 +1,68 @@
+"""nv.gradient_norms: the gradient by a carry at each step, where it vanishes and where it explodes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nervure as nv
+from nervure import nn
+from nervure.ir.errors import InputError
+
+RNG = np.random.default_rng(2)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.5])
+def test_a_linear_loop_multiplies_the_gradient_by_its_factor(factor: float, reverse: bool) -> None:
+    def f(x: Any) -> Any:
+        return nv.scan(lambda c, r: (c * factor + r, None), x[0], x, reverse=reverse)[0]
+
+    (found,) = nv.gradient_norms(f, RNG.normal(size=(9, 4))).carries
+    left = np.arange(9)[::-1] if not reverse else np.arange(9)
+    np.testing.assert_allclose(found.norms, 2 * factor ** (left + 1.0), rtol=1e-12)
+    assert math.isclose(found.rate, factor)
+
+
+def test_the_norms_are_those_of_the_derivative_by_each_state() -> None:
+    x, w, h = RNG.normal(size=(5, 2, 3)), RNG.normal(size=(3, 3)), RNG.normal(size=(2, 3))
+
+    def f(x: Any) -> Any:
+        last, ys = nv.scan(lambda c, r: (nn.tanh(c @ w + r),) * 2, h, x)
+        return (ys**2).sum() + last.sum()
+
+    states = [h]
+    for row in x:
+        states.append(np.tanh(states[-1] @ w + row))
+    slope = 1 + 2 * states[-1]
+    wanted: list[float] = []
+    for t in reversed(range(5)):
+        slope = slope * (1 - states[t + 1] ** 2) @ w.T
+        wanted.append(float(np.linalg.norm(slope)))
+        slope = slope + 2 * states[t]
+    (found,) = nv.gradient_norms(f, x).carries
+    np.testing.assert_allclose(found.norms, wanted[::-1], rtol=1e-10)
+
+
+def test_layers_report_each_of_their_loops_and_states_and_can_be_drawn(tmp_path: Path) -> None:
+    nv.seed(0)
+    model = nn.LSTM(3, 4, bidirectional=True)
+    found = nv.gradient_norms(lambda x: model(x)[0], RNG.normal(size=(6, 2, 3)).astype("f4"))
+    assert [c.carry for c in found.carries] == ["h", "c", "h", "c"]
+    assert all(c.norms.shape == (6,) for c in found.carries)
+    text = str(found)
+    assert "h of loop 1 (6 steps): a step back multiplies the gradient by" in text
+    assert "test_gradient_norms.py" in text
+    assert found.to_json()["carries"][0]["norms"] == found.carries[0].norms.tolist()
+    pytest.importorskip("matplotlib")
+    found.plot(tmp_path / "norms.png")
+    assert (tmp_path / "norms.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_has_no_loop_says_so() -> None:
+    with pytest.raises(InputError, match="gradient_norms: there is no loop with a carry of floats"):
+        nv.gradient_norms(lambda x: x * 2, np.ones(3))
