@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .frontend.trace import trace
     from .frontend.tree_fold import tree_fold
     from .gradient import explain_grad, grad, value_and_grad
-    from .gradient_norms import gradient_norms
     from .ir.errors import NervureError
     from .ir.program import Program
     from .ir.text import load, save
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from .native.load import load_native
     from .pytorch import from_torch
     from .runtime.threads import get_num_threads, set_num_threads
+    from .through_time import gradient_norms
     from .training import training_step
 
 _WHERE = {
@@ -66,7 +66,7 @@ _WHERE = {
     "save": ("ir.text", "save"),
     "svm": ("frontend.svm", None),
     "cond": ("frontend.branches", "cond"),
-    "gradient_norms": ("gradient_norms", "gradient_norms"),
+    "gradient_norms": ("through_time", "gradient_norms"),
     "scan": ("frontend.scan", "scan"),
     "set_num_threads": ("runtime.threads", "set_num_threads"),
     "tree_fold": ("frontend.tree_fold", "tree_fold"),
