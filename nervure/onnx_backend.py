@@ -238,6 +238,8 @@ def _device(device: str) -> str:
 
 def _is_open(type_: Any) -> bool:
     """Whether the type leaves a size open, or all of them."""
+    if type_.WhichOneof("value") != "tensor_type":
+        return False
     tensor = type_.tensor_type
     return not tensor.HasField("shape") or any(d.WhichOneof("value") != "dim_value" for d in tensor.shape.dim)
 
