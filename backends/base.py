@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..ir.errors import BackendError
 from ..ir.op import Op
@@ -15,7 +14,7 @@ from ..runtime.executable import Executable
 if TYPE_CHECKING:
     from ..passes.manager import Pipeline
 
-__all__ = ["Backend", "backend_names", "find_backend"]
+__all__ = ["Backend", "Remembering", "backend_names", "find_backend"]
 
 GROUP = "nervure.backends"
 
@@ -41,8 +40,23 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A backend that can skip the passes for a program that it compiled before."""
+
+    def recall(self, program: Program, level: int, **options: Any) -> Executable | None:
+        """The executable of a program before the passes; None where it was not compiled before."""
+        ...
+
+    def remember(self, program: Program, level: int, executable: Executable, **options: Any) -> None:
+        """Keep what `recall` needs of a compilation."""
+        ...
+
+
 def backend_names() -> tuple[str, ...]:
     """The names of all installed backends, sorted."""
+    from importlib.metadata import entry_points
+
     return tuple(sorted({e.name for e in entry_points(group=GROUP)} | set(_OWN)))
 
 
@@ -65,6 +79,8 @@ def find_backend(name: str) -> Backend:
     if name in _OWN:
         module, _, attribute = _OWN[name].partition(":")
         return getattr(import_module(module), attribute)()
+    from importlib.metadata import entry_points  # takes longer to import than a small program to compile
+
     for entry in entry_points(group=GROUP, name=name):
         return entry.load()()
     raise BackendError(f"no backend is named {name}", hint=f"installed are {', '.join(backend_names())}")

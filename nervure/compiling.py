@@ -7,15 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from .backends.base import find_backend
+from .backends.base import Backend, Remembering, find_backend
 from .backends.signatures import checks_of, ranges_of
 from .frontend.nn.module import Module
 from .frontend.trace import trace
 from .inspect.reproduce import note_fault, write_reproducer_on_failure
 from .ir.errors import InputError
 from .ir.program import Program
-from .passes.manager import run_pipeline
-from .passes.unroll import within_budget
 from .runtime.executable import Executable
 
 __all__ = ["compile"]
@@ -55,12 +53,28 @@ def compile(
         program = trace(model, *specs)
     chosen = find_backend(backend)
     with write_reproducer_on_failure(program, backend=backend, level=opt):
-        result = run_pipeline(program, within_budget(chosen.pipeline(opt), compile_budget), verify=verify)
-        executable = chosen.compile(result.program, device=device, **options)
+        executable = None
+        if isinstance(chosen, Remembering) and not verify and compile_budget is None:
+            executable = chosen.recall(program, opt, device=device, **options)
+        if executable is None:
+            executable = _compiled(program, chosen, opt, verify, compile_budget, device=device, **options)
     executable.signature = replace(
         executable.signature, ranges=ranges_of(program.main), checks=checks_of(program.main)
     )
-    executable.program = result.program
-    executable.notes = result.notes
     executable.on_fault = partial(note_fault, program, backend, opt)
+    return executable
+
+
+def _compiled(
+    program: Program, backend: Backend, level: int, verify: bool, budget: float | None, **options: Any
+) -> Executable:
+    """Through the passes and the backend, and remembered where the backend does that."""
+    from .passes.manager import run_pipeline
+    from .passes.unroll import within_budget
+
+    result = run_pipeline(program, within_budget(backend.pipeline(level), budget), verify=verify)
+    executable = backend.compile(result.program, **options)
+    executable.describe(result.program, result.notes)
+    if isinstance(backend, Remembering) and budget is None:
+        backend.remember(program, level, executable, **options)
     return executable

@@ -41,18 +41,14 @@ class Executable:
 
     Attributes:
         program: what was compiled, after the passes
-        notes:   what the passes had to say
-        kernels: the kernels it runs, each printable; none on backends without kernels
         max_memory: bytes that the results of a call may take; None for no limit
         on_fault: told of an error while it runs, with the inputs
     """
 
+    program: Any = None
     max_memory: int | None = None
-
-    program: Any
-    notes: tuple[str, ...]
-    kernels: tuple[Any, ...]
     on_fault: Callable[[Exception, Sequence[Array]], None] | None = None
+    _notes: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, signature: Signature, store: Mapping[str, StoreEntry], backend: str
@@ -61,9 +57,20 @@ class Executable:
         self.signature = signature
         self.store = store
         self.backend = backend
-        self.program = None
-        self.notes = ()
-        self.kernels = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the passes had to say."""
+        return self._notes
+
+    @property
+    def kernels(self) -> tuple[Any, ...]:
+        """The kernels it runs, each printable; none on backends without kernels."""
+        return ()
+
+    def describe(self, program: Any, notes: tuple[str, ...]) -> None:
+        """Say what was compiled, after the passes, and what they had to say."""
+        self.program, self._notes = program, notes
 
     def execute(self, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]) -> None:
         """Run on checked inputs, filling the outputs, C-contiguous arrays of the result types."""

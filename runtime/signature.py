@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dims import Expr, Symbol, dim_text, evaluate_dim
+from ..ir.dims import Dim, Expr, Symbol, dim_text, evaluate_dim
 from ..ir.errors import InputError
 from ..ir.types import Array, TensorType
 
@@ -33,6 +33,14 @@ class Signature:
     outputs: tuple[tuple[str, TensorType], ...]
     ranges: tuple[tuple[int, int, int], ...] = ()
     checks: tuple[tuple[int, Check], ...] = ()
+
+    @property
+    def extents(self) -> tuple[Dim, ...]:
+        """The extents of inputs and outputs that are neither numbers nor plain symbols, each once."""
+        found: dict[Dim, None] = {}
+        for _, t in (*self.inputs, *self.outputs):
+            found.update((d, None) for d in t.shape if isinstance(d, Expr) and plain_symbol(d) is None)
+        return tuple(found)
 
     def check(self, arrays: Sequence[Any], *, copies: bool = True) -> list[Array]:
         """The inputs as C-contiguous arrays of the right element type.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...ir.dims import Dim, Expr
+from ...ir.dims import Dim
 from ...ir.program import Program
 from ...ir.types import Array
-from ...runtime.signature import plain_symbol
+from ..signatures import signature_of
 from .grain import program_cost
 from .lower import memory as lower
 from .lower.whole import Lowered, lower_program
@@ -75,18 +75,10 @@ def assemble(program: Program, target: Target) -> Assembled:
         tuple(memories[m] for m in slots),
         steps(lowered.prepare),
         run := steps(lowered.run),
-        (program_cost(run, target), *extents_of(program)),
+        (program_cost(run, target), *signature_of(program).extents),
     )
     data = tuple(m.data for m in lowered.constants if m.data is not None)
     return Assembled(found, entries, data)
-
-
-def extents_of(program: Program) -> tuple[Dim, ...]:
-    """The extents of inputs and outputs that are neither numbers nor plain symbols, each once."""
-    found: dict[Dim, None] = {}
-    for value in (*program.main.inputs, *program.main.outputs):
-        found.update((d, None) for d in value.type.shape if isinstance(d, Expr) and plain_symbol(d) is None)
-    return tuple(found)
 
 
 def _bytes(memory: lower.Memory) -> Dim:

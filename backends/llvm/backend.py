@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...ir.errors import BackendError
+from ...ir.dims import dim_text
 from ...ir.op import Level, Op
 from ...ir.ops.linalg import REFERENCE_ONLY, Factorization
 from ...ir.program import Program
+from ...ir.store import Store
 from ...ir.types import DType
-from ...runtime.executable import Executable, check_device
+from ...runtime.executable import Executable
 from ...runtime.native import NativeProgram
-from ...runtime.threads import checked_threads
 from ..results import refuse_large_results
-from .lower import BARRIERS
-from .lower.pull import MAPS
+from ..signatures import signature_of
+from .context import ENTRY_POINTS
+from .options import Options
 
 if TYPE_CHECKING:
     from ...passes.manager import Pipeline
-    from .target import Target
+    from ...runtime.signature import Signature
+    from .executable import Made
+    from .recipe import Recipe
 
 __all__ = ["LLVMBackend"]
 
@@ -31,6 +34,9 @@ class LLVMBackend:
     name = "llvm"
 
     def supports(self, op: Op, dtypes: tuple[DType, ...]) -> str | None:
+        from .lower import BARRIERS
+        from .lower.pull import MAPS
+
         if op.mnemonic in MAPS or op.mnemonic in BARRIERS or op.mnemonic == "fuse":
             return None
         if isinstance(op, Factorization):
@@ -48,68 +54,101 @@ class LLVMBackend:
             return legal
         return standard_pipeline(level) + legal + Pipeline.parse(f"{CLEAN},split-prepare,fuse,dce,order")
 
-    def compile(
-        self,
-        program: Program,
-        *,
-        device: str = "cpu",
-        cache: bool = True,
-        max_memory: int | None = None,
-        codegen: int = 2,
-        target: str | Target | None = None,
-        threads: int | None = None,
-        winograd: str = "auto",
-        schedules: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> Executable:
-        """Machine code for this CPU.
-
-        Args:
-            cache:      whether objects are kept on disk
-            max_memory: bytes of scratch memory and prepared weights that a call may take, and its results; refused
-                        before allocation, and here where every size of the symbols needs more
-            codegen:    LLVM's code generation level, 0 to 3
-            target:     a CPU that this machine can stand in for, such as `haswell`; None for this machine
-            threads:    how many may work on a call, the caller's own among them; None for nv.set_num_threads's number.
-                        Results are the same bits for any number
-            winograd:   "auto" lets 3 x 3 convolutions of stride 1 take Winograd's F(4x4, 3x3) where that is faster, with an
-                        error of up to about 1e-5 of a result's largest element; "off" never
-            schedules:  of kernels, as `nervure tune` records them; the record of this machine if not given, none
-                        where cache is False
-        """
+    def compile(self, program: Program, **options: Any) -> Executable:
+        """Machine code for this CPU, with the options of options.py."""
         from .emit_parallel import TASK
-        from .emit_program import ENTRY_POINTS
-        from .executable import executable_type
-        from .jit import load_object
-        from .pool import join_pool
-        from .target import runnable_target
+        from .executable import Made
+        from .recipe import Recipe
         from .translate import translate
 
-        check_device(device, ["cpu"], self.name)
-        if options:
-            raise BackendError(
-                f"llvm: unknown option {sorted(options)[0]}",
-                hint="it has cache, max_memory, codegen, target, threads, winograd and schedules",
-            )
-        if threads is not None:
-            checked_threads(threads, "compile")
-        if winograd not in ("auto", "off"):
-            raise BackendError(f'llvm: winograd is {winograd!r}, expected "auto" or "off"')
-        if max_memory is not None:
-            refuse_large_results(program.main, max_memory)
-        machine = replace(runnable_target(target), winograd=winograd == "auto")
-        found = translate(program, machine, schedules if cache or schedules else {})
-        data = found.object(codegen, cached=cache)
-        loaded = load_object(data, ENTRY_POINTS)
-        function, team = join_pool(threads) if TASK in found.text else (0, None)
-        native = NativeProgram(
-            loaded.address,
-            len(program.symbols),
-            parallel_for=function,
-            team=team,
-            max_memory=max_memory,
-            keep=loaded,
+        chosen = Options.of(options)
+        if chosen.max_memory is not None:
+            refuse_large_results(program.main, chosen.max_memory)
+        found = translate(program, chosen.machine, chosen.choices)
+        signature = signature_of(program)
+        recipe = Recipe(
+            symbols=tuple(s.name for s in program.symbols),
+            outputs=tuple(name for name, _ in signature.outputs),
+            updates=tuple(name for name, _ in program.main.updates),
+            entries=found.assembled.entries,
+            derived=(),
+            extents=tuple(map(dim_text, signature.extents)),
+            threads=TASK in found.text,
+            constants=found.assembled.constants,
+            object=found.object(chosen.codegen, cached=chosen.cache),
         )
-        made = executable_type()(program, found.assembled, found.text, data, native)
-        made.max_memory = max_memory
-        return made
+        made = Made(program, (), found.assembled, found.text)
+        return _executable(program.name, signature, program.store, recipe, chosen, lambda: made)
+
+    def recall(self, program: Program, level: int, **options: Any) -> Executable | None:
+        """The executable of a program before the passes that was compiled before, here or in another process; else None.
+
+        What its compilation went through is made again when somebody asks for it.
+        """
+        from .recipe import recall, recipe_key
+
+        chosen = Options.of(options)
+        if chosen.max_memory is not None:
+            refuse_large_results(program.main, chosen.max_memory)
+        key = recipe_key(program, level, chosen) if chosen.cache else None
+        signature = signature_of(program)
+        recipe = None if key is None else recall(key, signature)
+        if recipe is None:
+            return None
+
+        def make() -> Made:
+            from ...passes.manager import run_pipeline
+            from .executable import Made
+            from .translate import translate
+
+            result = run_pipeline(program, self.pipeline(level), verify=False)
+            found = translate(result.program, chosen.machine, chosen.choices)
+            return Made(result.program, result.notes, found.assembled, found.text)
+
+        named = recipe.signature(signature)
+        return _executable(program.name, named, recipe.store(program), recipe, chosen, make)
+
+    def remember(self, program: Program, level: int, executable: Executable, **options: Any) -> None:
+        """Keep what `recall` needs, for a program before the passes and what became of it with these options."""
+        from .executable import LLVMExecutable
+        from .recipe import keep, recipe_key
+
+        chosen = Options.of(options)
+        if not chosen.cache or not isinstance(executable, LLVMExecutable):
+            return
+        key = recipe_key(program, level, chosen)
+        added = tuple(
+            (name, entry.type.dtype.name, entry.type.static_shape())
+            for name, entry in executable.store.items()
+            if name not in program.store
+        )
+        if key is not None:
+            keep(key, replace(executable.recipe, derived=added))
+
+
+def _executable(
+    name: str,
+    signature: Signature,
+    store: Store,
+    recipe: Recipe,
+    options: Options,
+    make: Callable[[], Made],
+) -> Executable:
+    """The object loaded into this process, and what calls it."""
+    from .executable import executable_type
+    from .jit import load_object
+    from .pool import join_pool
+
+    loaded = load_object(recipe.object, ENTRY_POINTS)
+    function, team = join_pool(options.threads) if recipe.threads else (0, None)
+    native = NativeProgram(
+        loaded.address,
+        len(recipe.symbols),
+        parallel_for=function,
+        team=team,
+        max_memory=options.max_memory,
+        keep=loaded,
+    )
+    made = executable_type()(name, signature, store, recipe, native, make)
+    made.max_memory = options.max_memory
+    return made

@@ -26,7 +26,9 @@ object allocates nothing and calls nothing but ALLOWED_EXTERNALS (emit.py) and p
 
 from __future__ import annotations
 
-__all__ = ["ALIGNMENT", "ARENA", "PARALLEL_FOR", "PREPARED", "STORE", "TRACE", "USER"]
+__all__ = ["ALIGNMENT", "ARENA", "ENTRY_POINTS", "PARALLEL_FOR", "PREPARED", "STORE", "TRACE", "USER"]
+
+ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_prepare_plan", "nv_sizes", "nv_serial")
 
 ALIGNMENT = 64
 """Bytes that arena, prepared and every offset in them are aligned to."""

@@ -28,9 +28,7 @@ from .program import (
 from .target import Target
 from .walk import kernel_symbols
 
-__all__ = ["ENTRY_POINTS", "SERIAL", "constant_arena", "program_module", "program_text"]
-
-ENTRY_POINTS = ("nv_run", "nv_prepare", "nv_plan", "nv_prepare_plan", "nv_sizes", "nv_serial")
+__all__ = ["SERIAL", "constant_arena", "program_module", "program_text"]
 
 SERIAL = """define void @nv_serial(ptr %ctx, ptr %task, ptr %arg, i64 %n) nounwind {
 entry:

@@ -4,32 +4,56 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...ir.dims import bounds
 from ...ir.program import Program
-from ...ir.store import aligned_empty
+from ...ir.store import Store, aligned_empty
 from ...ir.types import Array
 from ...runtime.calls import CallTable, RawTable, ports_of
 from ...runtime.executable import Executable, RawCall
 from ...runtime.native import NativeProgram
 from ...runtime.signature import Signature
-from ..signatures import signature_of
-from .assemble import Assembled
 from .call.trampoline import SharedFreeList, trampoline
-from .program import kernel_names
+from .recipe import Recipe
 
-__all__ = ["LLVMExecutable", "executable_type"]
+if TYPE_CHECKING:
+    from .assemble import Assembled
+
+__all__ = ["LLVMExecutable", "Made", "executable_type"]
 
 _WORD, _INT = ctypes.c_void_p, ctypes.c_int64
 _STILL = array("q", [0])
 """The version of programs that read no entry."""
 
 
+@dataclass
+class Made:
+    """What a compilation went through, for people.
+
+    Args:
+        program:   after the passes
+        notes:     what they had to say
+        assembled: the program of kernels
+        text:      its LLVM text
+    """
+
+    program: Program
+    notes: tuple[str, ...]
+    assembled: Assembled
+    text: str
+
+
 class LLVMExecutable(Executable):
     """Runs an object. Weights are read where the store keeps them; what is made of them is made again when they moved.
+
+    Args:
+        make: gives what the compilation went through; called when somebody asks for the first time
 
     Attributes:
         assembled: the program of kernels, printable
@@ -38,7 +62,13 @@ class LLVMExecutable(Executable):
     """
 
     def __init__(
-        self, program: Program, assembled: Assembled, text: str, data: bytes, native: NativeProgram
+        self,
+        name: str,
+        signature: Signature,
+        store: Store,
+        recipe: Recipe,
+        native: NativeProgram,
+        make: Callable[[], Made],
     ) -> None:
         self._table = CallTable(
             version_at=_STILL.buffer_info()[0], version=-1, slow=id(LLVMExecutable.__call__), none=id(None)
@@ -46,23 +76,65 @@ class LLVMExecutable(Executable):
         self._trampoline = trampoline()
         self._armed = False
         self._kept: list[Any] = []
-        super().__init__(program.name, signature_of(program), program.store, "llvm")
-        self.assembled = assembled
-        self.text = text
-        self.object = data
-        self.kernels = tuple(kernel for _, kernel in kernel_names(assembled.program).values())
+        super().__init__(name, signature, store, "llvm")
+        self.recipe = recipe
+        self._make = make
         self._native = native
-        self._symbols = tuple(s.name for s in program.symbols)
-        self._updates = bool(program.main.updates)
-        self._updated = [program.store[name] for name, _ in program.main.updates]
-        self._entries = [program.store[name] for name in assembled.entries]
-        self._constants = [_placed(data) for data in assembled.constants]
+        self._symbols = recipe.symbols
+        self._extents = signature.extents
+        self._updates = bool(recipe.updates)
+        self._updated = [store[name] for name in recipe.updates]
+        self._entries = [store[name] for name in recipe.entries]
+        self._constants = [_placed(data) for data in recipe.constants]
         self._ledger: Any = None
         table, self._table.updates = self._table, len(self._updated)
         table.run, table.plan, table.sizes = map(native.address, ("nv_run", "nv_plan", "nv_sizes"))
         if self._trampoline is not None and isinstance(self, self._trampoline.executable):
             native.share_contexts(SharedFreeList(self._trampoline, table))
             self._trampoline.attach(self, table)
+
+    @cached_property
+    def _made(self) -> Made:
+        return self._make()
+
+    @property
+    def object(self) -> bytes:
+        """The object's bytes."""
+        return self.recipe.object
+
+    @property
+    def assembled(self) -> Assembled:
+        """The program of kernels, printable."""
+        return self._made.assembled
+
+    @property
+    def text(self) -> str:
+        """The LLVM text of the program of kernels."""
+        return self._made.text
+
+    @property
+    def kernels(self) -> tuple[Any, ...]:
+        """The kernels, each once."""
+        from .program import kernel_names
+
+        return tuple(kernel for _, kernel in kernel_names(self.assembled.program).values())
+
+    @property
+    def program(self) -> Program:
+        """What was compiled, after the passes."""
+        return self._made.program
+
+    @program.setter
+    def program(self, program: Program) -> None:
+        self._made.program = program
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the passes had to say."""
+        return self._made.notes
+
+    def describe(self, program: Program, notes: tuple[str, ...]) -> None:
+        self._made.program, self._made.notes = program, notes
 
     @property
     def signature(self) -> Signature:
@@ -146,9 +218,12 @@ class LLVMExecutable(Executable):
 
     def _arm(self) -> None:
         """Describe the signature in the table: from now on calls that fit it take no Python frame."""
-        extents = {dim: place for place, dim in enumerate(self.assembled.program.sizes) if place}
+        extents = {dim: place for place, dim in enumerate(self._extents, 1)}
         ports = ports_of(self.signature, self._symbols, extents)
         self._armed = True
+        if self.max_memory is not None:
+            most = sum(bounds(t.nbytes)[1] for _, t in self.signature.outputs)
+            ports = ports if most <= self.max_memory else None  # results are counted by Python's way alone
         if self._trampoline is not None and ports is not None:
             self._kept.append(ports)
             dims = [0] * len(self._symbols)
@@ -169,7 +244,7 @@ class LLVMExecutable(Executable):
             ctypes.addressof(words[1]),
             ctypes.addressof(values),
             self._native.arena_bytes(tuple(dims)),
-            self._native.sizes(dims, len(self.assembled.program.sizes))[0],
+            self._native.sizes(dims, len(self._extents) + 1)[0],
             id(RawCall.__call__),
         )
         call.kept = (words, values)

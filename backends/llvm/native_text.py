@@ -15,7 +15,8 @@ from ...ir.types import DType
 from ...runtime.threads import MAX_THREADS
 from . import context
 from .builder import Builder, Module, V
-from .emit_program import ENTRY_POINTS, program_module
+from .context import ENTRY_POINTS
+from .emit_program import program_module
 from .emit_stmt import Emitter
 from .native_pool import add_pool
 from .native_weights import HEAD_BYTES, Weights

@@ -16,8 +16,8 @@ from ...ir.store import aligned_empty
 from ...ir.types import Array
 from ...runtime.native import NativeProgram
 from .assemble import Assembled
-from .context import ALIGNMENT
-from .emit_program import ENTRY_POINTS, program_text
+from .context import ALIGNMENT, ENTRY_POINTS
+from .emit_program import program_text
 from .jit import load_object
 from .objects import compile_object
 from .program import (

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from ...ir.errors import BackendError
 from ...runtime import cache as disk
-from .emit import ALLOWED_EXTERNALS
 from .target import Target, llvm
 
 __all__ = ["CodegenOptions", "assembly", "compile_object", "llvm_version", "undefined_symbols"]
@@ -32,7 +30,9 @@ class CodegenOptions:
 @cache
 def llvm_version() -> str:
     """The versions of llvmlite and LLVM, for cache keys."""
-    return f"llvmlite {version('llvmlite')} llvm {'.'.join(map(str, llvm().llvm_version_info))}"
+    import llvmlite
+
+    return f"llvmlite {llvmlite.__version__} llvm {'.'.join(map(str, llvm().llvm_version_info))}"
 
 
 @cache
@@ -85,6 +85,8 @@ def assembly(text: str, target: Target, options: CodegenOptions | None = None) -
 
 def undefined_symbols(text: str) -> tuple[str, ...]:
     """The symbols that a module's text declares and that LLVM does not define itself."""
+    from .emit import ALLOWED_EXTERNALS
+
     names = re.findall(r"^declare [^@]*@([\w.]+)\(", text, re.MULTILINE)
     unknown = sorted({n for n in names if not n.startswith("llvm.")})
     foreign = [n for n in unknown if n not in ALLOWED_EXTERNALS]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from ...ir.program import Program
 from .assemble import Assembled, assemble
+from .choices import load_choices
 from .emit_program import program_text
 from .objects import CodegenOptions, assembly, compile_object
 from .target import Target
-from .tuning import load_choices, with_choices
+from .tuning import with_choices
 
 __all__ = ["Translation", "translate"]
 

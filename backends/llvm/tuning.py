@@ -7,12 +7,10 @@ the kernel is passed over, so that an old or damaged record costs speed at most.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
-from ...runtime import cache as disk
+from .choices import forget_choices, load_choices, save_choices
 from .contract import default_schedule
 from .kernel_ir import Contract, For, If, Kernel, Packed, Stmt, Tile
 from .program import Branch, KernelProgram, Launch, Loop, Step, While, content
@@ -159,35 +157,3 @@ def _scheduled(kernel: Kernel, schedule: Schedule) -> Kernel:
 
 
 # -- the record ------------------------------------------------------------------------------------------------------
-
-
-def _key(target: Target) -> str:
-    return disk.cache_key("schedules 1", repr(target))
-
-
-def load_choices(target: Target) -> dict[str, str]:
-    """What was chosen for a target: schedules by the digests of kernels."""
-    data = disk.load(_key(target))
-    if data is None:
-        return {}
-    try:
-        found: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    pairs = cast(dict[Any, Any], found).items()
-    return {k: v for k, v in pairs if isinstance(k, str) and isinstance(v, str)}
-
-
-def save_choices(target: Target, choices: Mapping[str, str]) -> bool:
-    """Add choices to the record; whether that worked."""
-    merged = {**load_choices(target), **choices}
-    return disk.save(_key(target), json.dumps(merged, sort_keys=True).encode())
-
-
-def forget_choices(target: Target) -> int:
-    """Drop a target's record; how many choices it held."""
-    count = len(load_choices(target))
-    disk.save(_key(target), b"{}")
-    return count

@@ -144,10 +144,11 @@ def data_digest(array: Array) -> str:
 class Printer:
     """Writes programs, graphs and nodes; `digits` is how much of each hash is shown (None: all)."""
 
-    def __init__(self, digits: int | None = PREFIX, origins: bool = True) -> None:
+    def __init__(self, digits: int | None = PREFIX, origins: bool = True, data: bool = True) -> None:
         self.lines: list[str] = []
         self.digits = digits
         self.origins = origins
+        self.data = data
 
     def program(self, program: Program) -> str:
         self.lines = [HEADER, f"program {_word(program.name)} {{"]
@@ -162,7 +163,8 @@ class Printer:
 
     def _entry(self, name: str, entry: Entry) -> str:
         trainable = " trainable" if entry.trainable else ""
-        digest = f" #{data_digest(entry.data)[: self.digits]}" if entry.has_data else ""
+        shown = entry.has_data and self.data
+        digest = f" #{data_digest(entry.data)[: self.digits]}" if shown else ""
         return f"{entry.kind} @{name} : {entry.type}{trainable}{digest}"
 
     def graph(self, graph: Graph, indent: str, head: str) -> None:
@@ -227,14 +229,17 @@ def _types(types: Iterable[Any]) -> str:
     return texts[0] if len(texts) == 1 else "(" + ", ".join(texts) + ")"
 
 
-def print_program(program: Program, *, digits: int | None = PREFIX, origins: bool = True) -> str:
+def print_program(
+    program: Program, *, digits: int | None = PREFIX, origins: bool = True, data: bool = True
+) -> str:
     """The text of a program.
 
     Args:
         digits:  hex digits of each content hash; None for all, as in files
         origins: whether nodes name the user's lines
+        data:    whether entries of the store have a hash of their content
     """
-    return Printer(digits, origins).program(program)
+    return Printer(digits, origins, data).program(program)
 
 
 def print_graph(graph: Graph, *, origins: bool = True) -> str:

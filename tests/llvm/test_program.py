@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nervure.backends.llvm.context import ENTRY_POINTS
 from nervure.backends.llvm.emit import ALLOWED_EXTERNALS
-from nervure.backends.llvm.emit_program import ENTRY_POINTS, program_text
+from nervure.backends.llvm.emit_program import program_text
 from nervure.backends.llvm.jit import load_object
 from nervure.backends.llvm.kernel_ir import (
     Buffer,

@@ -13,6 +13,7 @@ from networks import NETWORKS, mlp
 
 import nervure as nv
 from nervure import nn, optim
+from nervure.backends.llvm import choices as records
 from nervure.backends.llvm import tuning
 from nervure.backends.llvm.program import kernels_of
 from nervure.backends.llvm.target import host_target, make_target
@@ -155,7 +156,7 @@ def test_a_damaged_record_costs_nothing_but_speed(record: bytes) -> None:
     model, spec, x = net("mlp")
     plain: Any = nv.compile(model, spec, schedules={})
     for key in tried(plain, HOST):
-        disk.save(tuning._key(HOST), record.replace(b"KEY", key.encode()))  # pyright: ignore[reportPrivateUsage]
+        disk.save(records._key(HOST), record.replace(b"KEY", key.encode()))  # pyright: ignore[reportPrivateUsage]
         run: Any = nv.compile(model, spec)
         assert run.text == plain.text
         np.testing.assert_array_equal(run(x), plain(x))
