@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,6 @@ from .target import host_target, llvm
 
 __all__ = ["LoadedObject", "load_object"]
 
-_LOCK = threading.Lock()
 _COUNT = itertools.count()
 
 
@@ -31,11 +29,11 @@ class LoadedObject:
 
     def close(self) -> None:
         """Give the memory back; the code must not run any more."""
-        with _LOCK:
-            if self._compiler is not None:
-                self._tracker.close()
-                self._compiler.close()
-                self._compiler = self._tracker = None
+        # no lock of ours: this may run in the midst of a load, where the collector finds an executable
+        compiler, self._compiler = self._compiler, None
+        if compiler is not None:
+            self._tracker.close()
+            compiler.close()
 
     def keep(self) -> LoadedObject:
         """Never give the memory back: other threads, or objects that outlive LLVM, run the code."""
@@ -67,20 +65,19 @@ def load_object(
     """
     binding = llvm()
     host = host_target()
-    with _LOCK:
-        machine = binding.Target.from_triple(host.triple).create_target_machine(
-            cpu=host.cpu, features=host.features, jit=True
-        )
-        compiler = binding.create_lljit_compiler(machine)
-        builder = binding.JITLibraryBuilder().add_object_img(data).add_current_process()
-        for symbol, address in (imports or {}).items():
-            builder = builder.import_symbol(symbol, address)
-        for symbol in symbols:
-            builder = builder.export_symbol(symbol)
-        name = f"nervure{next(_COUNT)}"
-        try:
-            tracker = builder.link(compiler, name)
-        except RuntimeError as error:
-            compiler.close()
-            raise BackendError(f"an object does not link: {str(error).strip()}") from None
+    machine = binding.Target.from_triple(host.triple).create_target_machine(
+        cpu=host.cpu, features=host.features, jit=True
+    )
+    compiler = binding.create_lljit_compiler(machine)
+    builder = binding.JITLibraryBuilder().add_object_img(data).add_current_process()
+    for symbol, address in (imports or {}).items():
+        builder = builder.import_symbol(symbol, address)
+    for symbol in symbols:
+        builder = builder.export_symbol(symbol)
+    name = f"nervure{next(_COUNT)}"
+    try:
+        tracker = builder.link(compiler, name)
+    except RuntimeError as error:
+        compiler.close()
+        raise BackendError(f"an object does not link: {str(error).strip()}") from None
     return LoadedObject(compiler, tracker, name)

@@ -196,8 +196,11 @@ def test_two_hundred_forks_after_use() -> None:
     for _ in range(200):
         child = os.fork()
         if child == 0:
-            ok = all((run(x) == want).all() for _ in range(3))
-            os._exit(0 if ok else 1)
+            code = 2
+            try:
+                code = 0 if all((run(x) == want).all() for _ in range(3)) else 1
+            finally:
+                os._exit(code)
         deadline = threading.Timer(60, lambda pid=child: os.kill(pid, 9))
         deadline.start()
         _, status = os.waitpid(child, 0)
