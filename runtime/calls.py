@@ -121,6 +121,8 @@ def ports_of(signature: Signature, symbols: Sequence[str], extents: Mapping[Dim,
     """
     if signature.checks:
         return None
+    if signature.checks:
+        return None  # Python functions look at the content of inputs
     keep: list[Any] = []
     bound: dict[str, tuple[int, int]] = {}
     ranges = {place: (low, high) for place, low, high in signature.ranges}

@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,22 @@ def test_executables_are_called_in_every_way_that_python_has() -> None:
     assert callable(calls.run)
     assert isinstance(calls.run, Executable)
     assert type(calls.run).__name__ == "LLVMExecutable"
+
+
+def test_checks_of_content_are_made_at_each_call() -> None:
+    calls = linear()
+
+    def refuse(x: Any, name: str) -> None:
+        if x[0, 0] == 99:
+            raise InputError(f"{name}: 99")
+
+    calls.run.signature = replace(calls.run.signature, checks=((0, refuse),))
+    x = array(2, 7)
+    calls(x, fast=False)
+    calls(x, fast=False)
+    x[0, 0] = 99
+    with pytest.raises(InputError, match="input x: 99"):
+        calls.run(x)
 
 
 def test_steps_can_be_timed_between_calls() -> None:
