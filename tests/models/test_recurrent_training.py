@@ -100,3 +100,25 @@ def test_a_plain_rnn_takes_the_same_step_from_the_same_weights(tmp_path: Path) -
     for batch in batches():
         onnx_step.store = dict(llvm.state_dict())
         assert onnx_step(*batch) == pytest.approx(float(llvm(*batch)), abs=LOSS)
+
+
+def test_one_step_trains_at_every_batch_and_length() -> None:
+    """Compiled once, symbolic in both; the backends agree at each size."""
+
+    def step(backend: str) -> Any:
+        nv.seed(0)
+        model = Tagger("LSTM", num_layers=2, bidirectional=True)
+        specs = (f"f32[T,B,{WIDTH}]", "i64[T,B]", "i64[B]")
+        return nv.compile(nv.training_step(model, over_time, optim.SGD(lr=0.1), *specs), backend=backend)
+
+    steps = [step(backend) for backend in ("reference", "llvm", "onnx")]
+    rng = np.random.default_rng(0)
+    for length, batch in ((5, 1), (50, 7), (3, 2)):
+        x = rng.normal(size=(length, batch, WIDTH)).astype(np.float32)
+        y, lens = rng.integers(0, CLASSES, (length, batch)), rng.integers(1, length + 1, batch)
+        want, *found = (float(s(x, y, lens)) for s in steps)
+        assert found == pytest.approx([want, want], abs=LOSS)
+    states = [s.state_dict() for s in steps]
+    for name, array in states[0].items():
+        for other in states[1:]:
+            np.testing.assert_allclose(other[name], array, rtol=0, atol=1e-5, err_msg=name)
