@@ -22,7 +22,7 @@ from .elided import Init
 from .parser import parse_program
 from .printer import data_digest, print_program
 
-__all__ = ["load", "read_side_file", "save", "write_atomically"]
+__all__ = ["is_stream", "load", "read_side_file", "save", "write_atomically"]
 
 _FROM_SAFETENSORS = {
     "F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "I64": "i64", "I32": "i32", "I16": "i16", "I8": "i8",
@@ -31,7 +31,7 @@ _FROM_SAFETENSORS = {
 
 
 def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
-    """Write a file so that it is either as before or complete.
+    """Write a file so that it is either as before or complete. A device or a pipe is written to, never replaced.
 
     Args:
         content: all of it, or its parts one after the other
@@ -40,6 +40,13 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0
     Raises:
         InputError: the folder is missing or cannot be written
     """
+    if is_stream(path):
+        try:
+            with path.open("wb") as stream:
+                stream.writelines([content] if isinstance(content, bytes) else content)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {reason_of(error, path)}", code="NV0304") from error
+        return
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -54,6 +61,12 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], mode: int = 0
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {reason_of(error, path)}", code="NV0304") from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is something other than a place for a file: a device, a pipe, or what /dev and /proc show of one."""
+    place = path.absolute().parts
+    return (path.exists() and not path.is_file() and not path.is_dir()) or place[1:2] in (("dev",), ("proc",))
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:

@@ -23,7 +23,7 @@ from ..frontend.nn.module import Module
 from ..frontend.trace import trace
 from ..ir.errors import InputError
 from ..ir.program import Program
-from ..ir.text.files import write_atomically
+from ..ir.text.files import is_stream, write_atomically
 from ..ir.text.printer import print_program
 from ..passes.manager import run_pipeline
 from ..runtime.signature import Signature
@@ -138,8 +138,10 @@ def _kind(path: Path, kind: str | None) -> str:
 
 
 def _check_path(path: Path) -> None:
-    if not path.name or path.is_dir():
+    if not path.name or path.is_dir() or str(path) == ".":
         raise InputError(f"cannot write {path}: it is a folder")
+    if is_stream(path):
+        raise InputError(f"cannot write {path}: it is no place for a file")
     if not path.parent.is_dir():
         there = "is no folder" if path.parent.exists() else "is not there"
         raise InputError(f"cannot write {path}: {path.parent} {there}")

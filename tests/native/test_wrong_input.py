@@ -34,6 +34,7 @@ def build(**options: Any) -> Any:
         ({"output": "file/a.o"}, InputError, "file is no folder"),
         ({"output": "gone/a.o"}, InputError, "gone is not there"),
         ({"output": "folder", "kind": "so"}, InputError, "it is a folder"),
+        ({"output": "/dev/null", "kind": "obj"}, InputError, "no place for a file"),
         ({"output": "a.o", "prefix": "a-b"}, InputError, "is no C identifier"),
         ({"output": "a.o", "prefix": "while"}, InputError, "is taken"),
         ({"output": "a.o", "prefix": "nv_run"}, InputError, "is taken"),
