@@ -20,6 +20,7 @@ from .inline import Inline
 from .legalize import Legalize
 from .merge_scans import MergeScans
 from .order import Order
+from .reroll import Reroll
 from .share_scans import ShareScans
 from .simplify_scans import SimplifyScans
 from .sink_transposes import SinkTransposes
@@ -46,6 +47,7 @@ PASSES: Mapping[str, type[Pass]] = {
         Legalize,
         MergeScans,
         Order,
+        Reroll,
         ShareScans,
         SimplifyScans,
         SinkTransposes,

@@ -22,6 +22,8 @@ EXACT = [
     "dce",
     "unroll",
     "unroll{max=1,factor=2}",
+    "merge-scans{shared=false},cse,simplify-scans,hoist,dce",
+    "cse,unroll,cse,reroll",
     "fuse",
     "fuse{limit=2}",
     "fuse,unfuse",

@@ -1,0 +1,118 @@
+"""reroll: steps that are written out become a scan again, and what is no repetition stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nervure as nv
+from nervure import nn
+from nervure.ir.interpret import evaluate_program
+from nervure.ir.program import Program
+from nervure.ir.text import print_program
+from nervure.passes.manager import Pipeline, run_pipeline
+
+RNG = np.random.default_rng(13)
+
+
+def through(program: Program, passes: str) -> Program:
+    return run_pipeline(program, Pipeline.parse(passes)).program
+
+
+def scans(program: Program) -> list[Any]:
+    return [n for n in program.main.nodes if n.op.mnemonic == "scan"]
+
+
+def rnn(x: Any, w: Any, h: Any) -> Any:
+    return nv.scan(lambda c, r: (nn.tanh(c @ w + r), c * r), h, x)
+
+
+def backwards(x: Any, w: Any, h: Any) -> Any:
+    return nv.scan(lambda c, r: (nn.relu(c @ w) + r, nn.exp(c) * 0.5), h, x, reverse=True)
+
+
+def lstm(x: Any, w: Any, h: Any) -> Any:
+    def step(carry: Any, r: Any) -> Any:
+        h, c = carry
+        gates = (
+            h @ w + nn.concatenate([r] * 4, 1)
+            if hasattr(nn, "concatenate")
+            else h @ w + np.float64(1) + r.sum()
+        )
+        i, f, z, o = (nn.sigmoid(gates[:, 3 * k : 3 * k + 3]) for k in range(4))
+        c = f * c + i * nn.tanh(z) + r
+        h = o * nn.tanh(c)
+        return (h, c), h
+
+    return nv.scan(step, (h, h * 2), x)
+
+
+def two_sequences(x: Any, w: Any, h: Any) -> Any:
+    return nv.scan(lambda c, r: ((c[1] @ w + r[0], c[0] * r[1]), c[0]), (h, h + 1), (x, x * x))
+
+
+@pytest.mark.parametrize("steps", [3, 7])
+@pytest.mark.parametrize("f", [rnn, backwards, lstm, two_sequences])
+def test_reroll_of_unroll_prints_as_it_was(f: Any, steps: int) -> None:
+    width = 12 if f is lstm else 3
+    specs = (f"f64[{steps},2,3]", f"f64[3,{width}]", "f64[2,3]")
+    before = through(nv.trace(f, *specs), "canonicalize,cse,simplify-scans,cse,dce")
+    unrolled = through(before, f"unroll{{max={steps}}},cse,dce")
+    assert not scans(unrolled)
+    after = through(unrolled, "reroll,dce")
+    assert print_program(after) == print_program(before)
+    inputs = [RNG.normal(size=(steps, 2, 3)), RNG.normal(size=(3, width)) / 3, RNG.normal(size=(2, 3))]
+    for a, b in zip(evaluate_program(after, inputs), evaluate_program(unrolled, inputs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_python_loop_over_the_rows_is_found_too_with_what_reads_single_steps() -> None:
+    def f(x: Any, w: Any) -> Any:
+        h = np.zeros((2, 3))
+        states = []
+        for t in range(9):
+            h = nn.tanh(h @ w + x[t] @ w)
+            states.append(h)
+        return states[-1], states[4] * 2, x[3]
+
+    program = nv.trace(f, "f64[9,2,3]", "f64[3,3]")
+    found = through(program, "canonicalize,cse,dce,reroll,dce")
+    (scan,) = scans(found)
+    assert len(scan.regions[0].nodes) == 4
+    inputs = [RNG.normal(size=(9, 2, 3)), RNG.normal(size=(3, 3))]
+    for a, b in zip(evaluate_program(found, inputs), evaluate_program(program, inputs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", ["weights", "op", "missing"])
+def test_what_differs_in_a_step_stays_written_out(kind: str) -> None:
+    def f(x: Any, w: Any) -> Any:
+        h = np.zeros((2, 3))
+        for t in range(5 if kind != "missing" else 4):
+            h = h @ (w[t] if kind == "weights" else w[0]) + x[t]
+            h = nn.exp(h) if kind == "op" and t == 3 else nn.tanh(h)
+        return h
+
+    program = nv.trace(f, "f64[5,2,3]", "f64[5,3,3]")
+    found = through(program, "canonicalize,cse,dce,reroll,dce")
+    expected = 1 if kind == "weights" else 0
+    assert len(scans(found)) == expected, "weights of each step are rows too"
+    inputs = [RNG.normal(size=(5, 2, 3)), RNG.normal(size=(5, 3, 3))]
+    for a, b in zip(evaluate_program(found, inputs), evaluate_program(program, inputs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_layers_fold_back_on_every_backend() -> None:
+    nv.seed(3)
+    model = nn.LSTM(4, 5, num_layers=2)
+    program = nv.trace(model, "f32[6,2,4]")
+    unrolled = through(program, "decompose,canonicalize,cse,unroll{max=6},cse,dce")
+    found = through(unrolled, "reroll,dce")
+    assert len(scans(found)) == 2
+    x = RNG.normal(size=(6, 2, 4)).astype("f4")
+    wanted = evaluate_program(program, [x])
+    for backend in ("reference", "llvm", "onnx"):
+        for a, b in zip(nv.compile(found, backend=backend)(x), wanted, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-6)
