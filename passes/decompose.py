@@ -23,14 +23,19 @@ class Decompose(Pass):
 
     Args:
         keep: mnemonics that stay whole, such as ``relu+softmax`` in the text form
+        only: those that are taken apart, all if not given
     """
 
     name: ClassVar[str] = "decompose"
     keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
-            whole = node.op.level is not Level.NN or node.op.mnemonic in self.keep
+            name = node.op.mnemonic
+            whole = (
+                node.op.level is not Level.NN or name in self.keep or (self.only and name not in self.only)
+            )
             if whole or not remarks.allow(f"decompose-{node.op.mnemonic}"):
                 return None
             return decomposed(node, operands)

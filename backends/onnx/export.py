@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from ...ir.dims import dim_text
 from ...ir.errors import BackendError, InputError, UnsupportedError
 from ...ir.graph import Graph, Value, rebuild
 from ...ir.interpret import run_prepare
+from ...ir.ops.control import Scan
 from ...ir.program import Program
 from ...ir.text.files import write_atomically
 from ...ir.types import Array, bf16
 from .table import NO_BF16
 from .tensors import EXTERNAL_ABOVE, check_model, tensor, write_with_data_file
 from .writer import NeedsOpset, Writer, dim_parameter, onnx_type
+
+if TYPE_CHECKING:
+    from ...passes.manager import Pipeline
 
 __all__ = ["OPSETS", "export_onnx", "onnx_model", "reads_of"]
 
@@ -23,6 +28,14 @@ MAX_BYTES = 2**31 - 2**20
 """Protobuf's limit of a message, with room for the graph."""
 
 Weights = Literal["initializers", "inputs"]
+Loops = Literal["nodes", "scan", "unrolled"]
+
+_LOOPS: dict[str, str] = {
+    "nodes": "",
+    "scan": "decompose{only=rnn+lstm+gru}",
+    "unrolled": "decompose{only=rnn+lstm+gru},unroll{max=1000000000}",
+}
+"""What is done to loops first."""
 
 
 def export_onnx(
@@ -31,6 +44,7 @@ def export_onnx(
     *,
     opset: int | None = None,
     external_above: int = EXTERNAL_ABOVE,
+    loops: Loops = "nodes",
 ) -> None:
     """Write a program as an ONNX file that a stock onnxruntime runs.
 
@@ -40,15 +54,20 @@ def export_onnx(
     Args:
         opset:          17 to 21; the smallest that the program needs if not given
         external_above: more bytes of weights than this go to a second file, ``<path>.data``
+        loops:          "nodes": recurrent layers as LSTM, GRU and RNN where these mean the same, other loops as Scan, Loop
+                        and If; "scan": recurrent layers too; "unrolled": scans step by step
 
     Raises:
         UnsupportedError: listing every op that ONNX or onnxruntime lacks
-        InputError: a file cannot be written, or the opset is too low
+        InputError: a file cannot be written, the opset is too low, or a scan that is to be unrolled has no constant length
     """
     from ...passes.manager import run_pipeline
     from ..base import find_backend
 
-    legal = run_pipeline(_preparing_itself(program), find_backend("onnx").pipeline(1), verify=False).program
+    pipeline = _of_loops(loops) + find_backend("onnx").pipeline(1)
+    legal = run_pipeline(_preparing_itself(program), pipeline, verify=False).program
+    if loops == "unrolled":
+        _refuse_scans(legal)
     target = Path(path)
     with legal.store.ledger.lock:
         model, weights = _build(legal, opset, None)
@@ -57,6 +76,24 @@ def export_onnx(
             return
         complete = _with_weights(model, weights)
     write_atomically(target, complete.SerializeToString(deterministic=True))
+
+
+def _of_loops(loops: str) -> Pipeline:
+    from ...passes.manager import Pipeline
+
+    if loops not in _LOOPS:
+        raise InputError(f"onnx: loops is {loops!r}, expected one of {', '.join(_LOOPS)}")
+    return Pipeline.parse(_LOOPS[loops])
+
+
+def _refuse_scans(program: Program) -> None:
+    for node in program.main.walk():
+        if isinstance(node.op, Scan):
+            raise InputError(
+                f"onnx: a scan of {dim_text(node.op.length)} steps cannot be unrolled",
+                where=[str(o) for o in node.origins],
+                hint="give the axis a constant size, or export it as a loop",
+            )
 
 
 def onnx_model(program: Program, *, opset: int | None = None, weights: Weights | None = None) -> Any:

@@ -15,9 +15,16 @@ from .output import json_option, print_json
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file FILE.onnx.")
 @click.option("--opset", type=int, help="17 to 21; the smallest that serves if not given.")
+@click.option(
+    "--loops",
+    type=click.Choice(("nodes", "scan", "unrolled")),
+    default="nodes",
+    show_default=True,
+    help="Recurrent layers as LSTM, GRU and RNN nodes, as Scan, or step by step.",
+)
 @json_option
 def command(
-    model: str, types: tuple[str, ...], init: Any, output: Path, opset: int | None, as_json: bool
+    model: str, types: tuple[str, ...], init: Any, output: Path, opset: int | None, loops: Any, as_json: bool
 ) -> None:
     """Write MODEL as an ONNX file that a stock onnxruntime runs; a training step trains there.
 
@@ -27,7 +34,7 @@ def command(
     from ..backends.onnx import export_onnx
 
     program = program_of(model, types, init)
-    export_onnx(program, output, opset=opset)
+    export_onnx(program, output, opset=opset, loops=loops)
     if as_json:
         from ..inspect.outline import outline
 
