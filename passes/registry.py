@@ -20,6 +20,7 @@ from .inline import Inline
 from .legalize import Legalize
 from .merge_scans import MergeScans
 from .order import Order
+from .recognize import Recognize
 from .reroll import Reroll
 from .share_scans import ShareScans
 from .simplify_scans import SimplifyScans
@@ -48,6 +49,7 @@ PASSES: Mapping[str, type[Pass]] = {
         MergeScans,
         Order,
         Reroll,
+        Recognize,
         ShareScans,
         SimplifyScans,
         SinkTransposes,

@@ -38,6 +38,8 @@ FAMILIES = {
     "constant": "Constants",
     "rng": "Random numbers",
     "nn": "Composites",
+    "gates": "Composites",
+    "layer_norm": "Composites",
     "cells": "Recurrent layers",
     "quant": "Quantisation",
     "linalg": "Linear algebra",

@@ -23,7 +23,9 @@ from nervure.ir.ops.control import Fuse, Scan
 from nervure.ir.ops.cumulative import CumProd, CumSum
 from nervure.ir.ops.elementwise import Binary, Cast, Clamp, Compare, Predicate, Select, Unary
 from nervure.ir.ops.expect import ExpectRange
+from nervure.ir.ops.gates import Gelu, HardSwish, Silu
 from nervure.ir.ops.index import DynamicSlice, DynamicUpdateSlice, Gather, GatherElements, ScatterElements
+from nervure.ir.ops.layer_norm import LayerNorm
 from nervure.ir.ops.linalg import Cholesky, Eigh, TriangularSolve
 from nervure.ir.ops.loops import If, While
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
@@ -359,6 +361,11 @@ def composites() -> Iterable[Instance]:
         yield Instance(BatchNorm(), (x, c, c, c, c), ("any", "any", "any", "any", "positive"))
         yield Instance(BatchNormTrain(), (x, c, c))
         yield Instance(Dropout(0.4), (t(d, 4, 5), KEY), ("any", "key"))
+        for gate in (Silu(), Gelu(), Gelu("tanh"), HardSwish()):
+            yield Instance(gate, (t(d, 3, 4),))
+        yield Instance(LayerNorm(1), (t(d, 3, 4), t(d, 4), t(d, 4)))
+    yield Instance(Gelu(), (t(f64, B, 3),), env=ENV)
+    yield Instance(LayerNorm(1, 1e-3), (t(f64, B, 2, 3), t(f64, 2, 3), t(f64, 2, 3)), env=ENV)
     for d in (*FLOATS, i64, i8):
         yield Instance(Relu(), (t(d, 3, 4),))
     for i in (i64, u8):

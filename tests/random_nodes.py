@@ -22,6 +22,7 @@ from nervure.ir.ops.contract import DotGeneral
 from nervure.ir.ops.control import Fuse
 from nervure.ir.ops.elementwise import Add, Binary, Cast, Clamp, Compare, Mul, Predicate, Select, Unary
 from nervure.ir.ops.expect import ExpectRange
+from nervure.ir.ops.gates import Gelu, HardSwish, Silu
 from nervure.ir.ops.index import (
     SCATTER_MODES,
     DynamicSlice,
@@ -30,6 +31,7 @@ from nervure.ir.ops.index import (
     GatherElements,
     ScatterElements,
 )
+from nervure.ir.ops.layer_norm import LayerNorm
 from nervure.ir.ops.linalg import TriangularSolve
 from nervure.ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from nervure.ir.ops.nn import AvgPool, BatchNorm, BatchNormTrain, CrossEntropy, Dropout, Linear, Relu
@@ -359,6 +361,21 @@ def relu(g: Growth, name: str) -> None:
     g.add(Relu(), g.operand(("float", "float", "int")))
 
 
+def gate(g: Growth, name: str) -> None:
+    op = {"silu": Silu(), "gelu": Gelu(g.choice(("none", "tanh"))), "hard_swish": HardSwish()}[name]
+    g.add(op, g.operand(("float",)))
+
+
+def layer_norm(g: Growth, name: str) -> None:
+    x = g.pick(
+        lambda t: t.rank >= 1 and t.dtype.is_float and isinstance(t.shape[-1], int) and t.shape[-1] > 1
+    )
+    if x is None:
+        raise Rejected
+    last = x.type.with_shape(x.type.shape[-1:])
+    g.add(LayerNorm(x.type.rank - 1), x, g.like(last), g.like(last))
+
+
 def cross_entropy(g: Growth, name: str) -> None:
     x = g.pick(lambda t: t.rank == 2 and t.dtype.is_float and isinstance(t.shape[1], int))
     if x is None:
@@ -536,6 +553,8 @@ OWN: dict[str, Callable[[Growth, str], None]] = {
     "logsumexp": reduction,
     "linear": linear,
     "relu": relu,
+    **dict.fromkeys(("silu", "gelu", "hard_swish"), gate),
+    "layer_norm": layer_norm,
     "cross_entropy": cross_entropy,
     "expect_range": expect_range,
     **dict.fromkeys(("batch_norm", "batch_norm_train"), batch_norm),

@@ -30,7 +30,11 @@ class OnnxBackend:
         from ...passes.manager import Pipeline
 
         legal = Pipeline.parse("legalize{backend=onnx}")
-        return legal if level == 0 else standard_pipeline(level) + legal + Pipeline.parse(CLEAN)
+        return (
+            legal
+            if level == 0
+            else standard_pipeline(level) + Pipeline.parse("recognize,dce") + legal + Pipeline.parse(CLEAN)
+        )
 
     def compile(
         self, program: Program, *, device: str = "cpu", threads: int = 0, **options: Any

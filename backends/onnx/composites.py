@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ...ir.graph import Node
+from ...ir.ops.gates import SQRT_2_OVER_PI, TANH_CUBE, Gelu
+from ...ir.ops.layer_norm import LayerNorm
 from ...ir.ops.nn import AvgPool, BatchNorm, LogSoftmax, Softmax
 from ...ir.types import DType
 from .elementwise import NARROW, Emitter
@@ -51,10 +54,46 @@ def avg_pool(w: Writer, node: Node, names: list[str]) -> str:
     )  # fmt: skip
 
 
+def silu(w: Writer, node: Node, names: list[str]) -> str:
+    return w.node("Mul", [names[0], w.node("Sigmoid", names)])
+
+
+def gelu(w: Writer, node: Node, names: list[str]) -> str:
+    """Gelu, which opset 20 has; before that x (1 + erf(x / sqrt 2)) / 2, or with tanh."""
+    assert isinstance(node.op, Gelu)
+    if w.opset >= 20:
+        return w.node("Gelu", names, approximate=node.op.approximate)
+    dtype = NARROW.get(node.operands[0].type.dtype.name, node.operands[0].type.dtype)
+    x = names[0]
+
+    def times(name: str, number: float) -> str:
+        return w.node("Mul", [name, w.scalar(number, dtype)])
+
+    if node.op.approximate == "none":
+        gate = w.node("Erf", [times(x, math.sqrt(0.5))])
+    else:
+        cube = w.node("Mul", [w.node("Mul", [x, x]), x])
+        gate = w.node("Tanh", [times(w.node("Add", [x, times(cube, TANH_CUBE)]), SQRT_2_OVER_PI)])
+    return w.node("Mul", [times(x, 0.5), w.node("Add", [gate, w.scalar(1, dtype)])])
+
+
+def hard_swish(w: Writer, node: Node, names: list[str]) -> str:
+    return w.node("HardSwish", names)
+
+
+def layer_norm(w: Writer, node: Node, names: list[str]) -> str:
+    assert isinstance(node.op, LayerNorm)
+    return w.node("LayerNormalization", names, axis=node.op.axis, epsilon=node.op.eps)
+
+
 EMITTERS: dict[str, Emitter] = {
     "linear": widened(linear),
     "softmax": widened(softmax),
     "log_softmax": widened(softmax),
     "batch_norm": widened(batch_norm),
     "avg_pool": widened(avg_pool),
+    "silu": widened(silu),
+    "gelu": widened(gelu),
+    "hard_swish": widened(hard_swish),
+    "layer_norm": widened(layer_norm),
 }

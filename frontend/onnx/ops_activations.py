@@ -9,6 +9,7 @@ from ...ir import build as b
 from ...ir.dims import product
 from ...ir.graph import Value, make_one
 from ...ir.ops import nn as composites
+from ...ir.ops.gates import Gelu, HardSwish, Silu
 from .. import activations as a
 from ..pointwise import log1p_exp, where
 from ..tensor import Tensor
@@ -16,7 +17,6 @@ from .node import OnnxNode
 from .table import op
 
 FUNCTIONS: dict[str, Callable[[Any], Tensor]] = {
-    "HardSwish": a.hardswish,
     "Mish": a.mish,
     "Relu": a.relu,
     "Softplus": log1p_exp,
@@ -46,8 +46,13 @@ def selu(n: OnnxNode) -> Tensor:
 
 
 @op("Gelu")
-def gelu(n: OnnxNode) -> Tensor:
-    return a.gelu(n.tensor(0), n.attr("approximate", "none"))
+def gelu(n: OnnxNode) -> Value:
+    return make_one(Gelu(n.attr("approximate", "none")), n.value(0))
+
+
+@op("HardSwish")
+def hard_swish(n: OnnxNode) -> Value:
+    return make_one(HardSwish(), n.value(0))
 
 
 @op("HardSigmoid")
@@ -87,7 +92,7 @@ def shrink(n: OnnxNode) -> Value:
 @op("Swish")
 def swish(n: OnnxNode) -> Tensor:
     x, alpha = n.tensor(0), n.attr("alpha", 1.0)
-    return x * a.sigmoid(x if alpha == 1 else x * alpha)
+    return Tensor(make_one(Silu(), x.value)) if alpha == 1 else x * a.sigmoid(x * alpha)
 
 
 @op("ThresholdedRelu")

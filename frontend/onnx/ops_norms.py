@@ -8,6 +8,7 @@ from ...ir import build as b
 from ...ir.dims import Dim
 from ...ir.graph import Value, make, make_one
 from ...ir.ops import nn as composites
+from ...ir.ops.layer_norm import LayerNorm
 from ...ir.types import DType
 from ..norms import p_norm
 from ..tensor import Tensor
@@ -69,6 +70,10 @@ def layer_normalization(n: OnnxNode) -> Any:
     x = n.value(0)
     axes = range(n.axis(n.attr("axis", -1), x.type.rank), x.type.rank)
     dtype = x.type.dtype
+    whole = n.type(1).shape == x.type.shape[axes.start :] and axes.start < x.type.rank
+    if whole and not n.wants(1) and not n.wants(2) and (not n.has(2) or n.type(2) == n.type(1)):
+        shift = n.value(2) if n.has(2) else b.full(n.type(1), 0)
+        return make_one(LayerNorm(axes.start, n.attr("epsilon", 1e-5)), x, n.value(1), shift)
     wide = b.cast(x, _stash(n, dtype))
     y, mean, inverse = _standardized(wide, axes, n.attr("epsilon", 1e-5))
     y = b.mul(b.cast(y, dtype), n.spread(n.value(1), x))
