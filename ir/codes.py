@@ -144,6 +144,20 @@ _ALL = (
         'nv.compile(nn.Linear(2, 2), "f32[B,2]", target="haswel")',
     ),
     Code(
+        "NV0504",
+        "a build cannot be linked",
+        "There is no linker for the target, or the linker failed; its own words stand below the message.",
+        'Install a C compiler or the zig of pip install "nervure[build]", or write an object: --kind obj or static.',
+    ),
+    Code(
+        "NV0505",
+        "a file is no build of nervure, or not this one's",
+        "A library, a program or a weights file was not made by nervure build, is damaged, belongs to another build, or is for"
+        " another machine.",
+        "nervure inspect says what a file holds. Build it anew, the weights file together with it.",
+        'from pathlib import Path\nPath("net.so").write_text("text")\nnv.load_native("net.so")',
+    ),
+    Code(
         "NV0601",
         "data does not fit",
         "An array has another shape, element type or size than an input, an entry or an output of the program; or samples and"

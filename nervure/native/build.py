@@ -139,12 +139,12 @@ def _kind(path: Path, kind: str | None) -> str:
 
 def _check_path(path: Path) -> None:
     if not path.name or path.is_dir() or str(path) == ".":
-        raise InputError(f"cannot write {path}: it is a folder")
+        raise InputError(f"cannot write {path}: it is a folder", code="NV0304")
     if is_stream(path):
-        raise InputError(f"cannot write {path}: it is no place for a file")
+        raise InputError(f"cannot write {path}: it is no place for a file", code="NV0304")
     if not path.parent.is_dir():
         there = "is no folder" if path.parent.exists() else "is not there"
-        raise InputError(f"cannot write {path}: {path.parent} {there}")
+        raise InputError(f"cannot write {path}: {path.parent} {there}", code="NV0304")
 
 
 def _compiled(

@@ -78,11 +78,15 @@ class Linker:
                 env={"SOURCE_DATE_EPOCH": "0", **os.environ},
             )  # fmt: skip
         except OSError as error:
-            raise BackendError(f"cannot run the linker {self.name}: {error.strerror}") from error
+            raise BackendError(
+                f"cannot run the linker {self.name}: {error.strerror}", code="NV0504"
+            ) from error
         if done.returncode:
             lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
             raise BackendError(
-                f"the linker {self.name} failed with code {done.returncode}", details=lines[-12:]
+                f"the linker {self.name} failed with code {done.returncode}",
+                details=lines[-12:],
+                code="NV0504",
             )
 
 
@@ -108,6 +112,7 @@ def find_linker(target: Target) -> Linker:
     raise BackendError(
         f"no linker for {target.triple}",
         hint="install a C compiler or nervure[build], or write --kind obj or static",
+        code="NV0504",
     )
 
 
@@ -120,5 +125,5 @@ def _zig_target(target: Target) -> str:
         "wasm": "wasi-musl" if "wasi" in target.triple else "freestanding",
     }.get(target.system)
     if suffix is None:
-        raise BackendError(f"no linker for {target.triple}", hint="write --kind obj or static")
+        raise BackendError(f"no linker for {target.triple}", hint="write --kind obj or static", code="NV0504")
     return f"{target.arch}-{suffix}"

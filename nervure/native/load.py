@@ -64,7 +64,7 @@ class NativeLibrary(Executable):
             self._arena_bytes: Any = self._library[f"{prefix}_arena_bytes"]
             self._init: Any = self._library[f"{prefix}_init"] if store else None
         except (OSError, AttributeError, ValueError) as error:
-            raise BackendError(f"cannot load {path}: {error}") from None
+            raise BackendError(f"cannot load {path}: {error}", code="NV0505") from None
         self._run.restype = ctypes.c_int32
         self._arena_bytes.restype = ctypes.c_int64
         if store:
@@ -137,7 +137,7 @@ def load_native(
     """
     if threads is not None:
         checked_threads(threads, "load_native")
-    place = Path(path).resolve()
+    place = Path(path)
     metadata = read_metadata(place)
     if threads is not None and not metadata["threads"]:
         raise InputError(f"{path} takes no threads", hint="build it with --threads")
@@ -149,7 +149,7 @@ def load_native(
             side = _side_file(beside if weights is None else Path(weights), metadata["weights"]["bytes"])
         return NativeLibrary(place, metadata, side, threads)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} has metadata that cannot be read: {error}") from error
+        raise InputError(f"{path} has metadata that cannot be read: {error}", code="NV0505") from error
 
 
 def _opened(path: Path, metadata: dict[str, Any]) -> ctypes.CDLL:
@@ -158,7 +158,7 @@ def _opened(path: Path, metadata: dict[str, Any]) -> ctypes.CDLL:
     """
     head = pack_metadata(metadata)[:METADATA_HEAD]
     symbol = f"{metadata['prefix']}_metadata"
-    library = ctypes.CDLL(str(path))
+    library = ctypes.CDLL(str(path.resolve()))
     try:
         found = bytes((ctypes.c_char * METADATA_HEAD).in_dll(library, symbol))
     except ValueError:
@@ -176,10 +176,11 @@ def _side_file(path: Path, size: int) -> Array:
         found = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is empty"
-        raise InputError(f"cannot read the weights {path}: {reason}") from error
+        raise InputError(f"cannot read the weights {path}: {reason}", code="NV0304") from error
     if found.nbytes != size + HEAD_BYTES:
         raise InputError(
-            f"{path} has {found.nbytes} bytes, expected {size + HEAD_BYTES}: weights of another build"
+            f"{path} has {found.nbytes} bytes, expected {size + HEAD_BYTES}: weights of another build",
+            code="NV0505",
         )
     return found
 
@@ -187,9 +188,9 @@ def _side_file(path: Path, size: int) -> Array:
 def _check_machine(target: dict[str, Any], path: Path) -> None:
     host = host_target()
     if target["triple"] != host.triple:
-        raise BackendError(f"{path.name} is for {target['triple']}, this is {host.triple}")
+        raise BackendError(f"{path.name} is for {target['triple']}, this is {host.triple}", code="NV0505")
     have = set(host.features.split(","))
     missing = [f for f in target["features"].split(",") if f.startswith("+") and f not in have]
     if missing or target["vector_bytes"] > host.vector_bytes or (target["fma"] and not host.fma):
         what = ", ".join(f[1:] for f in missing) or f"vectors of {target['vector_bytes']} bytes or fma"
-        raise BackendError(f"{path.name} is for {target['cpu']}; this machine lacks {what}")
+        raise BackendError(f"{path.name} is for {target['cpu']}; this machine lacks {what}", code="NV0505")

@@ -86,7 +86,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", code="NV0304") from error
     at = -1
     while (at := data.find(_MAGIC, at + 1)) >= 0:
         start = at + METADATA_HEAD
@@ -94,17 +94,17 @@ def read_metadata(path: Path) -> dict[str, Any]:
         body = data[start : start + size]
         if size <= _LIMIT and len(body) == size and _checksum(body) == data[start - 16 : start]:
             return _parsed(path, body)
-    raise InputError(f"{path} is no build of nervure, or it is damaged")
+    raise InputError(f"{path} is no build of nervure, or it is damaged", code="NV0505")
 
 
 def _parsed(path: Path, body: bytes) -> dict[str, Any]:
     try:
         found: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} has metadata that cannot be read: {error}") from error
+        raise InputError(f"{path} has metadata that cannot be read: {error}", code="NV0505") from error
     number: Any = cast(dict[str, Any], found).get("format") if isinstance(found, dict) else None
     if number != FORMAT:
-        raise InputError(f"{path} has metadata of format {number}, expected {FORMAT}")
+        raise InputError(f"{path} has metadata of format {number}, expected {FORMAT}", code="NV0505")
     return cast(dict[str, Any], found)
 
 
