@@ -1,7 +1,7 @@
 """How Sphinx builds the site: `make docs`."""
 
-from pygments.lexer import RegexLexer
-from pygments.token import Comment, Keyword, Name, Number, Punctuation, String, Text
+from pygments.lexer import RegexLexer, bygroups
+from pygments.token import Comment, Generic, Keyword, Name, Number, Punctuation, String, Text
 
 project = "nervure"
 author = "the nervure authors"
@@ -40,5 +40,19 @@ class ProgramLexer(RegexLexer):
     }
 
 
+class ConsoleLexer(RegexLexer):
+    """Commands stand out; what they print is plain, whatever signs it has."""
+
+    name = "console of nervure"
+    aliases = ("console",)
+    tokens = {
+        "root": [
+            (r"^(\$ )(.*\n?)", bygroups(Generic.Prompt, Generic.Strong)),
+            (r".+\n?|\n", Generic.Output),
+        ]
+    }
+
+
 def setup(app):
     app.add_lexer("nv", ProgramLexer)
+    app.add_lexer("console", ConsoleLexer)
