@@ -192,3 +192,20 @@ def test_results_in_blocks_are_the_same_bits_for_any_number_of_threads() -> None
     x = np.random.default_rng(0).standard_normal((3, 3, 30, 34)).astype(np.float32)
     results = [nv.compile(model, "f32[B,3,30,34]", threads=n)(x) for n in (1, 2, 4)]
     assert all(np.array_equal(r, results[0]) for r in results)
+
+
+def test_what_follows_a_convolution_in_its_kernel_may_be_no_float():
+    program = nv.parse("""nervure 1
+program p {
+  param @w : f32[2,4,1]
+  graph main(%x: f32[2,4,4]) -> bool[2,2,7] {
+    %0 = conv{padding=[[1,2]]} %x, @w : f32[2,2,7]
+    %1 = tanh %0 : f32[2,2,7]
+    %2 = eq %0, %1 : bool[2,2,7]
+    return %2
+  }
+}
+""", init="random")  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((2, 4, 4)).astype(np.float32)
+    expected = nv.compile(program, backend="reference")(x)
+    np.testing.assert_array_equal(nv.compile(program)(x), expected)

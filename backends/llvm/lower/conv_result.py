@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ....ir.graph import Node
-from ....ir.types import f32
 from .. import kernel_ir as k
 from ..layout import Layout
 from .blocked import blocked_memory, unblock, zero_rim
@@ -53,7 +52,7 @@ class ConvResult:
         inside = channel < self.channels if self.layout.ragged else None
         element = pull.read(self.tail.value, index, inside)
         if inside is not None:
-            element = k.select(inside, element, k.zero(f32))
+            element = k.select(inside, element, k.zero(element.dtype))
         return scope.output(self.memory, self.layout.shape(self.shape)).store(
             pull.blocked(self.layout, index), element
         )
