@@ -8,6 +8,7 @@ from itertools import count
 from typing import ClassVar
 
 from ..ir.graph import Graph, Node, Value, rebuild
+from ..ir.ops.move import BroadcastInDim
 from ..ir.program import Program
 from ..ir.store import Entry
 from .base import Pass, Remarks
@@ -86,7 +87,15 @@ def fixed_frontier(program: Program) -> list[Value]:
         else:
             frontier.update((o, None) for o in node.operands)
     frontier.update((root, None) for root in graph.roots)
-    return [v for v in frontier if v in reading and v in worked]
+    kept = dict.fromkeys(map(_before_broadcast, frontier))
+    return [v for v in kept if v in reading and v in worked]
+
+
+def _before_broadcast(value: Value) -> Value:
+    """What a broadcast repeats, which is less to keep and no work to repeat again."""
+    while value.node is not None and isinstance(value.node.op, BroadcastInDim):
+        value = value.node.operands[0]
+    return value
 
 
 def _is_fixed(node: Node, fixed: set[Value], updated: set[str]) -> bool:

@@ -171,3 +171,21 @@ def test_a_batch_norm_that_must_stay_says_why(options: dict[str, Any], reason: s
 def test_a_batch_norm_of_16_bits_stays():
     result = passes(normed(dtype=bf16), "fold-batchnorm")
     assert result.notes == ("fold-batchnorm: refused: scaled weights would round to bf16",)
+
+
+def test_a_broadcast_of_prepared_values_stays_where_it_is_used():
+    """MobileNet's bias that fold-affine had moved was kept as an image of 112 x 112 for each channel."""
+    w, c = entry("w", 4, 3), entry("c", 4)
+    x = Value(TensorType(f32, (2, 3)), name="x")
+    y = b.matmul(x, b.permute(read(w), (1, 0)))
+    y = b.add(y, b.broadcast_in_dim(b.exp(read(c)), y.type.shape, (1,)))
+    program = Program("p", [Graph("main", [x], [y])], Store([w, c]))
+    after = passes(program, "split-prepare").program
+    assert {n: str(e.type) for n, e in after.store.items() if e.kind == "derived"} == {
+        "prepared.0": "f32[3,4]",
+        "prepared.1": "f32[4]",
+    }
+    assert [n.op.mnemonic for n in after.main.nodes] == ["dot_general", "broadcast_in_dim", "add"]
+    given = np.random.default_rng(0).standard_normal((2, 3), np.float32)
+    (expected,), (found,) = (evaluate_program(p, [given]) for p in (program, after))
+    np.testing.assert_array_equal(found, expected)
