@@ -30,7 +30,7 @@ class FoldAffine(Pass):
     Reassociates. s and t are one number a feature of a linear layer, one a channel of a convolution, and depend on
     the store alone; split-prepare moves what is made of them to `prepare`. Left alone are weights that the program
     updates, values that others read too, element types of 16 bits, a product of two linear layers that would be
-    larger than both, and a shift before a convolution that pads: its zeros come after the shift.
+    larger than both, a shift before a convolution that pads: its zeros come after the shift; and the bias of a convolution before.
 
     Numerics: as if each input were rounded a few times more, since x s + t is no longer near 0 before it is summed:
               an error of some eps |x s| where x s + t alone had eps |x s + t|. It shows where inputs that are exact,
@@ -210,6 +210,9 @@ class _Fold:
         if found is None or not self._allowed(x):
             return None
         scale, shift = found.scale, found.shift
+        if shift is not None and found.x.node is not None and isinstance(found.x.node.op, Conv):
+            self.refuse("the shift is the bias of the convolution before, which adds it at no cost")
+            return None
         if any(part is not None and not part.is_per_channel for part in (scale, shift)):
             self.refuse("the numbers differ within a channel")
             return None

@@ -198,6 +198,8 @@ class Tile:
     steps: tuple[Step, ...]
     accumulate: Expr
     heights: tuple[int, ...]
+    run: int = 0
+    a_run: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +207,8 @@ class Turn:
     """target[p, j] = source[j, p] for j < count and p < length.
 
     source and target are the addresses of their first elements, `row` and `step` the strides of j in the source and of p
-    in the target, in elements; the others are 1. The target's rows are writable up to a whole number of lanes.
+    in the target, in elements; the others are 1. The target's rows are writable up to a whole number of lanes; those beyond count get zeros
+    where `clean`, else rubbish.
     """
 
     lanes: int
@@ -215,6 +218,7 @@ class Turn:
     step: Expr
     count: Expr
     length: Expr
+    clean: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -189,16 +189,17 @@ class _Printer:
                 steps = ", ".join(
                     f"{self.expr(p.extent)} by {self.expr(p.a)} {self.expr(p.b)}" for p in s.steps
                 )
+                runs = "" if s.a_run is None else f" runs of {s.run} by {self.expr(s.a_run)}"
                 yield (
                     f"{indent}tile {shape} c={self.expr(s.c)} by {self.expr(s.c_row)}"
-                    f" a={self.expr(s.a)} by {self.expr(s.a_row)}"
+                    f" a={self.expr(s.a)} by {self.expr(s.a_row)}{runs}"
                     f" b={self.expr(s.b)} vectors by {self.expr(s.b_vector)}"
                     f" m={self.expr(s.m)} k={steps} add={self.expr(s.accumulate)}"
                     f" heights={'+'.join(map(str, s.heights))}"
                 )
             case Turn():
                 yield (
-                    f"{indent}turn {s.lanes} {self.expr(s.target)} by {self.expr(s.step)}"
+                    f"{indent}turn {s.lanes}{' clean' if s.clean else ''} {self.expr(s.target)} by {self.expr(s.step)}"
                     f" = {self.expr(s.source)} by {self.expr(s.row)}"
                     f" rows {self.expr(s.count)} length {self.expr(s.length)}"
                 )

@@ -1,19 +1,21 @@
 """The register tile: C[i, j] (+)= sum over p of A[i, p] * B[p, j], rows x (vectors * lanes) accumulators held in registers.
 
 One function a tile's shape, depth of its nest of steps and element type, shared by all contractions of an object, and small
-ones that run over any number of rows in tiles of several heights. Strides are arguments; rows are addressed from every
-third row's pointer (p, p + s, p + 2s), so that few registers hold addresses. Tiles of few rows split the innermost step over
+ones that run over any number of rows in tiles of several heights. The distances of rows are part of the function where they
+are known, so that one register addresses all of them. Other strides are arguments; rows are addressed from every
+third row's pointer (p, p + s, p + 2s) then, so that few registers hold addresses. Tiles of few rows split the innermost step over
 several accumulators, which are added by a tree at the end: latency, not order, is what would limit them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...ir.types import DType
 from .builder import Module, llvm_type
-from .kernel_ir import Tile
+from .kernel_ir import Const, Tile
 
 if TYPE_CHECKING:
     from .emit import ExprEmitter
@@ -29,18 +31,57 @@ def emit_call(emitter: ExprEmitter, s: Tile) -> None:
     b = emitter.b
     dtype = s.c.buffer.dtype
     assert s.a.buffer.dtype == dtype and s.b.buffer.dtype == dtype
-    name = rows_function(emitter.module, dtype, s.heights, s.vectors, s.lanes, len(s.steps))
+    rows = _rows(s, dtype.bytes)
+    name = rows_function(emitter.module, dtype, s.heights, s.vectors, s.lanes, len(s.steps), rows)
     a, bb, c = (emitter.address(x.buffer, x.index)[0] for x in (s.a, s.b, s.c))
     size = b.number(dtype.bytes, "i64")
-    a_row, b_vector, c_row = (b.mul(emitter.eval(x), size) for x in (s.a_row, s.b_vector, s.c_row))
+    strides = (s.a_row, s.a_row if s.a_run is None else s.a_run, s.b_vector, s.c_row)
+    a_row, a_run, b_vector, c_row = (b.mul(emitter.eval(x), size) for x in strides)
     nest = [
         v
         for p in s.steps
         for v in (emitter.eval(p.extent), b.mul(emitter.eval(p.a), size), b.mul(emitter.eval(p.b), size))
     ]
     add, m = emitter.eval(s.accumulate), emitter.eval(s.m)
-    args = [a, a_row, bb, b_vector, c, c_row, add, *nest, m]
+    args = [a, a_row, *([a_run] if rows.run else []), bb, b_vector, c, c_row, add, *nest, m]
     b.effect(f"call void {name}({', '.join(f'{v.ty} {v.text}' for v in args)})")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Where the rows of A lie.
+
+    Args:
+        run:   rows in a run, 0 for all in one
+        fixed: the distance of rows and of runs in bytes, where they are known
+    """
+
+    run: int = 0
+    fixed: tuple[int, int] | None = None
+
+    @property
+    def suffix(self) -> str:
+        fixed = "" if self.fixed is None else f"s{self.fixed[0]}" + (f"_{self.fixed[1]}" if self.run else "")
+        return (f"r{self.run}" if self.run else "") + fixed
+
+    def offset(self, row: int) -> int:
+        """Bytes from the first row, where distances are known."""
+        assert self.fixed is not None
+        run = self.run or row + 1
+        return row // run * self.fixed[1] + row % run * self.fixed[0]
+
+
+def _rows(s: Tile, size: int) -> Rows:
+    row, run = s.a_row, s.a_run
+    if not isinstance(row, Const) or not (run is None or isinstance(run, Const)):
+        return Rows(s.run)
+    return Rows(s.run, (int(row.value) * size, 0 if run is None else int(run.value) * size))
+
+
+def _operands(rows: Rows, names: tuple[str, str] = ("%a0", "%c0")) -> str:
+    """The parameters of the operands: addresses, strides in bytes."""
+    runs = ", i64 %as" if rows.run else ""
+    return f"ptr {names[0]}, i64 %ar{runs}, ptr %b0, i64 %bv, ptr {names[1]}, i64 %cr, i1 %add"
 
 
 def _nest(depth: int) -> str:
@@ -49,21 +90,27 @@ def _nest(depth: int) -> str:
 
 
 def rows_function(
-    module: Module, dtype: DType, heights: tuple[int, ...], vectors: int, lanes: int, depth: int = 1
+    module: Module,
+    dtype: DType,
+    heights: tuple[int, ...],
+    vectors: int,
+    lanes: int,
+    depth: int = 1,
+    rows: Rows = Rows(),
 ) -> str:
     """The function that runs over m rows in tiles of the given heights."""
-    name = f"@nv_rows_{dtype}_{'_'.join(map(str, heights))}x{vectors}x{lanes}_{depth}"
+    name = f"@nv_rows_{dtype}_{'_'.join(map(str, heights))}x{vectors}x{lanes}_{depth}{rows.suffix}"
     if name in module.functions:
         return name
     mixture = len(heights) == 2 and heights[1] == heights[0] - 1 and heights[0] > 2
     lines = [
-        f"define internal void {name}(ptr %a0, i64 %ar, ptr %b0, i64 %bv, ptr %c0, i64 %cr, i1 %add{_nest(depth)}, i64 %m) nounwind {{",
+        f"define internal void {name}({_operands(rows)}{_nest(depth)}, i64 %m) nounwind {{",
         "entry:",
         "  br label %t0",
     ]
     before, done = "entry", "0"
     for n, height in enumerate(heights):
-        tile = tile_function(module, dtype, height, vectors, lanes, depth)
+        tile = tile_function(module, dtype, height, vectors, lanes, depth, rows)
         after = f"t{n + 1}" if n + 1 < len(heights) else "end"
         lines += [
             f"t{n}:",
@@ -78,7 +125,7 @@ def rows_function(
             f"  br i1 %fits{n}, label %w{n}, label %{after}", f"w{n}:",
             f"  %ao{n} = mul i64 %i{n}, %ar", f"  %a{n}w = getelementptr i8, ptr %a0, i64 %ao{n}",
             f"  %co{n} = mul i64 %i{n}, %cr", f"  %c{n}w = getelementptr i8, ptr %c0, i64 %co{n}",
-            f"  call void {tile}(ptr %a{n}w, i64 %ar, ptr %b0, i64 %bv, ptr %c{n}w, i64 %cr, i1 %add{_nest(depth)})",
+            f"  call void {tile}({_operands(rows, (f'%a{n}w', f'%c{n}w'))}{_nest(depth)})",
             f"  %next{n} = add i64 %i{n}, {height}", f"  br label %t{n}",
         ]  # fmt: skip
         before, done = f"t{n}", f"%i{n}"
@@ -86,12 +133,14 @@ def rows_function(
     return name
 
 
-def tile_function(module: Module, dtype: DType, rows: int, vectors: int, lanes: int, depth: int) -> str:
+def tile_function(
+    module: Module, dtype: DType, height: int, vectors: int, lanes: int, depth: int, rows: Rows = Rows()
+) -> str:
     """The name of the function for one tile of that shape, added to the module where it is not there yet."""
-    name = f"@nv_tile_{dtype}_{rows}x{vectors}x{lanes}_{depth}"
+    name = f"@nv_tile_{dtype}_{height}x{vectors}x{lanes}_{depth}{rows.suffix}"
     if name not in module.functions:
-        tile = _Tile(rows, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth)
-        head = f"define internal void {name}(ptr %a0, i64 %ar, ptr %b0, i64 %bv, ptr %c0, i64 %cr, i1 %add{_nest(depth)}) nounwind {{"
+        tile = _Tile(height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, rows)
+        head = f"define internal void {name}({_operands(rows)}{_nest(depth)}) nounwind {{"
         module.functions[name] = "\n".join([head, "entry:", *tile.text(), "}", ""])
         if module.fma:
             module.declare(f"{tile.vt} @llvm.fma.{tile.mangled}({tile.vt}, {tile.vt}, {tile.vt})")
@@ -102,10 +151,11 @@ class _Tile:
     """The lines of one tile's function."""
 
     def __init__(
-        self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int
+        self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int, place: Rows
     ) -> None:
         self.rows, self.vectors, self.lanes, self.ty, self.size = rows, vectors, lanes, ty, size
         self.depth = depth
+        self.place, self.run = place, place.run or rows
         self.vt = f"<{lanes} x {ty}>" if lanes > 1 else ty
         self.mangled = f"v{lanes}f{8 * size}" if lanes > 1 else f"f{8 * size}"
         self.uses_fma = fma
@@ -114,7 +164,7 @@ class _Tile:
         self.keys: list[Key] = [
             (u, i, j) for u in range(self.unroll) for i in range(rows) for j in range(vectors)
         ]
-        self.groups = -(-rows // 3)
+        self.firsts = [0] if place.fixed else [row for row in range(rows) if row % self.run % 3 == 0]
         self.count = 0
 
     def fresh(self) -> str:
@@ -122,7 +172,7 @@ class _Tile:
         return f"%x{self.count}"
 
     def text(self) -> Iterator[str]:
-        if self.rows > 3:
+        if self.rows > 3 and self.place.fixed is None:
             yield "  %ar3 = mul i64 %ar, 3"
         for j in range(2, self.vectors):
             yield f"  %bv{j} = mul i64 %bv, {j}"
@@ -166,10 +216,15 @@ class _Tile:
     def _innermost(
         self, level: int, before: str, start: dict[Key, str], a: str, b: str
     ) -> Generator[str, None, dict[Key, str]]:
-        bases = [a]
-        for _ in range(1, self.groups):
-            bases.append(self.fresh())
-            yield f"  {bases[-1]} = getelementptr i8, ptr {bases[-2]}, i64 %ar3"
+        bases: list[str] = []
+        start_of_run = a
+        for row in self.firsts:
+            bases.append(a if row == 0 else self.fresh())
+            if row and row % self.run:
+                yield f"  {bases[-1]} = getelementptr i8, ptr {bases[-2]}, i64 %ar3"
+            elif row:
+                yield f"  {bases[-1]} = getelementptr i8, ptr {start_of_run}, i64 %as"
+                start_of_run = bases[-1]
         stop, first = f"%n{level}", "0"
         if self.unroll > 1:
             yield f"  %whole = and i64 %n{level}, {-self.unroll}"
@@ -177,7 +232,7 @@ class _Tile:
             yield from self._loop("u", before, "%whole", self.unroll, start, "0", b, bases, level)
             yield "qu:"
             before, first, b = "qu", "%pu", "%bpu"
-            bases = [f"%apu_{g}" for g in range(self.groups)]
+            bases = [f"%apu_{g}" for g in range(len(self.firsts))]
             start = {key: f"%accu_{'_'.join(map(str, key))}" for key in start}
         yield "  br label %h"
         yield from self._loop("", before, stop, 1, start, first, b, bases, level)
@@ -216,14 +271,17 @@ class _Tile:
                 lines.append(f"  {value} = load {vt}, ptr {address}, align {self.size}")
                 columns.append(value)
             double = self.fresh()
-            if self.rows > 2:
+            if self.rows > 2 and self.place.fixed is None:
                 lines.append(f"  {double} = shl i64 %ar, 1")
             for i in range(self.rows):
-                address = ap[i // 3]
-                if i % 3:
+                within = i % self.run % 3 if self.place.fixed is None else i
+                address = base = ap[self.firsts.index(i - within)]
+                if within:
                     address = self.fresh()
-                    offset = "%ar" if i % 3 == 1 else double
-                    lines.append(f"  {address} = getelementptr i8, ptr {ap[i // 3]}, i64 {offset}")
+                    offset = "%ar" if within == 1 else double
+                    if self.place.fixed is not None:
+                        offset = str(self.place.offset(i))
+                    lines.append(f"  {address} = getelementptr i8, ptr {base}, i64 {offset}")
                 x = self.fresh()
                 lines.append(f"  {x} = load {self.ty}, ptr {address}, align {self.size}")
                 if self.lanes > 1:

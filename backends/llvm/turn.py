@@ -18,7 +18,7 @@ def emit_turn(emitter: ExprEmitter, s: Turn) -> None:
     """The call for one turn statement."""
     b = emitter.b
     dtype = s.source.buffer.dtype
-    name = turn_function(emitter.module, dtype, s.lanes)
+    name = turn_function(emitter.module, dtype, s.lanes, s.clean)
     source, target = (emitter.address(x.buffer, x.index)[0] for x in (s.source, s.target))
     size = b.number(dtype.bytes, "i64")
     rows, steps = b.mul(emitter.eval(s.row), size), b.mul(emitter.eval(s.step), size)
@@ -27,9 +27,9 @@ def emit_turn(emitter: ExprEmitter, s: Turn) -> None:
     b.effect(f"call void {name}({', '.join(f'{v.ty} {v.text}' for v in args)})")
 
 
-def turn_function(module: Module, dtype: DType, lanes: int) -> str:
+def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False) -> str:
     """The function for an element type: target[p][j] = source[j][p] for all j < count (and up to whole registers) and p < length."""
-    name = f"@nv_turn_{dtype}_{lanes}"
+    name = f"@nv_turn_{dtype}_{lanes}{'_clean' if clean else ''}"
     if name in module.functions:
         return name
     ty, size = llvm_type(dtype), dtype.bytes
@@ -40,10 +40,11 @@ def turn_function(module: Module, dtype: DType, lanes: int) -> str:
         "columns:", "  %j = phi i64 [ 0, %entry ], [ %jn, %next ]",
         "  %some = icmp slt i64 %j, %count", "  br i1 %some, label %rows, label %end", "rows:",
     ]  # fmt: skip
-    for i in range(lanes):  # a row beyond the last is the last: its lanes are never used
+    for i in range(lanes):  # a row beyond the last is read as the last
         out += [
             f"  %j{i} = add i64 %j, {i}", f"  %c{i} = call i64 @llvm.smin.i64(i64 %j{i}, i64 %last)",
             f"  %o{i} = mul i64 %c{i}, %row", f"  %r{i} = getelementptr i8, ptr %s, i64 %o{i}",
+            f"  %in{i} = icmp sle i64 %j{i}, %last",
         ]  # fmt: skip
     module.declare("i64 @llvm.smin.i64(i64, i64)")
     out += [
@@ -58,6 +59,9 @@ def turn_function(module: Module, dtype: DType, lanes: int) -> str:
             f"  %v{i} = load {vt}, ptr %a{i}, align {size}",
         ]
         current.append(f"%v{i}")
+        if clean and i:
+            out.append(f"  %kv{i} = select i1 %in{i}, {vt} %v{i}, {vt} zeroinitializer")
+            current[i] = f"%kv{i}"
     stage = 1
     while stage < lanes:  # exchange the off-diagonal squares of side `stage`
         low = ", ".join(f"i32 {lane if not lane & stage else lanes + lane - stage}" for lane in range(lanes))
@@ -83,8 +87,13 @@ def turn_function(module: Module, dtype: DType, lanes: int) -> str:
     for i in range(lanes):
         out += [
             f"  %b{i} = getelementptr {ty}, ptr %r{i}, i64 %z", f"  %e{i} = load {ty}, ptr %b{i}, align {size}",
-            f"  %n{i} = insertelement {vt} {value}, {ty} %e{i}, i64 {i}",
         ]  # fmt: skip
+        one = f"%e{i}"
+        if clean and i:
+            one = f"%ke{i}"
+            zero = "0.0" if dtype.is_float else "0"
+            out.append(f"  {one} = select i1 %in{i}, {ty} %e{i}, {ty} {zero}")
+        out.append(f"  %n{i} = insertelement {vt} {value}, {ty} {one}, i64 {i}")
         value = f"%n{i}"
     out += [
         "  %zo = mul i64 %z, %step", "  %zp = getelementptr i8, ptr %t, i64 %zo", f"  store {vt} {value}, ptr %zp, align {size}",

@@ -121,7 +121,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
             return (s.cond,)
         case Tile():
             steps = (x for p in s.steps for x in (p.extent, p.a, p.b))
-            return (s.a, s.a_row, s.b, s.b_vector, s.c, s.c_row, s.m, *steps, s.accumulate)
+            run = () if s.a_run is None else (s.a_run,)
+            return (s.a, s.a_row, *run, s.b, s.b_vector, s.c, s.c_row, s.m, *steps, s.accumulate)
         case Turn():
             return (s.source, s.row, s.target, s.step, s.count, s.length)
         case Contract():

@@ -98,9 +98,12 @@ def _conv(node: Node, g: Value) -> Cotangents:
     spatial = range(2, x.type.rank)
     # batch and channel change places: channels of one group are the batch, the groups' batches the channels
     n, per_group = x.type.shape[0], w.type.shape[1]
-    split = b.reshape(x, (n, op.groups, per_group, *x.type.shape[2:]))
-    turned = b.permute(split, (2, 1, 0, *(k + 1 for k in spatial)))
-    images = b.reshape(turned, (per_group, op.groups * n, *x.type.shape[2:]))
+    if op.groups == 1:
+        images = b.permute(x, (1, 0, *spatial))
+    else:
+        split = b.reshape(x, (n, op.groups, per_group, *x.type.shape[2:]))
+        turned = b.permute(split, (2, 1, 0, *(k + 1 for k in spatial)))
+        images = b.reshape(turned, (per_group, op.groups * n, *x.type.shape[2:]))
     filters = b.permute(g, (1, 0, *spatial))
     dw = b.conv(
         images,
@@ -129,6 +132,8 @@ def _swapped(w: Value, groups: int) -> Value:
     out, channels, *window = w.type.shape
     spatial = range(2, w.type.rank)
     flipped = b.reverse(w, tuple(spatial))
+    if groups == 1:
+        return b.permute(flipped, (1, 0, *spatial))
     per_group = floordiv(out, groups)
     split = b.reshape(flipped, (groups, per_group, channels, *window))
     turned = b.permute(split, (0, 2, 1, *(k + 1 for k in spatial)))

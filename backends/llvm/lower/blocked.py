@@ -9,6 +9,7 @@ from ....ir.dims import Dim, floordiv, product
 from ....ir.graph import Value
 from ....ir.origin import Origins
 from .. import kernel_ir as k
+from ..extents import rest_of
 from ..layout import Layout
 from .loops import nest
 from .memory import KernelScope, Memory
@@ -118,7 +119,7 @@ def _block(lowering: Lowering, value: Value, source: Memory, target: Memory) -> 
     """Copy a value into blocks: squares of channels and places are turned, what is left goes one by one."""
     assert target.layout is not None
     layout, shape = target.layout, value.type.shape
-    if source.layout is None and layout.block > 1 and not layout.ragged:
+    if source.layout is None and layout.block > 1:
         _turn_in(lowering, layout, shape, source, target)
         return
     scope = KernelScope()
@@ -139,7 +140,7 @@ def unblock(lowering: Lowering, value: Value, source: Memory, target: Memory) ->
     """Copy a value out of its blocks into memory as its type says."""
     assert source.layout is not None
     layout, shape = source.layout, value.type.shape
-    if layout.block > 1 and not layout.ragged:
+    if layout.block > 1:
         _turn_out(lowering, layout, shape, source, target)
         return
     scope = KernelScope()
@@ -184,6 +185,10 @@ class _Rows:
         outer = (i + low if low else i for i, low in zip(self.outer, self.low, strict=False))
         return (self.image, self.block, *outer, k.as_index(place) + self.low[-1], k.as_index(lane))
 
+    def lanes(self, layout: Layout) -> k.Expr:
+        """Channels of the block."""
+        return rest_of(layout.channels, self.block * layout.block, layout.block)
+
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         return nest(body, list(zip((self.image, self.block, *self.outer), self.extents, strict=True)))
 
@@ -201,8 +206,9 @@ def _turn_in(
         k.as_index(rows.channel),
         k.Load(rows.blocked, rows.at_blocked(0, 0)),
         k.as_index(layout.block),
-        k.as_index(layout.block),
+        rows.lanes(layout),
         k.as_index(rows.length),
+        layout.ragged,
     )
     lowering.launch(scope, "block", rows.around([turn]), ())
 
@@ -222,7 +228,7 @@ def _turn_out(
         k.Load(rows.plain, rows.at_plain(0, 0)),
         k.as_index(rows.channel),
         k.as_index(whole),
-        k.as_index(layout.block),
+        rows.lanes(layout),
     )
     body: list[k.Stmt] = [turn]
     rest = rows.length - whole
@@ -232,5 +238,5 @@ def _turn_out(
         store = rows.plain.store(
             rows.at_plain(lane, place), k.Load(rows.blocked, rows.at_blocked(lane, place))
         )
-        body.append(k.For(lane, layout.block, (k.For(j, rest, (store,), "vector"),)))
+        body.append(k.For(lane, rows.lanes(layout), (k.For(j, rest, (store,), "vector"),)))
     lowering.launch(scope, "unblock", rows.around(body), ())

@@ -16,6 +16,7 @@ from ..schedule import choose_schedule
 from .conv import direct
 from .conv_across import across
 from .conv_plan import plan_conv
+from .conv_weights import conv_weights, plan_weights
 from .depthwise import depthwise
 from .loops import nest
 from .lowering import Lowering, Tail
@@ -140,6 +141,10 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     output pixel, k the input channel and the place in the window."""
     op = node.op
     assert isinstance(op, Conv)
+    weights = plan_weights(node, lowering.target, lowering.resolve)
+    if weights is not None:
+        conv_weights(lowering, node, tails, weights)
+        return
     plan = plan_conv(node, lowering.target)
     if plan is not None:
         _KINDS[plan.kind](lowering, node, tails, plan)

@@ -21,7 +21,7 @@ FEW = 8
 UNROLLED = 49
 """Places of a window that a depthwise convolution may write out."""
 
-LARGE = 256
+LARGE = 1 << 14
 """Places of a window above which a convolution is better a product of matrices."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from ....ir.graph import Graph, Node, Value
@@ -12,6 +12,7 @@ from ....ir.types import f32
 from ..layout import Layout
 from ..target import Target
 from .conv_plan import plan_conv
+from .conv_weights import plan_weights
 from .elementwise import ELEMENTWISE
 
 __all__ = ["choose_layouts"]
@@ -64,14 +65,12 @@ class _Choice:
     def _node(self, node: Node) -> None:
         result = node.results[0]
         if isinstance(node.op, Conv):
-            plan = plan_conv(node, self.target)
-            if plan is not None:
-                source = self._of(node.operands[0])
-                if source in self.found:
-                    halo = self.halos.setdefault(source, [(0, 0)] * len(plan.halo))
-                    self.halos[source] = [
-                        (max(a, c), max(b, d)) for (a, b), (c, d) in zip(halo, plan.halo, strict=True)
-                    ]
+            weights = plan_weights(node, self.target, self._of)
+            plan = None if weights is not None else plan_conv(node, self.target)
+            if weights is not None:
+                self._rim(weights.x, weights.halo)
+            elif plan is not None:
+                self._rim(self._of(node.operands[0]), plan.halo)
                 self._block(result, plan.out_block)
         elif isinstance(node.op, WindowSum) or node.op.mnemonic in ELEMENTWISE:
             for operand in map(self._of, node.operands):
@@ -82,6 +81,12 @@ class _Choice:
             source = self._of(node.operands[0])
             if source in self.found:
                 self._block(result, self.found[source].block)
+
+    def _rim(self, source: Value, wanted: Sequence[tuple[int, int]]) -> None:
+        """Give a blocked value the rim that a reader wants."""
+        if source in self.found:
+            halo = self.halos.setdefault(source, [(0, 0)] * len(wanted))
+            self.halos[source] = [(max(a, c), max(b, d)) for (a, b), (c, d) in zip(halo, wanted, strict=True)]
 
     def _block(self, value: Value, block: int) -> None:
         channels = value.type.shape[1]

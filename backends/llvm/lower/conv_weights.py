@@ -1,0 +1,218 @@
+"""The derivative of a convolution by its weights: batch and channels change places, and the window is the whole image.
+
+It is recognised by its operands, both permuted. Rows of a tile are the lanes of a block of input channels (or, where there are
+few channels, the places of the window), columns the output channels of a panel of the slope; the sum runs over rows and
+columns of an image inside the tile, and over images outside of it, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ....ir.dims import Dim
+from ....ir.graph import Node, Value
+from ....ir.ops.move import Permute, Reshape
+from ....ir.ops.window import Conv
+from ....ir.types import bool_, f32
+from .. import kernel_ir as k
+from ..extents import ceil_div, rest_of
+from ..layout import block_of
+from ..schedule import tile_heights, tile_shape
+from ..target import Target
+from .blocked import in_layout
+from .conv_plan import FEW
+from .loops import nest
+from .lowering import Lowering, Tail
+from .memory import KernelScope, Memory
+
+__all__ = ["WeightsPlan", "conv_weights", "plan_weights"]
+
+
+NEAR = 24 << 10
+"""Bytes that should stay in the first cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsPlan:
+    """What such a derivative reads.
+
+    Args:
+        x, g:     the image and the slope of the result, [N, C, places...] and [N, O, places...]
+        x_block, g_block: channels of a block of each
+        halo:     the rim that x needs
+        run:      places of the window that are rows of a tile, along its last axis; 0 where the rows are channels
+    """
+
+    x: Value
+    g: Value
+    x_block: int
+    g_block: int
+    halo: tuple[tuple[int, int], ...]
+    run: int
+
+
+def _swapped(value: Value) -> Value | None:
+    """What the value is with batch and channels exchanged."""
+    node = value.node
+    if node is not None and isinstance(
+        node.op, Reshape
+    ):  # as which such a permute is written where one of the two is 1
+        source = node.operands[0]
+        batch, channels, *rest = source.type.shape if source.type.rank > 1 else (0, 0)
+        same = value.type.shape == (channels, batch, *rest) and 1 in (batch, channels)
+        return source if same else None
+    if node is None or not isinstance(node.op, Permute):
+        return None
+    axes = node.op.axes
+    return node.operands[0] if axes == (1, 0, *range(2, len(axes))) else None
+
+
+def plan_weights(node: Node, target: Target, resolve: Callable[[Value], Value]) -> WeightsPlan | None:
+    """The plan, or None where the convolution is no such derivative."""
+    op = node.op
+    assert isinstance(op, Conv)
+    x, g = (_swapped(resolve(v)) for v in node.operands)
+    if x is None or g is None or x.type.dtype != f32 or op.groups != 1 or {*op.lhs_dilation} != {1}:
+        return None
+    channels, out, window = x.type.shape[1], g.type.shape[1], node.results[0].type.shape[2:]
+    if not (isinstance(channels, int) and isinstance(out, int) and channels and out):
+        return None
+    sizes = [d for d in window if isinstance(d, int)]
+    if len(sizes) < len(window) or any(p < 0 for pair in op.padding for p in pair) or not prod(sizes):
+        return None
+    few = channels <= FEW
+    rows = prod(sizes[-2:]) if few else 16
+    lanes = min(target.lanes(4), block_of(out))
+    if few and (rows > 28 or target.registers < rows * (block_of(out) // lanes) + 3):
+        return None
+    return WeightsPlan(
+        resolve(x), resolve(g), 1 if few else 16, block_of(out), op.padding, sizes[-1] if few else 0
+    )
+
+
+def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: WeightsPlan) -> None:
+    """One tile for each panel, block of input channels, image, and place of the window (or whole window)."""
+    op, (tail,) = node.op, tails
+    assert isinstance(op, Conv)
+    shape = node.results[0].type.shape
+    window = [d for d in shape[2:] if isinstance(d, int)]
+    channels, out = plan.x.type.shape[1], plan.g.type.shape[1]
+    assert isinstance(channels, int) and isinstance(out, int)
+    source = in_layout(lowering, plan.x, plan.x_block, plan.halo)
+    slope = in_layout(lowering, plan.g, plan.g_block, ((0, 0),) * len(window))
+    assert source.layout is not None and slope.layout is not None
+
+    blocks, inner = slope.layout.blocks, source.layout.blocks
+    most, panel, lanes = tile_shape(lowering.target, plan.g_block, blocks)
+    if plan.run and prod(window[-2:]) > most:  # all places of the window are rows of one tile
+        panel = 1
+    columns, panels = panel * plan.g_block, blocks // panel
+    tall = prod(window[-2:]) if plan.run else plan.x_block
+    loops_of = window[:-2] if plan.run else window
+
+    scope = KernelScope()
+    pull = lowering.pull(scope, blocked=True)
+    image = scope.view(source, source.layout.shape(plan.x.type.shape))
+    slopes = scope.view(slope, slope.layout.shape(plan.g.type.shape))
+    places = prod(loops_of)
+    sums_memory = Memory("arena", f32, panels * inner * places * tall * columns)
+    sums = scope.output(sums_memory, (panels, inner, places, tall, columns))
+    p, cb, n, zero = k.Var("panel"), k.Var("cb"), k.Var("n"), k.as_index(0)
+    at = [k.Var(f"w{axis}") for axis in range(len(loops_of))]
+    corner: list[k.Expr] = []
+    rim = list(zip(source.layout.halo, op.padding, op.strides, strict=True))
+    for axis, ((have, _), (want, _), step) in enumerate(rim):
+        if axis < len(at):
+            corner.append(pull.affine(at[axis], step, have - want))
+        else:
+            corner.append(k.as_index(have - want))
+    flat: k.Expr = zero
+    for var, size in zip(at, loops_of, strict=True):
+        flat = flat * size + var
+    x_steps, g_steps = image.steps[2:-1], slopes.steps[2:-1]
+    low = [have for have, _ in slope.layout.halo]
+    high = plan.g.type.shape[2:]
+    y, first, rows = k.Var("y"), k.Var("first"), k.Var("rows")
+    chunk = _chunk(high, columns + source.layout.block)
+    extents: list[k.Index] = [rows, *high[1:]]
+    steps = tuple(
+        k.Step(k.as_index(size), k.as_index(a * move), k.as_index(b))
+        for size, a, move, b in zip(extents, x_steps, op.rhs_dilation, g_steps, strict=True)
+    )
+    corner[0] = corner[0] + first * op.rhs_dilation[0]
+    tile = k.Tile(
+        min(most, tall),
+        columns // lanes,
+        lanes,
+        k.Load(image, (n, cb, *corner, zero)),
+        k.as_index(op.strides[-1] if plan.run else 1),
+        k.Load(slopes, (n, p * panel, first + low[0], *map(k.as_index, low[1:]), zero)),
+        k.as_index(slopes.steps[1] if panel > 1 else lanes),
+        k.Load(sums, (p, cb, flat, zero, zero)),
+        k.as_index(columns),
+        k.as_index(tall),
+        steps,
+        k.const(True, bool_),
+        (tall,) if plan.run else tile_heights(most, tall, tall),
+        plan.run if len(window) > 1 else 0,
+        k.as_index(x_steps[-2] * op.strides[-2]) if plan.run and len(window) > 1 else None,
+    )
+    body: list[k.Stmt] = [tile]
+    for var, size in reversed(list(zip(at, loops_of, strict=True))):
+        body = [k.For(var, size, tuple(body))]
+    each, i, j = k.Var("at"), k.Var("i"), k.Var("j")
+    clear = k.For(j, columns, (sums.store((p, cb, each, i, j), k.zero(f32)),), "vector")
+    empty = k.For(each, places, (k.For(i, tall, (clear,)),))
+    chunks = (k.Let(first, y * chunk), k.Let(rows, rest_of(high[0], first, chunk)), *body)
+    over_images = k.For(n, plan.x.type.shape[0], (k.For(y, ceil_div(high[0], chunk), chunks),))
+    loops = nest([empty, over_images], [(p, panels), (cb, inner)])
+    lowering.launch(scope, "conv_weights", loops, node.origins)
+    _unpack(lowering, node, tail, plan, sums_memory, (panels, inner, places, tall, columns))
+
+
+def _chunk(places: Sequence[Dim], floats: int) -> int:
+    """Rows of an image whose slopes and places stay in the first cache while the window moves over them."""
+    each = 4 * floats
+    for size in places[1:]:
+        each *= size if isinstance(size, int) else 32
+    return max(1, NEAR // max(1, each))
+
+
+def _unpack(
+    lowering: Lowering, node: Node, tail: Tail, plan: WeightsPlan, sums: Memory, shape: tuple[int, ...]
+) -> None:
+    """From the panels of sums to the result, with its tail."""
+    result = node.results[0].type.shape
+    window = [d for d in result[2:] if isinstance(d, int)]
+    channels, out, columns = result[0], result[1], shape[-1]
+    assert isinstance(channels, int) and isinstance(out, int)
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    panels = scope.view(sums, shape)
+    c, p, j = k.Var("c"), k.Var("panel"), k.Var("j")
+    at = [k.Var(f"w{axis}") for axis in range(len(window))]
+    split = len(window) - 2 if plan.run else len(window)
+    outer, inner = k.as_index(0), k.as_index(0)
+    for axis, (var, size) in enumerate(zip(at, window, strict=True)):
+        if axis < split:
+            outer = outer * size + var
+        else:
+            inner = inner * size + var
+    row = inner if plan.run else c % plan.x_block
+    block = c if plan.run else c // plan.x_block
+    index = (c, p * columns + j, *at)
+    acc = k.Var("acc", f32)
+    pull.give(node.results[0], index, acc)
+    store = scope.output(tail.memory, tail.value.type.shape).store(index, pull.read(tail.value, index))
+    body: list[k.Stmt] = [k.Let(acc, panels.at(p, block, outer, row, j)), store]
+    count = k.Var("count")
+    vector = k.For(j, count, tuple(body), "vector")
+    body = [k.Let(count, rest_of(out, p * columns, columns)), vector]
+    lowering.launch(
+        scope,
+        "unpack",
+        nest(body, [(c, channels), *zip(at, window, strict=True), (p, shape[0])]),
+        node.origins,
+    )
