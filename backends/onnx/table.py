@@ -58,10 +58,11 @@ LACKS: dict[str, tuple[str, ...]] = {
     "quantize": ("f64",),
     "dequantize": ("i32",),
     "dynamic_quantize": ("f64",),
+    **dict.fromkeys(("gelu", "hard_swish", "layer_norm"), ("f64",)),
     **dict.fromkeys(("rnn", "lstm", "gru"), ("f64",)),
 }
 """Element types for which onnxruntime's CPU provider has no kernel, or one that does not serve, and for which no wider
-type does: batch_norm keeps eps in f32, log_softmax loses NaN, fma would need a product of 106 bits,
+type does: batch_norm and layer_norm keep eps in f32, log_softmax loses NaN, fma would need a product of 106 bits,
 the zero point of an i32 must be 0."""
 
 
