@@ -110,9 +110,9 @@ def _bars(c: CarryNorms) -> list[str]:
     head = f"{c.carry} of {c.loop}: a step back multiplies the gradient by {c.rate:.3g}{where}"
     known = c.norms[(c.norms > 0) & np.isfinite(c.norms)]
     low, high = (math.log10(known.min()), math.log10(known.max())) if known.size else (0.0, 0.0)
-    steps = (
-        np.unique(np.linspace(0, len(c.norms) - 1, min(32, len(c.norms))).astype(int)) if len(c.norms) else []
-    )
+    many = len(c.norms)
+    shown = min(32, many)
+    steps = [k * (many - 1) // max(1, shown - 1) for k in range(shown)]
     lines = [head]
     for t in steps:
         norm = float(c.norms[t])
