@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import Op
-from ..ir.ops.control import Scan
+from ..ir.op import Level, Op
+from ..ir.ops.control import Fuse, Scan
 from ..ir.ops.move import Permute, Reshape, Reverse
 from ..ir.ops.nn import AvgPool
 from ..ir.ops.reduce import Reduction
@@ -111,6 +111,8 @@ class _Edges:
             return "reshape is the same bytes under another shape: nothing is copied"
         if isinstance(op, Scan):
             return "a scan is a loop of its own"
+        if op.level is Level.CONTROL and not isinstance(op, Fuse):
+            return f"{op.mnemonic} runs bodies of its own"
         if is_copied(op):
             return f"{op.mnemonic} is copied into each group that reads it; this user is in none"
         kind = _kind(op)

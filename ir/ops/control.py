@@ -72,6 +72,8 @@ class Scan(Op):
 
     def infer(self, *operands: TensorType, regions: tuple[Graph, ...]) -> tuple[TensorType, ...]:
         (body,) = regions
+        counts = min(self.carries, self.xs) >= 0 and not (isinstance(self.length, int) and self.length < 0)
+        need(self, counts, "length, carries and xs may not be negative", *operands)
         need(
             self,
             len(operands) >= self.carries + self.xs,

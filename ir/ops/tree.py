@@ -57,7 +57,7 @@ class TreeFold(Op):
         )
         need(
             self,
-            self.states >= 1 and len(operands) >= self.xs + self.states,
+            self.states >= 1 and self.xs >= 0 and len(operands) >= self.xs + self.states,
             f"{len(operands)} operands, expected at least {self.xs} xs and {max(1, self.states)} states",
             *every,
         )
