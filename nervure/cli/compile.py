@@ -43,11 +43,12 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
     metavar="SECONDS",
     help="What writing out loops may cost; 1 if not given.",
 )
+@click.option("--timing", is_flag=True, help="Print where compilation spends its time, to standard error.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the stage to FILE.")
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, backend: str | None, level: int, emit: str, target: str | None,
-    budget: float | None, output: Path | None, as_json: bool,
+    budget: float | None, timing: bool, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile MODEL, and print or write one stage of it.
 
@@ -60,14 +61,24 @@ def command(
     backend = backend or ("onnx" if emit == "onnx" else "llvm")
     if emit in ("obj", "onnx") and output is None:
         raise click.UsageError(f"--emit {emit} is binary: give a file with -o FILE")
-    found, machine = _stage(program_of(model, types, init), backend, level, emit, target, budget)
+    if timing and (backend != "llvm" or target is not None):
+        raise click.UsageError("--timing is for the llvm backend and this machine")
+    program = program_of(model, types, init)
+    found, machine = _stage(program, backend, level, emit, target, budget)
+    spent = None
+    if timing:
+        from ..inspect.compile_time import compile_time
+
+        spent = compile_time(program, level)
+        click.echo(str(spent), err=True)
     if output is not None:
         write_file(output, found)
     if as_json:
         text = found if isinstance(found, str) and output is None else None
         file = None if output is None else str(output)
         size = len(found.encode() if isinstance(found, str) else found)
-        facts = {"backend": backend, "level": level, "target": machine, "emit": emit}
+        more = {} if spent is None else {"timing": spent.to_json()}
+        facts = {**more, "backend": backend, "level": level, "target": machine, "emit": emit}
         print_json({**facts, "bytes": size, "file": file, "text": text})
     elif output is None:
         assert isinstance(found, str)
