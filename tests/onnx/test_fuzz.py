@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from onnx_mutants import judge, mutants, seeds
 from onnx_suite import Score, run_cases
@@ -16,12 +17,20 @@ def importer() -> Callable[[bytes], Any]:
     return import_onnx
 
 
-def compiler() -> Callable[[bytes], Any]:
-    """Imports and compiles; a program that needs much memory is refused before it runs."""
+def runner() -> Callable[[bytes], Any]:
+    """Imports, compiles and runs; what needs much memory is refused or left alone."""
     import nervure as nv
-    from nervure.frontend.onnx import import_onnx
+    from nervure.ir.dims import bounds
 
-    return lambda data: nv.compile(import_onnx(data), max_memory=1 << 28, cache=False)
+    def run(data: bytes) -> None:
+        program = nv.import_onnx(data, max_memory=1 << 26)
+        made = nv.compile(program, max_memory=1 << 28, cache=False)
+        inputs = [
+            np.ones([bounds(d)[0] for d in v.type.shape], v.type.dtype.numpy) for v in program.main.inputs
+        ]
+        made(*inputs)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +57,16 @@ def test_20000_mutants_end_in_a_program_or_one_error(models: dict[str, bytes]) -
     scores = list(run_cases(mutants(models, 20_000, start=500), importer, judge=judge, timeout=10))
     assert failures(scores) == []
     assert len(scores) == 20_000
+
+
+@pytest.mark.long
+def test_mutants_that_are_imported_compile_and_run_or_are_one_error(
+    models: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx_mutants.SECONDS", 20.0)  # compilations of whole networks among them
+    scores = list(run_cases(mutants(models, 3000, start=50_000), runner, judge=judge, timeout=60))
+    assert failures(scores) == []
+    assert sum(not s.message for s in scores) > 200
 
 
 def test_a_planted_fault_is_found(models: dict[str, bytes]) -> None:
