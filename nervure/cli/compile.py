@@ -9,6 +9,7 @@ import click
 
 from .model import model_options, program_of
 from .output import json_option, print_json, print_text, write_file
+from .sizes import check_sizes, sizes_of
 
 if TYPE_CHECKING:
     from ..ir.program import Program
@@ -43,12 +44,15 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
     metavar="SECONDS",
     help="What writing out loops may cost; 1 if not given.",
 )
+@click.option(
+    "--size", "sizes", multiple=True, metavar="SYMBOL=N", help="With --emit plan: bytes for these sizes."
+)
 @click.option("--timing", is_flag=True, help="Print where compilation spends its time, to standard error.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the stage to FILE.")
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, backend: str | None, level: int, emit: str, target: str | None,
-    budget: float | None, timing: bool, output: Path | None, as_json: bool,
+    budget: float | None, sizes: tuple[str, ...], timing: bool, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile MODEL, and print or write one stage of it.
 
@@ -64,7 +68,11 @@ def command(
     if timing and (backend != "llvm" or target is not None):
         raise click.UsageError("--timing is for the llvm backend and this machine")
     program = program_of(model, types, init)
-    found, machine = _stage(program, backend, level, emit, target, budget)
+    known = sizes_of(sizes)
+    if known and (emit != "plan" or target is not None):
+        raise click.UsageError("--size is for --emit plan on this machine")
+    check_sizes(known, [s.name for s in program.symbols])
+    found, machine = _stage(program, backend, level, emit, target, budget, known)
     spent = None
     if timing:
         from ..inspect.compile_time import compile_time
@@ -86,7 +94,13 @@ def command(
 
 
 def _stage(
-    program: Program, backend: str, level: int, emit: str, target: str | None, budget: float | None
+    program: Program,
+    backend: str,
+    level: int,
+    emit: str,
+    target: str | None,
+    budget: float | None,
+    sizes: dict[str, int],
 ) -> tuple[str | bytes, str | None]:
     """The stage, and the machine it is for where that matters."""
     from ..compiling import compile as compile_
@@ -94,7 +108,7 @@ def _stage(
 
     if target is None:
         executable = compile_(program, backend=backend, opt=level, compile_budget=budget)
-        return stage(executable, emit), None
+        return stage(executable, emit, sizes), None
     if backend != "llvm":
         raise click.UsageError(f"--target is for the llvm backend; {backend} makes no code for a machine")
     return translated_stage(program, target, level, emit)

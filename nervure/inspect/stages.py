@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..ir.errors import InputError
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["stage", "translated_stage"]
 
 
-def stage(executable: Executable, name: str) -> str | bytes:
+def stage(executable: Executable, name: str, sizes: Mapping[str, int] | None = None) -> str | bytes:
     """One stage.
 
     Args:
-        name: ir, kernels, plan, llvm, asm (text); obj, onnx (bytes)
+        name:  ir, kernels, plan, llvm, asm (text); obj, onnx (bytes)
+        sizes: of the symbols, for the plan
 
     Raises:
         InputError: the executable's backend has no such stage
@@ -38,7 +40,7 @@ def stage(executable: Executable, name: str) -> str | bytes:
         case "plan":
             from .plan import plan_text
 
-            return plan_text(native)
+            return plan_text(native, sizes)
         case "llvm":
             return native.text
         case "asm":
