@@ -94,9 +94,10 @@ def library_text(library: Library, target: Target) -> str:
     if library.side_file:
         data.append(_constant("@nv_head", "internal constant", head))
     else:
+        # LLVM must not take the zeros for the content, as it would where it copies a short state
         kind = f"{{ [{HEAD_BYTES} x i8], [{library.weights.block.size} x i8] }}"
         data.append(
-            f'@nv_weights = internal constant {kind} {{ [{HEAD_BYTES} x i8] c"{_escaped(head)}", '
+            f'@nv_weights = internal externally_initialized constant {kind} {{ [{HEAD_BYTES} x i8] c"{_escaped(head)}", '
             f"[{library.weights.block.size} x i8] zeroinitializer }}, align {context.ALIGNMENT}"
         )
     if library.threads:

@@ -130,6 +130,27 @@ def test_a_training_step_trains_as_the_executable_does(tmp_path: Path, cc: str, 
     assert library.store["0.bias"].data[0] == 2
 
 
+def test_a_state_of_a_few_bytes_begins_with_its_content(tmp_path: Path, cc: str) -> None:
+    """LLVM once took the place of the weights for the zeros that it is until they are filled in."""
+    text = """nervure 1
+program count {
+  state @n : f32[]
+  graph step() -> f32[] {
+    %one = constant{value=dense<f32[]: 1>} : f32[]
+    %next = add @n, %one : f32[]
+    return %next
+    update @n = %next
+  }
+}
+"""
+    program = nv.parse(text, init="zeros")
+    program.store["n"].assign(np.float32(41))
+    for weights in ("rodata", "file"):
+        nv.build(program, output=tmp_path / "count.so", weights=weights)
+        library = nv.load_native(tmp_path / "count.so")
+        assert [float(library()) for _ in range(2)] == [42, 43]
+
+
 def test_the_accessor_finds_the_entries_that_the_header_names(tmp_path: Path, cc: str) -> None:
     model, spec, _ = network("mlp")
     nv.build(step_of(model, spec), output=tmp_path / "step.so")
