@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from onnx import FunctionProto, TypeProto, defs, helper
@@ -20,7 +21,7 @@ from .model import Model
 from .node import OnnxNode, Replace
 from .report import Refusal, Refused
 from .scope import Failed, Item, Scope, Weight, fold_values
-from .table import find
+from .table import OPS, find
 
 __all__ = ["Walk"]
 
@@ -246,4 +247,7 @@ def unknown(node: OnnxNode) -> Refused:
             "export the model with ops of ONNX's own domain",
             lacking=True,
         )
-    return Refused("the op is not known", lacking=True)
+    if defs.has(node.op, ""):
+        return Refused("the op is not known to nervure", lacking=True)
+    close = get_close_matches(node.op, [name for domain, name in OPS if not domain], 1)
+    return Refused("ONNX has no such op", f"did you mean {close[0]}?" if close else None, lacking=True)

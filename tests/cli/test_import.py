@@ -47,6 +47,7 @@ def lacking(nervure: Run) -> str:
     write(
         "lacking.onnx",
         helper.make_node("StringNormalizer", ["x"], ["h"], name="first"),
+        helper.make_node("LeakyRlu", ["h"], ["z"], name="third"),
         helper.make_node("Nothing", ["x"], ["y"], name="second", domain="acme"),
         inputs={"x": (1, (4,))},
     )
@@ -77,12 +78,19 @@ def test_check_says_what_a_model_has(nervure: Run, file: str) -> None:
 def test_check_lists_every_node_that_is_in_the_way(nervure: Run, lacking: str) -> None:
     ran = nervure("import", lacking, "--check")
     assert ran.code == 1
-    assert "StringNormalizer-18 first: the op is not known" in ran.out and "acme.Nothing" in ran.out
+    assert (
+        "StringNormalizer-18 first: the op is not known to nervure" in ran.out and "acme.Nothing" in ran.out
+    )
     rows = json.loads(nervure("import", lacking, "--check", "--json").out)["refusals"]
-    assert [(r["node"], r["op"]) for r in rows] == [("first", "StringNormalizer"), ("second", "acme.Nothing")]
+    assert [(r["node"], r["op"]) for r in rows] == [
+        ("first", "StringNormalizer"),
+        ("third", "LeakyRlu"),
+        ("second", "acme.Nothing"),
+    ]
+    assert rows[1]["hint"] == "did you mean LeakyRelu?"
     ran = nervure("import", lacking)
     assert ran.code == 2
-    assert "error[NV0501]: lacking.onnx: 2 nodes cannot be imported" in ran.err
+    assert "error[NV0501]: lacking.onnx: 3 nodes cannot be imported" in ran.err
 
 
 def test_types_sizes_and_values_are_options(nervure: Run, file: str) -> None:
