@@ -277,9 +277,10 @@ def test_the_cache_is_counted_and_cleared(nervure: Run) -> None:
     assert nervure("cache", "--json").json["objects"] == 0
     nervure("run", "net.py:total")
     before = nervure("cache", "--json").json
-    assert before["objects"] == 1
+    count = before["objects"]
+    assert count >= 2  # the program's object and recipe, and the code that calls it
     assert before["bytes"] > 500
     (Path(before["folder"]) / "mine.txt").write_text("kept")
-    assert nervure("cache", "clear", "--json").json["removed"] == 1
+    assert nervure("cache", "clear", "--json").json["removed"] == count
     assert (Path(before["folder"]) / "mine.txt").exists()
     assert nervure("cache").out.splitlines()[1] == "objects  0"
