@@ -250,6 +250,9 @@ def minimum(a: Dim, b: Dim) -> Dim:
         return a
     if bhi <= alo:
         return b
+    lo, hi = bounds(a - b)  # what both share cancels: the smaller of t and t - 1
+    if hi <= 0 or lo >= 0:
+        return a if hi <= 0 else b
     return _from_atom(Func("min", *sorted((a, b), key=dim_text)))
 
 
@@ -260,6 +263,9 @@ def maximum(a: Dim, b: Dim) -> Dim:
         return a
     if blo >= ahi:
         return b
+    lo, hi = bounds(a - b)
+    if hi <= 0 or lo >= 0:
+        return b if hi <= 0 else a
     return _from_atom(Func("max", *sorted((a, b), key=dim_text)))
 
 

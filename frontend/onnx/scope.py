@@ -56,6 +56,9 @@ class Weight:
         return state.read(self.entry)
 
 
+LARGEST = 1 << 24
+"""Elements of a tensor that is computed while a model is read."""
+
 Item = Value | Known | Weight | None
 """What a name stands for; None for what could not be imported."""
 
@@ -161,10 +164,13 @@ def leaves_of(value: Value) -> list[Value]:
 def fold_values(values: list[Value], scope: Scope) -> list[Known | None]:
     """The elements of values that depend on constants and weights alone."""
     none: list[Known | None] = [None] * len(values)
-    if not all(v.type.is_static and np.prod(v.type.static_shape()) <= MAX_ELEMENTS for v in values):
+    if not all(
+        v.type.is_static and np.prod(v.type.static_shape(), dtype=float) <= MAX_ELEMENTS for v in values
+    ):
         return none
     nodes = collect(values)
-    if any(not r.type.is_static for n in nodes for r in n.results):
+    results = [r.type for n in nodes for r in n.results]
+    if not all(t.is_static and np.prod(t.static_shape(), dtype=float) <= LARGEST for t in results):
         return none
     reads: dict[str, Array] = {}
     for value in (*values, *(o for n in nodes for o in n.operands)):

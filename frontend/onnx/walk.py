@@ -244,7 +244,9 @@ def unknown(node: OnnxNode) -> Refused:
     if node.domain not in ("", "ai.onnx"):
         return Refused(
             f"no op of the domain {node.domain} is known",
-            "export the model with ops of ONNX's own domain",
+            "quantise in QDQ form, and save no graph that onnxruntime has fused"
+            if node.domain == "com.microsoft"
+            else "export the model with ops of ONNX's own domain",
             lacking=True,
         )
     if defs.has(node.op, ""):

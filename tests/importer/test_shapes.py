@@ -151,3 +151,28 @@ def test_functions_of_the_model_are_written_in_place():
     program = nv.import_onnx(given)
     assert '@ "g#outer/inner"' in str(program)
     np.testing.assert_array_equal(nv.compile(program)(np.ones(3, np.float32)), 2 * np.ones(3))
+
+
+def test_a_roll_along_an_axis_of_any_length_is_two_slices():
+    """As torch.roll is exported: both parts count from the end of a symbolic axis."""
+    weights = {"end": np.array([-1]), "far": np.array([2**62]), "zero": np.array([0]), "axis": np.array([1])}
+    nodes = [
+        helper.make_node("Slice", ["x", "end", "far", "axis"], ["last"]),
+        helper.make_node("Slice", ["x", "zero", "end", "axis"], ["rest"]),
+        helper.make_node("Concat", ["last", "rest"], ["y"], axis=1),
+    ]
+    program = nv.import_onnx(model(nodes, [info("x", ["N", "T"])], [info("y", ["N", "T"])], weights))
+    assert str(program.main.outputs[0].type) == "f32[N,T]"
+    x = np.arange(10, dtype=np.float32).reshape(2, 5)
+    np.testing.assert_array_equal(nv.compile(program)(x), np.roll(x, 1, 1))
+
+
+def test_a_constant_is_not_computed_through_a_tensor_that_is_too_large():
+    weights = {"shape": np.array([2**20, 2**12]), "axes": np.array([0, 1])}
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["large"]),
+        helper.make_node("ReduceMax", ["large", "axes"], ["most"], keepdims=0),
+        helper.make_node("Add", ["x", "most"], ["y"]),
+    ]
+    program = nv.import_onnx(model(nodes, [info("x", [2])], [info("y", [2])], weights, opset=18))
+    assert "reduce_max" in str(program)
