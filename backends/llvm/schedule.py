@@ -68,14 +68,17 @@ def choose_schedule(
             vectors = 1
     if m is not None:
         rows = max(1, min(rows, m))
-    blocks = max(1, (70 if packs_a else 126) // rows)
+    blocks = max(1, (112 if packs_a else 126) // rows)
     mc = rows * blocks
     if m is not None:
         mc = min(mc, max(m, 1))
-    kc = 512 if in_place else 256
+    kc = 384 if packs_a else 512 if in_place else 256
     if k is not None and k <= 2 * kc and not packs_a:
         kc = max(k, 1) if in_place or k <= 320 else -(-k // 2)
-    return ContractSchedule(rows, vectors, lanes, mc, 4 if packs_a else 1, kc)
+    panels = 1
+    if packs_a:  # what is packed serves many columns
+        panels = 4 if n is None else min(32, max(1, -(-n // (vectors * lanes))))
+    return ContractSchedule(rows, vectors, lanes, mc, panels, kc)
 
 
 def tile_shape(target: Target, block: int, blocks: int) -> tuple[int, int, int]:

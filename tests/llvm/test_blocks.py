@@ -93,6 +93,7 @@ CASES: dict[str, tuple[Layers, str, tuple[int, ...]]] = {
         ),
         "f32[B,24,17,19]", (2, 24, 17, 19),
     ),
+    "depthwise of plain memory": (lambda: nn.Conv2d(5, 5, 3, padding=(2, 1), groups=5), "f32[B,5,19,37]", (2, 5, 19, 37)),
     "inverted residual": (
         lambda: nn.Sequential(
             nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU6(), nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False),

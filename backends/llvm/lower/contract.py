@@ -18,6 +18,7 @@ from .conv_across import across
 from .conv_plan import plan_conv
 from .conv_weights import conv_weights, plan_weights
 from .depthwise import depthwise
+from .depthwise_rows import depthwise_rows, serves_rows
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
@@ -146,6 +147,11 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         conv_weights(lowering, node, tails, weights)
         return
     plan = plan_conv(node, lowering.target)
+    if plan is not None and plan.kind == "depthwise" and serves_rows(node):
+        source = lowering.memory_of(node.operands[0])
+        if source is not None and source.layout is None and tails[0].memory.layout is None:
+            depthwise_rows(lowering, node, tails)
+            return
     if plan is not None:
         _KINDS[plan.kind](lowering, node, tails, plan)
         return
