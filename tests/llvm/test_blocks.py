@@ -93,6 +93,9 @@ CASES: dict[str, tuple[Layers, str, tuple[int, ...]]] = {
         ),
         "f32[B,24,17,19]", (2, 24, 17, 19),
     ),
+    "short rows to few channels": (
+        lambda: nn.Sequential(nn.Conv2d(16, 6, 5, padding=4), nn.Tanh(), nn.Conv2d(6, 5, 3, padding=1)), "f32[B,16,10,10]", (3, 16, 10, 10),
+    ),
     "depthwise of plain memory": (lambda: nn.Conv2d(5, 5, 3, padding=(2, 1), groups=5), "f32[B,5,19,37]", (2, 5, 19, 37)),
     "inverted residual": (
         lambda: nn.Sequential(

@@ -76,7 +76,11 @@ def zero_rim(lowering: Lowering, memory: Memory, shape: Sequence[Dim], origins: 
             if count:
                 row, at, j = k.Var("row"), k.Var("at"), k.Var("j")
                 fill = buffer.store((row, at + start, j), k.zero(memory.dtype))
-                body += nest([fill], [(row, before), (at, count), (j, after)], vector=True)
+                loops = [(row, before), (at, count), (j, after)]
+                if after == 1:  # lanes along the row
+                    fill = buffer.store((row, at + start, k.as_index(0)), k.zero(memory.dtype))
+                    loops = loops[:-1]
+                body += nest([fill], loops, vector=True)
     if body:
         lowering.launch(scope, "rim", body, origins)
 
@@ -123,7 +127,7 @@ def _block(lowering: Lowering, value: Value, source: Memory, target: Memory) -> 
         _turn_in(lowering, layout, shape, source, target)
         return
     scope = KernelScope()
-    pull = lowering.pull(scope, blocked=True)
+    pull = lowering.pull(scope, blocked=layout.block > 1)
     if layout.block == 1:
         at = _plain_index(shape)
         element = scope.output(target, layout.shape(shape)).store(

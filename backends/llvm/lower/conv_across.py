@@ -44,34 +44,43 @@ def across(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     image = scope.view(source, layout.shape(x.type.shape))
     weights = scope.view(factors, (out, depth))
     lanes, columns = lowering.target.lanes(4), across_columns(width, lowering.target)
+    high = shape[-2] if len(window) > 1 else 1
+    pairs = columns == lanes and isinstance(high, int) and high % 2 == 0  # two short rows fill a tile
+    together = 2 if pairs else 1
     n, piece = k.Var("n"), k.Var("piece")
     outer = tuple(k.Var(f"o{axis}") for axis in range(len(window) - 1))
     start, count, zero = k.Var("start"), k.Var("count"), k.as_index(0)
     corner: list[k.Expr] = []
     for axis, at in enumerate((*outer, start)):
+        if axis == len(outer) - 1 and pairs:
+            at = at * 2
         corner.append(pull.affine(at, op.strides[axis], layout.halo[axis][0] - op.padding[axis][0]))
     # the tile's A is the weights, its B the image
     steps = tuple(k.Step(s.extent, s.b, s.a) for s in window_steps(op, layout, image, window, channels, 1))
-    sums = k.Buffer("sums", f32, (out, columns), align=64)
+    sums = k.Buffer("sums", f32, (out, together * columns), align=64)
     tile = k.Tile(
         out,
-        columns // lanes,
+        together * columns // lanes,
         lanes,
         k.Load(weights, (zero, zero)),
         k.as_index(depth),
         k.Load(image, (n, zero, *corner, zero)),
-        k.as_index(lanes),
+        k.as_index(image.steps[-3] * op.strides[-2] if pairs else lanes),
         k.Load(sums, (zero, zero)),
-        k.as_index(columns),
+        k.as_index(together * columns),
         k.as_index(out),
         steps,
         k.const(False, bool_),
         (out,),
     )
-    o, j, acc = k.Var("o"), k.Var("j"), k.Var("acc", f32)
-    store = result.store(scope, pull, node, o, zero, (n, *outer, start + j), acc)
-    epilogue = k.For(o, out, (k.For(j, count, (k.Let(acc, k.Load(sums, (o, j))), store), "vector"),))
+    o, j, half, acc = k.Var("o"), k.Var("j"), k.Var("half"), k.Var("acc", f32)
+    row = (*outer[:-1], outer[-1] * 2 + half) if pairs else outer
+    store = result.store(scope, pull, node, o, zero, (n, *row, start + j), acc)
+    sum_ = k.Let(acc, k.Load(sums, (o, half * columns + j)))
+    over_places = k.For(j, count, (sum_, store), "vector")
+    epilogue = k.For(half, together, (k.For(o, out, (over_places,)),))
     body = (k.Let(start, piece * columns), k.Let(count, rest_of(width, start, columns)), tile, epilogue)
-    around = [(n, shape[0]), *zip(outer, shape[2:-1], strict=True), (piece, -(-width // columns))]
+    extents = (*shape[2:-2], high // 2) if pairs and isinstance(high, int) else shape[2:-1]
+    around = [(n, shape[0]), *zip(outer, extents, strict=True), (piece, -(-width // columns))]
     lowering.launch(scope, "conv", nest(body, around), node.origins, scratch=(sums,))
     result.finish(lowering)

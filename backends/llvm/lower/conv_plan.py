@@ -64,7 +64,7 @@ def plan_conv(node: Node, target: Target) -> ConvPlan | None:
         return None
     block = block_of(channels)
     if op.groups == 1:
-        if channels <= FEW and (halo := _across_halo(node, target)) is not None:
+        if channels <= 4 * FEW and (halo := _across_halo(node, target)) is not None:
             return ConvPlan("across", 1, 1, halo)
         if _winograd_pays(node, target):
             return ConvPlan("winograd", block, block_of(out), _winograd_halo(node))
