@@ -2,8 +2,8 @@
 
 A plain RNN multiplies its state by the same matrix at each step, so what it saw, and the gradient that would teach it to
 keep it, dies out or blows up; it stays at chance. An LSTM adds to its memory instead, and gates say what is kept: with a
-forget gate that begins as open as the length asks for (its bias is log T) it learns the task. Below, the norm of the loss's gradient by each step's
-input shows why.
+forget gate that begins as open as the length asks for (its bias is log T) it learns the task. Below, the norm of the
+loss's gradient by the memory at each step shows why.
 
     python examples/memory.py
 
@@ -54,11 +54,11 @@ def main(out: Path | None) -> None:
         "LSTM": Recall(nn.LSTM(SYMBOLS + 1, HIDDEN, forget_bias=math.log(LENGTH))),
     }
     test, labels = batch(np.random.default_rng(1), 500)
-    flows = {
-        name: nv.gradient_flow(lambda x, y, m=model: nn.cross_entropy(m(x), y), test, labels)
+    found = {
+        name: nv.gradient_norms(lambda x, y, m=model: nn.cross_entropy(m(x), y), test, labels)
         for name, model in models.items()
     }
-    norms = {name: flow.flows[0].norms for name, flow in flows.items()}
+    norms = {name: report.carries[-1].norms for name, report in found.items()}  # by h, and by the LSTM's c
     losses: dict[str, list[float]] = {}
     share: dict[str, float] = {}
     print(f"a symbol of {SYMBOLS}, asked for {LENGTH} steps later\n")
@@ -70,21 +70,21 @@ def main(out: Path | None) -> None:
         )
         rng = np.random.default_rng(0)
         losses[name] = [float(step(*batch(rng, BATCH))) for _ in range(UPDATES)]
-        found = nv.compile(model, specs[0])(test).argmax(1)
-        share[name] = float((found == labels).mean())
+        said = nv.compile(model, specs[0])(test).argmax(1)
+        share[name] = float((said == labels).mean())
         print(
             f"{name:>6s}             {norms[name][0] / norms[name][-1]:9.1e}                     {share[name]:8.3f}"
         )
     print(f"\nchance is {1 / SYMBOLS}")
 
-    print(f"\nbefore training, the loss's gradient by the input of each step of the RNN\n\n{flows['RNN']}")
+    print(f"\nbefore training, the loss's gradient by the state at each step of the RNN\n\n{found['RNN']}")
 
     if out is not None:
         with picture(out / "memory.png", 1, 2, 4.0) as axes:
             for name in models:
                 axes[0, 0].plot(norms[name], label=name)
                 axes[0, 1].plot(losses[name], lw=1, label=name)
-            axes[0, 0].set(xlabel="step", title="gradient by the input of a step, at first", yscale="log")
+            axes[0, 0].set(xlabel="step", title="gradient by the state, at first", yscale="log")
             axes[0, 1].set(xlabel="update", title="loss")
             axes[0, 0].legend()
     assert share["LSTM"] > 0.95

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .backends.onnx import export_onnx
     from .compiling import compile
     from .descent import minimize
-    from .flow import gradient_flow
     from .frontend import init, nn, optim, preprocessing, svm
     from .frontend.branches import cond, while_loop
     from .frontend.derivatives import custom_vjp, remat, stop_gradient
@@ -50,7 +49,6 @@ _WHERE = {
     "get_num_threads": ("runtime.threads", "get_num_threads"),
     "from_torch": ("pytorch", "from_torch"),
     "grad": ("gradient", "grad"),
-    "gradient_flow": ("flow", "gradient_flow"),
     "hessian": ("jacobians", "hessian"),
     "import_onnx": ("frontend.onnx", "import_onnx"),
     "init": ("frontend.init", None),
@@ -91,7 +89,6 @@ __all__ = [
     "get_num_threads",
     "from_torch",
     "grad",
-    "gradient_flow",
     "hessian",
     "import_onnx",
     "init",

@@ -20,7 +20,7 @@ from .ir.ops.control import Scan
 from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
 from .ir.text.files import write_atomically
-from .ir.types import Array, TensorType, dtype_of
+from .ir.types import Array, TensorType, dtype_of, f64
 from .passes.autodiff import gradients
 from .passes.decompose import apart
 from .passes.scan_form import ScanForm
@@ -199,5 +199,6 @@ def _probed(graph: Graph) -> tuple[Graph, list[_Probe]]:
 
 
 def _norms(slopes: Value) -> Value:
-    """The Euclidean norm of each row."""
+    """The Euclidean norm of each row, in f64: the squares of what vanishes in f32 would be 0."""
+    slopes = b.cast(slopes, f64)
     return b.sqrt(b.reduce_sum(b.mul(slopes, slopes), range(1, slopes.type.rank)))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..op import Accuracy, Cost, Level, Op, traffic
-from ..types import Array, TensorType, dtype_of
+from ..types import Array, TensorType, dtype_of, i32, i64
 from .activation import ACTIVATIONS, Activation
 from .common import narrow, need, need_kind, widen
 
@@ -132,7 +132,7 @@ class Recurrence(Op):
                 *operands,
             )
         if o.lens is not None:
-            need_kind(self, o.lens, ("int",), what="lens")
+            need(self, o.lens.dtype in (i32, i64), f"lens are {o.lens.dtype}, expected i32 or i64", *operands)
         shapes = ((steps, count, batch, state), (count, batch, state), (count, batch, hidden))
         return tuple(o.x.with_shape(s) for s in shapes[: 1 + self.states])
 

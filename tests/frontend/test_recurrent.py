@@ -145,6 +145,17 @@ def test_lengths_mask_steps_and_an_empty_sequence_keeps_its_state() -> None:
             run(x, np.array(wrong), h, c)
 
 
+def test_lengths_are_held_against_the_most_steps_there_may_be() -> None:
+    layer = nn.RNN(2, 3, dtype="f64")
+    for kind in ("i64", "i32", "u8"):
+        run = nv.compile(lambda x, n: layer(x, None, n)[1], "f64[T:1..9,B,2]", f"{kind}[B]")
+        x = np.ones((4, 2, 2))
+        full, over = (run(x, np.array([4, n], run.signature.inputs[1][1].dtype.numpy)) for n in (4, 9))
+        np.testing.assert_array_equal(full, over)
+        with pytest.raises(InputError, match=r"is outside 0\.\.9"):
+            run(x, np.array([4, 10], run.signature.inputs[1][1].dtype.numpy))
+
+
 def test_last_steps_by_length() -> None:
     x, lens = RNG.normal(size=(4, 3, 2)), np.array([1, 0, 4])
     want = np.stack([x[0, 0], np.zeros(2), x[3, 2]])

@@ -66,3 +66,12 @@ def test_layers_report_each_of_their_loops_and_states_and_can_be_drawn(tmp_path:
 def test_what_has_no_loop_says_so() -> None:
     with pytest.raises(InputError, match="gradient_norms: there is no loop with a carry of floats"):
         nv.gradient_norms(lambda x: x * 2, np.ones(3))
+
+
+def test_what_vanishes_in_f32_is_still_a_number() -> None:
+    def f(x: Any) -> Any:
+        return nv.scan(lambda h, row: (h * 0.5 + row, None), x[0] * 0, x)[0].sum()
+
+    (carry,) = nv.gradient_norms(f, np.ones((100, 1), np.float32)).carries
+    assert carry.norms[0] == pytest.approx(0.5**100)
+    assert carry.rate == pytest.approx(0.5)
