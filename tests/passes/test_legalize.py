@@ -143,7 +143,6 @@ def test_a_long_loop_gets_several_steps_a_trip_where_the_factor_divides_it():
     [
         (40, "unroll", "a scan has 40 steps, more than max=32"),
         (B, "unroll", "the length B of a scan is not constant"),
-        (40, "unroll{factor=3}", "3 does not divide the 40 steps of a scan"),
     ],
 )
 def test_a_loop_that_stays_says_why(length: Any, text: str, reason: str):
