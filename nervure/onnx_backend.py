@@ -110,7 +110,8 @@ class Prepared(BackendRep):
             OnnxImportError: they cannot
         """
         needs = tuple(dict.fromkeys((*self._needs, *error.report.needs)))
-        if any(r.lacking for r in error.report.refusals):
+        kinds = {i.type.WhichOneof("value") for i in self._model.graph.input}
+        if kinds - {"tensor_type"} or any(r.lacking for r in error.report.refusals):
             raise error
         if needs != self._needs and all(r.needs for r in error.report.refusals):
             self._needs = needs
