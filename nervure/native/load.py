@@ -88,6 +88,7 @@ class NativeLibrary(Executable):
     def execute(self, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]) -> None:
         dims = [ctypes.c_int64(env[name]) for name in self._symbols]
         arena = self._take(int(self._arena_bytes(*dims)))
+        inputs = [x if x.flags.aligned else x.copy() for x in inputs]
         arguments = [
             *(ctypes.c_void_p(a.ctypes.data) for a in (*inputs, *outputs)),
             *dims,

@@ -39,6 +39,14 @@ def test_a_library_gives_the_bits_of_the_executable(tmp_path: Path, cc: str, nam
         np.testing.assert_array_equal(library(x), run(x))
 
 
+def test_inputs_at_odd_addresses_are_taken(tmp_path: Path, cc: str) -> None:
+    nv.build(lambda x: x * 2, "f32[3]", output=tmp_path / "a.so")
+    raw = np.arange(13, dtype=np.uint8)
+    x = raw[1:].view(np.float32)
+    assert not x.flags.aligned
+    np.testing.assert_array_equal(nv.load_native(tmp_path / "a.so")(x), x * 2)
+
+
 def test_a_library_built_anew_under_its_name_is_not_the_old_one(tmp_path: Path, cc: str) -> None:
     """The loader of the system keeps what it loaded from a path."""
     x = np.arange(3, dtype=np.float32)
