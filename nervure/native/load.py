@@ -54,7 +54,7 @@ class NativeLibrary(Executable):
         self._lock = threading.Lock()
         self._weights = weights
         self._threads = threads
-        self._state = aligned_empty((metadata["state"]["bytes"],), np.dtype(np.uint8))
+        self._state = aligned_empty((max(1, metadata["state"]["bytes"]),), np.dtype(np.uint8))
         self._entries = store = Store({e["name"]: self._entry(e) for e in metadata["state"]["entries"]})
         prefix = metadata["prefix"]
         super().__init__(prefix, signature, store, "native")

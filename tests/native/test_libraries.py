@@ -159,6 +159,21 @@ program count {
         assert [float(library()) for _ in range(2)] == [42, 43]
 
 
+def test_a_state_of_no_bytes_is_no_error(tmp_path: Path, cc: str) -> None:
+    text = """nervure 1
+program none {
+  state @n : f32[0]
+  graph step() -> f32[0] {
+    %next = neg @n : f32[0]
+    return %next
+    update @n = %next
+  }
+}
+"""
+    nv.build(nv.parse(text, init="zeros"), output=tmp_path / "none.so")
+    assert nv.load_native(tmp_path / "none.so")().shape == (0,)
+
+
 def test_the_accessor_finds_the_entries_that_the_header_names(tmp_path: Path, cc: str) -> None:
     model, spec, _ = network("mlp")
     nv.build(step_of(model, spec), output=tmp_path / "step.so")
