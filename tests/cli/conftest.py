@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Ran:
 
 
 @pytest.fixture
-def nervure(monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path) -> Callable[..., Ran]:
+def nervure(monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path) -> Iterator[Callable[..., Ran]]:
     """Run ``nervure`` with arguments, in an empty folder that holds net.py."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NERVURE_CACHE", str(tmp_path / "cache"))
@@ -92,4 +92,7 @@ def nervure(monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path) -> Call
         printed = capfd.readouterr()
         return Ran(int(end.value.code or 0), printed.out, printed.err)
 
-    return run
+    yield run
+    for name, module in list(sys.modules.items()):  # another test's net.py is another module
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
