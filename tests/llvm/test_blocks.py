@@ -213,3 +213,16 @@ program p {
     x = np.random.default_rng(0).standard_normal((2, 4, 4)).astype(np.float32)
     expected = nv.compile(program, backend="reference")(x)
     np.testing.assert_array_equal(nv.compile(program)(x), expected)
+
+
+@pytest.mark.parametrize("name", ["residual", "inverted residual", "pools", "3 x 3 of many channels"])
+def test_other_registers_give_the_same_up_to_rounding(name: str) -> None:
+    build, spec, shape = CASES[name]
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    results = []
+    for target in (None, "haswell"):
+        nv.seed(3)
+        model = build()
+        model.eval()
+        results.append(nv.compile(model, spec, target=target)(x))
+    assert np.abs(results[0] - results[1]).max() <= BOUND * np.abs(results[0]).max()
