@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import nervure as nv
+from nervure.ir.op import OPS
 
 __all__ = ["Block", "Runner", "blocks_of", "matches", "run_page"]
 
@@ -107,13 +108,15 @@ class Runner:
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Files of the folder can be imported, and are forgotten afterwards."""
-    before = set(sys.modules)
+    """Files of the folder can be imported, and are forgotten afterwards, the ops that they made too."""
+    before, ops = set(sys.modules), set(OPS)
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        for name in set(OPS) - ops:
+            del OPS[name]
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
                 del sys.modules[name]

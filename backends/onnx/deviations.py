@@ -129,7 +129,7 @@ def as_markdown() -> str:
     lines += [
         "| max_pool | all | padding as wide as the window without its dilation |",
         "| avg_pool | all | negative padding: ONNX's AveragePool takes none |",
-        "| cumprod | all | along an axis that may be empty: onnxruntime's Scan takes no empty sequence |",
+        "| cumprod | all | along or beside an axis that may be empty: onnxruntime's Scan takes no empty sequence, and an empty step ends the process |",
         "| dequantize | scales of f64 | ONNX has no f64 scale |",
         f"| {', '.join(FACTORIZATIONS)} | all | {REFERENCE_ONLY} |",
         "| bitcast | all | ONNX has no such op in the opsets that are written |",

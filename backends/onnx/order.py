@@ -40,13 +40,13 @@ def cumprod(w: Writer, node: Node) -> None:
 
     op, x = node.op, node.operands[0]
     assert isinstance(op, CumProd)
-    size, dtype = x.type.shape[op.axis], x.type.dtype
-    if size == 0:
+    dtype = x.type.dtype
+    if any(d == 0 for d in x.type.shape):
         result(w, node, w.node("Identity", [w.tensor(x)]))
         return
-    if bounds(size)[0] == 0:
+    if any(bounds(d)[0] == 0 for d in x.type.shape):  # an empty step ends the process: a division by its size
         raise UnsupportedError(
-            "onnx: cumprod along an axis that may be empty: onnxruntime's Scan takes no empty sequence",
+            "onnx: cumprod along or beside an axis that may be empty: onnxruntime's Scan takes no empty sequence",
             where=[str(o) for o in node.origins],
         )
     inner = WIDE.get(dtype.name, dtype)

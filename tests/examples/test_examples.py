@@ -35,7 +35,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "feature_maps": (
         "graph forward(%x: f32[N,1,28,28]) -> f32[N,6,24,24] {",
-        "acc = sum over k0 in 1, k1 in 5, k2",
+        "k=5 by W 40, 5 by 1 8",
     ),
     "finetuning": ("body frozen    425 numbers learn", "from scratch  61281 numbers learn"),
     "linear_collapse": ("3 as written, 1 after optimisation", "with tanh in between: 3", "graph prepare()"),

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the shared helpers stand one folder up
 
@@ -17,6 +16,8 @@ from torch_grid import KINDS, with_weights
 
 import nervure as nv
 from nervure import nn
+
+torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.torch
 

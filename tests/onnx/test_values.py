@@ -185,3 +185,9 @@ def test_an_element_type_without_a_kernel_is_refused_with_the_reason(alone):
     with pytest.raises(UnsupportedError) as caught:
         alone(MaxPool((2,), (1,), ((0, 0),), (1,)), np.zeros((1, 2, 3), dtype=u64.numpy))
     assert "no kernel that serves u64" in caught.value.details[0]
+
+
+def test_a_running_product_of_no_elements_beside_its_axis_does_not_end_the_process() -> None:
+    text = "nervure 1\nprogram p {\n  graph main(%x: f32[0,3,2]) -> f32[0,3,2] {\n    %y = cumprod{axis=1} %x : f32[0,3,2]\n    return %y\n  }\n}\n"
+    run = nv.compile(nv.parse(text), backend="onnx")
+    assert run(np.zeros((0, 3, 2), np.float32)).shape == (0, 3, 2)
