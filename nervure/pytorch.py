@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any, cast
@@ -66,12 +67,11 @@ def from_torch(module: Any, *specs: Any, name: str | None = None) -> Program:
 
 def _torch() -> Any:
     try:
-        import torch
+        return import_module("torch")
     except ImportError as error:
         raise BackendError(
             "from_torch needs PyTorch, which is not installed", hint="pip install torch"
         ) from error
-    return cast(Any, torch)
 
 
 def _examples(torch: Any, module: Any, types: Sequence[TensorType]) -> list[Any]:
