@@ -131,9 +131,11 @@ def _imported(
         if exporter is _by_export and find_spec("onnxscript") is None:
             break
         try:
-            return import_onnx(
+            program = import_onnx(
                 _exported(torch, module, exporter, arguments, names, types), inputs=inputs, name=name
             )
+            _need_open(program, names, types)
+            return program
         except (TraceError, OnnxImportError) as error:
             first = first or error
     assert first is not None
@@ -142,6 +144,20 @@ def _imported(
     elif isinstance(first, OnnxImportError) and any(isinstance(d, Expr) for t in types for d in t.shape):
         first.hint = "give sizes as numbers where PyTorch fixes them while it exports"
     raise first
+
+
+def _need_open(program: Program, names: Sequence[str], types: Sequence[TensorType]) -> None:
+    """Require that sizes which were symbols are still open.
+
+    Raises:
+        TraceError: the model holds for one size alone
+    """
+    for name, wanted, found in zip(names, types, program.main.inputs, strict=True):
+        for axis, (want, got) in enumerate(zip(wanted.shape, found.type.shape, strict=True)):
+            if isinstance(want, Expr) and not isinstance(got, Expr):
+                raise TraceError(
+                    f"PyTorch fixes axis {axis} of {name} at {got} while it exports, expected {want}"
+                )
 
 
 Exporter = Callable[[Any, Any, tuple[Any, ...], list[str], Sequence[TensorType]], bytes]
