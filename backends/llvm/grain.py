@@ -1,6 +1,6 @@
 """What an iteration of a parallel loop costs, so that threads get no less work than handing it out takes.
 
-The costs were measured with benchmarks/grain.py on one core of a 3.7 GHz AVX-512 machine, operands in its second cache. They
+The costs were measured once on one core of a 3.7 GHz AVX-512 machine, operands in its second cache. They
 decide how many iterations make a unit and when a loop is not worth a second thread; no bit of a result depends on them.
 """
 
