@@ -12,12 +12,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the shared helpers stand one folder up
 
-from torch_grid import KINDS, with_weights
-
 import nervure as nv
 from nervure import nn
 
 torch = pytest.importorskip("torch")
+
+from torch_grid import KINDS, with_weights  # noqa: E402  torch may be missing
 
 pytestmark = pytest.mark.torch
 
