@@ -155,6 +155,28 @@ def test_its_derivatives_agree_with_the_reference(name: str) -> None:
         assert np.abs(found[0][key] - wanted).max() <= 10 * BOUND * scale, key
 
 
+@pytest.mark.parametrize("stride", [1, 2, (3, 1), (1, 2)])
+@pytest.mark.parametrize("window, padding, dilation", [
+    (3, 1, 1), (3, 0, 1), (3, 2, 1), (3, 3, (2, 1)), (5, 2, 1), ((1, 5), (0, 2), 1), ((5, 1), (4, 0), 1), (7, 3, 1), (3, (0, 2), (1, 2)),
+])  # fmt: skip
+def test_depthwise_along_rows_agrees_with_the_reference(
+    window: Any, padding: Any, dilation: Any, stride: Any
+) -> None:
+    x = np.random.default_rng(1).standard_normal((2, 3, 18, 43)).astype(np.float32)
+    results = []
+    for backend in ("llvm", "reference"):
+        nv.seed(3)
+        model = nn.Sequential(
+            nn.Conv2d(3, 3, window, stride, padding=padding, dilation=dilation, groups=3), nn.ReLU()
+        )
+        run = nv.compile(model, "f32[B,3,18,43]", backend=backend)
+        results.append(run(x))
+        if backend == "llvm":
+            assert ["depthwise" in k.name for k in run.kernels] == [True], "no turns into blocks"  # type: ignore[attr-defined]
+    found, wanted = results
+    assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
+
+
 def test_rubbish_in_memory_does_not_reach_a_result() -> None:
     """Lanes beyond the channels and rims are zero even where the arena held NaN."""
     nv.seed(0)

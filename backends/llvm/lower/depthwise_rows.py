@@ -1,14 +1,15 @@
 """Depthwise convolution of plain memory into plain memory: lanes run along the rows of one channel.
 
-Each channel's image is copied into scratch memory with its rim of zeros; a few rows of results at a time share what they load.
-It saves the turns into blocks and back, which cost more than the convolution.
+A vector of neighbouring columns goes down the image. Each row that comes in is loaded once, shifted by each place of the
+window, and used in the sums of all results that it belongs to; those that are not complete are carried to the next row. No copy
+with a rim is made: columns outside are masked, rows outside are left out of the sums. It saves the turns into blocks and back as well,
+which cost more than the convolution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product as places
-from math import prod
+from dataclasses import dataclass
 
 from ....ir.graph import Node
 from ....ir.ops.window import Conv
@@ -17,72 +18,157 @@ from .. import kernel_ir as k
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope
+from .pull import Pull
 
 __all__ = ["depthwise_rows", "serves_rows"]
 
-MOST = 128 << 10
-"""Bytes of scratch memory that a channel's image may take."""
+Sums = list["k.Expr | None"]
+"""The sums of results that are not complete, the next one first; None where nothing has been added."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Which rows of the image come in for which rows of results.
+
+    Args:
+        step, dilation, low: of the convolution's first axis
+        window:  rows of the window
+        size:    rows of the image
+        results: rows of results
+    """
+
+    step: int
+    dilation: int
+    low: int
+    window: int
+    size: int
+    results: int
+
+    @property
+    def reach(self) -> int:
+        return (self.window - 1) * self.dilation
+
+    @property
+    def carried(self) -> int:
+        """Results that have begun when one is complete."""
+        return self.reach // self.step
+
+    def taps(self, back: int) -> list[tuple[int, int]]:
+        """The row that lies `back` rows before the last one of a result: which results after that one it belongs to, and
+        as which row of the window."""
+        places = ((ahead, self.reach - back - ahead * self.step) for ahead in range(self.carried + 1))
+        return [(ahead, at // self.dilation) for ahead, at in places if at >= 0 and at % self.dilation == 0]
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """The results whose new rows all lie within the image: the first, and behind the last."""
+        first = max(0, -(-(self.step - 1 + self.low - self.reach) // self.step))
+        behind = (self.size - 1 + self.low - self.reach) // self.step + 1
+        return first, min(self.results, behind)
 
 
 def serves_rows(node: Node) -> bool:
-    """Whether the convolution is of this form: two axes of known size, stride 1, a window that can be written out."""
+    """Whether the convolution is of this form: two axes of known size, rows of a vector and more, few rows at the rims."""
     op, (x, w) = node.op, node.operands
     assert isinstance(op, Conv)
     sizes = [d for d in (*x.type.shape[2:], *w.type.shape[2:]) if isinstance(d, int)]
-    if len(sizes) != 4 or {*op.strides} != {1}:
+    if len(sizes) != 4 or op.strides[1] > 2 or sizes[1] < 16 * op.strides[1]:
         return False
-    rims = [low + high for low, high in op.padding]
-    return 4 * (sizes[0] + rims[0]) * (sizes[1] + rims[1]) <= MOST and sizes[1] >= 16
+    rows = _rows(node)
+    first, behind = rows.inner
+    return rows.carried < 8 and behind - first >= 4 and first + rows.results - behind <= 8
+
+
+def _rows(node: Node) -> _Rows:
+    op, (x, w) = node.op, node.operands
+    high, window, results = x.type.shape[2], w.type.shape[2], node.results[0].type.shape[2]
+    assert isinstance(op, Conv) and isinstance(high, int) and isinstance(window, int)
+    assert isinstance(results, int)
+    return _Rows(op.strides[0], op.rhs_dilation[0], op.padding[0][0], window, high, results)
 
 
 def depthwise_rows(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
-    """For each image and channel: copy it, then rows of results, a vector of places at a time."""
+    """For each image and channel: a vector of columns, and in it the rows."""
     op, (x, w), (tail,) = node.op, node.operands, tails
     assert isinstance(op, Conv)
     shape = node.results[0].type.shape
-    high, wide = (d for d in x.type.shape[2:] if isinstance(d, int))
-    out_high, out_wide = (d for d in shape[2:] if isinstance(d, int))
+    wide, out_wide = x.type.shape[3], shape[3]
     window = [d for d in w.type.shape[2:] if isinstance(d, int)]
-    (top, bottom), (left, right) = op.padding
+    assert isinstance(wide, int) and isinstance(out_wide, int)
     lowering.held(x)
     scope = KernelScope()
     pull = lowering.pull(scope)
-    n, c, i, j, zero = k.Var("n"), k.Var("c"), k.Var("i"), k.Var("j"), k.as_index(0)
-    rows, columns = high + top + bottom, wide + left + right
-    image = k.Buffer("image", f32, (rows, columns), align=64)
+    n, c, j, zero = k.Var("n"), k.Var("c"), k.Var("j"), k.as_index(0)
+    rows = _rows(node)
 
-    body: list[k.Stmt] = []
-    rim = [(0, top, 0, columns), (rows - bottom, bottom, 0, columns), (top, high, 0, left)]
-    for y, count, at, width in [*rim, (top, high, columns - right, right)]:
-        if count and width:
-            fill = image.store((i + y, j + at), k.zero(f32))
-            body.append(k.For(i, count, (k.For(j, width, (fill,), "vector"),)))
-    copy = image.store((i + top, j + left), pull.read(x, (n, c, i, j)))
-    body.append(k.For(i, high, (k.For(j, wide, (copy,), "vector"),)))
-    factors: dict[tuple[int, ...], k.Var] = {}
-    for place in places(*map(range, window)):
-        factors[place] = k.Var("w" + "_".join(map(str, place)), f32)
-        body.append(k.Let(factors[place], pull.read(w, (c, zero, *map(k.as_index, place)))))
+    head: list[k.Stmt] = []
+    factors: list[list[k.Expr]] = []
+    for a in range(window[0]):
+        factors.append([k.Var(f"w{a}_{b}", f32) for b in range(window[1])])
+        for b, factor in enumerate(factors[-1]):
+            assert isinstance(factor, k.Var)
+            head.append(k.Let(factor, pull.read(w, (c, zero, k.as_index(a), k.as_index(b)))))
 
-    together = next(t for t in (4, 2, 1) if out_high % t == 0 and t * prod(window) <= 4 * 25)
-    row, y = k.Var("row"), k.Var("y")
-    taps: dict[tuple[int, int], k.Expr] = {}
-    results: list[k.Stmt] = []
-    for t in range(together):
-        acc: k.Expr | None = None
-        for (a, b), factor in factors.items():
-            at = (t + a * op.rhs_dilation[0], b * op.rhs_dilation[1])
-            if at not in taps:
-                taps[at] = image.at(y + at[0] if at[0] else y, j + at[1] if at[1] else j)
-            acc = taps[at] * factor if acc is None else k.Fma(taps[at], factor, acc)
-        assert acc is not None
-        total = k.Var(f"acc{t}", f32)
+    columns: list[tuple[k.Expr, k.Expr | None]] = []
+    for b in range(window[1]):
+        at = b * op.rhs_dilation[1] - op.padding[1][0]
+        column = pull.affine(j, op.strides[1], at)
+        tests = [column >= 0] if at < 0 else []
+        tests += [column < wide] if (out_wide - 1) * op.strides[1] + at >= wide else []
+        columns.append((column, pull.all_of(tests)))
+
+    def add(reader: Pull, row: k.Expr, back: int, sums: Sums) -> None:
+        """Add one row of the image to the sums that it belongs to."""
+        places = [reader.read(x, (n, c, row, column), inside) for column, inside in columns]
+        for ahead, a in rows.taps(back):
+            for place, factor in zip(places, factors[a], strict=True):
+                acc = sums[ahead]
+                sums[ahead] = place * factor if acc is None else k.Fma(place, factor, acc)
+
+    def finish(y: k.Expr, acc: k.Expr | None) -> list[k.Stmt]:
+        """Store a complete result."""
+        total = k.Var("acc", f32)
         reader = lowering.pull(scope)
-        index = (n, c, y + t if t else y, j)
+        index = (n, c, y, j)
         reader.give(node.results[0], index, total)
         store = scope.output(tail.memory, shape).store(index, reader.read(tail.value, index))
-        results += [k.Let(total, acc), store]
-    over_places = k.For(j, out_wide, tuple(results), "vector")
-    body.append(k.For(row, out_high // together, (k.Let(y, row * together), over_places)))
-    loops = nest(body, [(n, shape[0]), (c, shape[1])])
-    lowering.launch(scope, "depthwise", loops, node.origins, scratch=(image,))
+        return [k.Let(total, k.zero(f32) if acc is None else acc), store]
+
+    def result(at: int, sums: Sums) -> tuple[list[k.Stmt], Sums]:
+        """The statements of one result at a known row, whose new rows may lie outside; none above the first."""
+        for back in reversed(range(rows.step)):
+            row = at * rows.step + rows.reach - rows.low - back
+            if 0 <= row < rows.size:
+                kept = [*sums]
+                add(pull, k.as_index(row), back, sums)
+                sums = [
+                    acc if at + n >= 0 else old for n, (acc, old) in enumerate(zip(sums, kept, strict=True))
+                ]
+        return (finish(k.as_index(at), sums[0]) if at >= 0 else []), [*sums[1:], None]
+
+    first, behind = rows.inner
+    sums: Sums = [None] * (rows.carried + 1)
+    body: list[k.Stmt] = []
+    for at in range(-rows.carried, first):
+        statements, sums = result(at, sums)
+        body += statements
+    turn, y = k.Var("turn"), k.Var("y")
+    reader = lowering.pull(scope)
+    begun = [k.Var(f"sum{n}", f32) for n in range(rows.carried)]
+    inner: Sums = [*begun, None]
+    for back in reversed(range(rows.step)):
+        row = pull.affine(y, rows.step, rows.reach - rows.low - back)
+        add(reader, row, back, inner)
+    updates = [k.zero(f32) if acc is None else acc for acc in inner[1:]]
+    inits = [k.zero(f32) if acc is None else acc for acc in sums[:-1]]
+    carries = [k.Carry(*three) for three in zip(begun, inits, updates, strict=True)]
+    statements = (k.Let(y, turn + first if first else turn), *finish(y, inner[0]))
+    body.append(k.For(turn, behind - first, statements, carries=tuple(carries)))
+    sums = [*begun, None]
+    for at in range(behind, rows.results):
+        statements, sums = result(at, sums)
+        body += statements
+
+    over_columns = k.For(j, out_wide, tuple(body), "vector")
+    loops = nest([*head, over_columns], [(n, shape[0]), (c, shape[1])])
+    lowering.launch(scope, "depthwise", loops, node.origins)
