@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..ir.errors import BackendError
@@ -14,7 +16,7 @@ from ..runtime.executable import Executable
 if TYPE_CHECKING:
     from ..passes.manager import Pipeline
 
-__all__ = ["Backend", "Remembering", "backend_names", "find_backend"]
+__all__ = ["Backend", "Inexact", "KernelError", "Remembering", "backend_names", "errors_of", "find_backend"]
 
 GROUP = "nervure.backends"
 
@@ -51,6 +53,31 @@ class Remembering(Protocol):
     def remember(self, program: Program, level: int, executable: Executable, **options: Any) -> None:
         """Keep what `recall` needs of a compilation."""
         ...
+
+
+@dataclass(frozen=True)
+class KernelError:
+    """How far a kernel's result y in f32 may be off: relative * |y| + absolute."""
+
+    relative: float = 0.0
+    absolute: float = 0.0
+
+
+@runtime_checkable
+class Inexact(Protocol):
+    """A backend some of whose kernels are less exact than their ops say, by a bound that it states and tests.
+
+    Attributes:
+        errors: the bound by mnemonic, of core ops with one result; of a composite: that of such ops within it
+    """
+
+    errors: Mapping[str, KernelError]
+
+
+def errors_of(name: str) -> Mapping[str, KernelError]:
+    """How far the kernels of a backend are off, by mnemonic; empty where all are as exact as the ops say."""
+    backend = find_backend(name)
+    return backend.errors if isinstance(backend, Inexact) else {}
 
 
 def backend_names() -> tuple[str, ...]:

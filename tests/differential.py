@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from nervure.inspect.movement import Results, reference
 from nervure.inspect.tolerance import Agreement as Verdict
-from nervure.inspect.tolerance import Results, Yardstick, promote_program, reference, tolerance
+from nervure.inspect.tolerance import Yardstick, promote_program, tolerance
 
 __all__ = ["Results", "Verdict", "Yardstick", "promote_program", "reference", "tolerance"]

@@ -85,9 +85,10 @@ def _check(
     report: Report, backend: Backend, program: Program, inputs: list[Array], seed: int, brief: bool
 ) -> None:
     yardstick = Yardstick(program, inputs)
+    theirs = yardstick.against(backend.name)
     if brief:
         legal = run_pipeline(program, backend.pipeline(2), verify=False).program
-        report.add(yardstick.compare(_run(backend, legal, inputs), f"seed {seed}: {backend.name} at -O2"))
+        report.add(theirs.compare(_run(backend, legal, inputs), f"seed {seed}: {backend.name} at -O2"))
         return
     current = program
     for number, pass_ in enumerate(backend.pipeline(2).passes, start=1):
@@ -96,11 +97,11 @@ def _check(
             label = f"seed {seed}: reference after pass {number}, {pass_.name}, for {backend.name}"
             report.add(yardstick.compare(reference(after, inputs), label))
         current = after
-    report.add(yardstick.compare(_run(backend, current, inputs), f"seed {seed}: {backend.name} at -O2"))
+    report.add(theirs.compare(_run(backend, current, inputs), f"seed {seed}: {backend.name} at -O2"))
     count = int(np.random.default_rng(seed).integers(0, len(standard_pipeline(2).passes) + 1))
     early = Pipeline(standard_pipeline(2).passes[:count]) + backend.pipeline(0)
     found = _run(backend, run_pipeline(program, early).program, inputs)
-    report.add(yardstick.compare(found, f"seed {seed}: {backend.name} at -O0 after {count} passes"))
+    report.add(theirs.compare(found, f"seed {seed}: {backend.name} at -O0 after {count} passes"))
 
 
 def _run(backend: Backend, program: Program, inputs: list[Array]) -> Results:

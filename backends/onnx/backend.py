@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import BackendError
@@ -9,6 +10,7 @@ from ...ir.op import Op
 from ...ir.program import Program
 from ...ir.types import DType
 from ...runtime.executable import Executable, check_device
+from ..base import KernelError
 from .table import reason_against
 
 if TYPE_CHECKING:
@@ -21,6 +23,13 @@ class OnnxBackend:
     """Programs as ONNX models of standard ops, run by onnxruntime."""
 
     name = "onnx"
+
+    @property
+    def errors(self) -> Mapping[str, KernelError]:
+        """How far kernels of onnxruntime are off; see `docs/onnx-deviations.md`."""
+        from .deviations import ERRORS
+
+        return ERRORS
 
     def supports(self, op: Op, dtypes: tuple[DType, ...]) -> str | None:
         return reason_against(op, dtypes)

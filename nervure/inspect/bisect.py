@@ -19,7 +19,8 @@ from ..passes.base import Pass, Remarks
 from ..passes.manager import Pipeline, PipelineResult, pass_text, run_pipeline
 from .cuts import copied
 from .kernels import first_wrong_node, run_on
-from .tolerance import Yardstick, reference
+from .movement import reference
+from .tolerance import Yardstick
 
 __all__ = ["Verdict", "bisect"]
 
@@ -281,7 +282,8 @@ class _Trial:
     def _backend_to_blame(self, backend: str) -> Verdict:
         final = self._run(len(self.pipeline.passes), None).program
         try:
-            found = self.yardstick.compare(run_on(backend, final, self.inputs), "found").wrong
+            yardstick = self.yardstick.against(backend)
+            found = yardstick.compare(run_on(backend, final, self.inputs), "found").wrong
         except NervureError:
             raise
         except Exception as error:

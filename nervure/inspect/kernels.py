@@ -13,7 +13,8 @@ from ..ir.program import Program
 from ..ir.text.printer import value_names
 from ..ir.types import Array
 from .exposure import with_own_store
-from .tolerance import Results, Yardstick
+from .movement import Results
+from .tolerance import Yardstick
 
 __all__ = ["Blamed", "first_wrong_node", "run_on"]
 
@@ -68,7 +69,7 @@ def _wrong_value(
     graph = program.main
     open_ = Graph(graph.name, graph.inputs, (*values, *graph.outputs), graph.updates, graph.nodes)
     opened = with_own_store(program.with_graphs(open_))
-    yardstick = Yardstick(opened, inputs)
+    yardstick = Yardstick(opened, inputs).against(backend)
     found = run_on(backend, opened, inputs)
     names = value_names(graph)
     for k, value in enumerate(values):

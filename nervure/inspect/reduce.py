@@ -15,7 +15,8 @@ from ..ir.verify import verify_program
 from ..passes.manager import Pipeline, run_pipeline
 from .bisect import bisect
 from .cuts import Contents, bypasses, copied, only, opened_regions, smaller_dims, static, without_prepare
-from .tolerance import Yardstick, reference
+from .movement import reference
+from .tolerance import Yardstick
 
 __all__ = ["Check", "pass_check", "reduce", "same_blame"]
 

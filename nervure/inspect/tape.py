@@ -12,9 +12,9 @@ from ..ir.program import Program
 from ..ir.types import Array
 from .births import Birth, birth
 from .exposure import Slot, exposed, with_own_store
+from .movement import reference
 from .rows import Row, Tape
 from .tapes import Difference, compare_tapes
-from .tolerance import reference
 
 __all__ = ["Birth", "Difference", "Row", "Tape", "birth_of_nan", "compare_tapes", "tape"]
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..ir.types import Array
 from .exposure import exposed, with_own_store
+from .movement import distance
 from .rows import Row, Tape
-from .tolerance import C, Yardstick, distance, promoted_array
+from .tolerance import C, Yardstick, promoted_array
 
 __all__ = ["Difference", "compare_tapes", "matching_rows"]
 

@@ -2,19 +2,20 @@
 
 An output element may differ by C * max(|ref32 - ref64|, eps * scale): ref32 is the reference as the program stands,
 ref64 the same with every float in f64, eps the coarsest on the way to the output, scale the output's largest
-element. Beyond that an element may be excused where the reference itself moves as far when its inputs move by 4 ulp.
+element. Beyond that an element may be excused where the reference itself moves as far (`movement`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from ..ir.graph import Graph, Node, Value, collect, make, rebuild
-from ..ir.interpret import evaluate_graph, run_prepare
+from ..backends.base import KernelError, errors_of
+from ..ir.graph import Graph, Value, collect, make
 from ..ir.op import Op
 from ..ir.ops.constant import Constant, Literal
 from ..ir.ops.elementwise import Cast
@@ -22,34 +23,17 @@ from ..ir.ops.pointwise import Bitcast
 from ..ir.program import Program
 from ..ir.store import Entry, Store
 from ..ir.types import Array, DType, TensorType, dtype_of, f64
+from .movement import Results, distance, movement, reference
 
 __all__ = [
     "Agreement",
-    "Results",
     "Yardstick",
-    "distance",
     "promote_program",
     "promoted_array",
-    "reference",
     "tolerance",
 ]
 
 C = 32.0
-ULPS = 4
-MOVES = 8
-"""Directions in which inputs are moved to see how far the reference moves."""
-
-Results = list[Array]
-"""A program's outputs, then the new content of updated entries."""
-
-
-def reference(program: Program, inputs: Sequence[Array]) -> Results:
-    """What the reference makes of a program on its store as it is; nothing is written but derived entries."""
-    run_prepare(program)
-    graph = program.main
-    reads = {v.entry: program.store[v.entry].data for v in graph.reads() if v.entry is not None}
-    outputs, updates = evaluate_graph(graph, inputs, reads)
-    return [np.array(a) for a in (*outputs, *updates.values())]
 
 
 def _wide(dtype: DType) -> DType:
@@ -140,6 +124,7 @@ class Yardstick:
     def __init__(self, program: Program, inputs: Sequence[Array]) -> None:
         self.program = program
         self.inputs = list(inputs)
+        self.errors: Mapping[str, KernelError] = {}
         self.expected = reference(program, inputs)
         wide = reference(promote_program(program), [promoted_array(a) for a in inputs])
         self.tolerances = [
@@ -150,6 +135,15 @@ class Yardstick:
         self.labels = [v.name or f"result {k}" for k, v in enumerate(main.outputs)]
         self.labels += [f"@{name}" for name, _ in main.updates]
         self._movement: Results | None = None
+
+    def against(self, backend: str) -> Yardstick:
+        """The same for results of a backend, whose kernels may be off as far as it says."""
+        errors = errors_of(backend)
+        if not errors:
+            return self
+        other = copy(self)
+        other.errors, other._movement = errors, None
+        return other
 
     def compare(self, found: Sequence[Array], label: str) -> Agreement:
         """Whether results agree with the reference's."""
@@ -190,62 +184,15 @@ class Yardstick:
 
     @property
     def movement(self) -> Results:
-        """How far each element of the reference moves when its data move by 4 ulp: inputs, entries, arrays of constants."""
+        """How far each element of the reference moves when data and results of inexact kernels do."""
         if self._movement is None:
-            rng = np.random.default_rng(0)
-            self._movement = [np.zeros(a.shape) for a in self.expected]
-            store = self.program.store
-            kept = {n: e.data.copy() for n, e in store.items() if e.has_data and e.kind != "derived"}
-            try:
-                for _ in range(MOVES):
-                    for name, array in kept.items():
-                        store[name].assign(_moved(array, rng))
-                    found = reference(
-                        _moved_constants(self.program, rng), [_moved(a, rng) for a in self.inputs]
-                    )
-                    for far, got, want in zip(self._movement, found, self.expected, strict=True):
-                        np.maximum(far, distance(got, want), out=far)
-            finally:
-                for name, array in kept.items():
-                    store[name].assign(array)
+            self._movement = movement(self.program, self.inputs, self.errors)
         return self._movement
-
-
-def _moved_constants(program: Program, rng: np.random.Generator) -> Program:
-    """The program with the arrays of its constants moved; single numbers stay, which are written, not data."""
-
-    def rewrite(node: Node, _: tuple[Value, ...]) -> Sequence[Value] | None:
-        if not isinstance(node.op, Constant) or node.op.value.array.size < 2:
-            return None
-        return make(Constant(Literal(_moved(node.op.value.array, rng), node.op.value.type.dtype)))
-
-    return program.with_graphs(*(rebuild(graph, rewrite) for graph in program.graphs.values()))
 
 
 def promoted_array(a: Array) -> Array:
     """The array with floats in f64."""
     return a.astype(_wide(dtype_of(a)).numpy)
-
-
-def _moved(a: Array, rng: np.random.Generator) -> Array:
-    dtype = dtype_of(a)
-    if not dtype.is_float:
-        return a
-    wide = a.astype(np.float64)
-    return (wide + rng.choice((-1, 1), size=a.shape) * ULPS * dtype.eps * np.abs(wide)).astype(a.dtype)
-
-
-def distance(a: Array, b: Array) -> Array:
-    """|a - b| in f64; 0 where both are NaN or equal infinities, infinite where one alone is NaN."""
-    if dtype_of(a).kind == "bool":
-        return (a != b).astype(np.float64)
-    if dtype_of(a).is_integer:
-        return np.where(a == b, 0.0, np.maximum(1.0, np.abs(a.astype(np.float64) - b.astype(np.float64))))
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    same = (x == y) | (np.isnan(x) & np.isnan(y))
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(x - y)
-    return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
 
 
 def _tolerance(value: Value, narrow: Array, wide: Array) -> Array:

@@ -9,9 +9,9 @@ import planted
 import pytest
 from planted import PIPELINE, PLANTS, Plant
 
+from nervure.inspect.movement import reference
 from nervure.inspect.reduce import minimal, pass_check, reduce, same_blame
 from nervure.inspect.reproduce import load_reproducer, replay, save_reproducer
-from nervure.inspect.tolerance import reference
 from nervure.ir import build as b
 from nervure.ir.dims import symbol
 from nervure.ir.errors import InputError

@@ -24,8 +24,9 @@ import nervure.backends.onnx.table as onnx_table
 from nervure import nn, optim
 from nervure.inspect.births import birth
 from nervure.inspect.bisect import bisect
+from nervure.inspect.movement import reference
 from nervure.inspect.tape import birth_of_nan, compare_tapes, tape
-from nervure.inspect.tolerance import promote_program, promoted_array, reference
+from nervure.inspect.tolerance import promote_program, promoted_array
 from nervure.ir import build as b
 from nervure.ir.errors import UnsupportedError
 from nervure.ir.graph import Graph, Value
