@@ -14,9 +14,13 @@ from .tensor import Tensor, as_tensor
 from .tracing import Frame, current, user_lines
 from .trees import build, leaves
 
-__all__ = ["check_carry", "cond", "made", "while_loop"]
+__all__ = ["BranchesDiffer", "check_carry", "cond", "made", "while_loop"]
 
 Function = Callable[..., Any]
+
+
+class BranchesDiffer(TraceError):
+    """The two functions of a cond return different types."""
 
 
 def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
@@ -32,7 +36,8 @@ def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
         what the functions return
 
     Raises:
-        TraceError: pred is no truth value, or the functions' results differ
+        TraceError: pred is no truth value
+        BranchesDiffer: the functions' results have different types
     """
     if isinstance(pred, bool):
         return (then if pred else otherwise)(*operands)
@@ -111,13 +116,16 @@ def _captured(frames: Sequence[Frame]) -> tuple[list[Value], list[list[Value]]]:
 
 def _check_results(first: Sequence[Value], second: Sequence[Value]) -> None:
     if len(first) != len(second):
-        raise _error("cond", f"the first function returns {len(first)} tensors, the second {len(second)}")
+        raise BranchesDiffer(
+            f"cond: the first function returns {len(first)} tensors, the second {len(second)}",
+            where=user_lines(),
+        )
     for k, (a, c) in enumerate(zip(first, second, strict=True)):
         if a.type != c.type:
-            raise _error(
-                "cond",
-                f"result {k} is {a.type} of the first function and {c.type} of the second",
-                [f"first:  {a.type}{made(a)}", f"second: {c.type}{made(c)}"],
+            raise BranchesDiffer(
+                f"cond: result {k} is {a.type} of the first function and {c.type} of the second",
+                details=[f"first:  {a.type}{made(a)}", f"second: {c.type}{made(c)}"],
+                where=user_lines(),
                 hint="make both the same type",
             )
 

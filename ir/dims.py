@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
 from typing import Any
 
 from .errors import NervureError
@@ -26,6 +26,7 @@ __all__ = [
     "Symbol",
     "bounds",
     "ceildiv",
+    "common_atoms",
     "dim_text",
     "evaluate_dim",
     "floordiv",
@@ -34,9 +35,11 @@ __all__ = [
     "minimum",
     "mod",
     "product",
+    "scaled_symbol",
     "shape_text",
     "substitute",
     "symbol",
+    "without_atom",
 ]
 
 MAX_DIM = 2**40
@@ -58,11 +61,20 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Func:
-    """An opaque function of two dims: floordiv, ceildiv, mod, min or max."""
+    """An opaque function of two dims: floordiv, ceildiv, mod, min or max; its text and hash are made once."""
 
     name: str
     a: Dim
     b: Dim
+    text: str = field(init=False, compare=False, repr=False)
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", f"{self.name}({dim_text(self.a)},{dim_text(self.b)})")
+        object.__setattr__(self, "_hash", hash((self.name, self.a, self.b)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Atom = Symbol | Func
@@ -71,9 +83,7 @@ Monomial = tuple[tuple[Atom, int], ...]
 
 
 def _atom_text(atom: Atom) -> str:
-    if isinstance(atom, Symbol):
-        return atom.name
-    return f"{atom.name}({dim_text(atom.a)},{dim_text(atom.b)})"
+    return atom.name if isinstance(atom, Symbol) else atom.text
 
 
 def _monomial_text(monomial: Monomial) -> str:
@@ -85,6 +95,13 @@ class Expr:
     """A polynomial with at least one atom; made by the operators, never by hand."""
 
     terms: tuple[tuple[Monomial, int], ...]
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.terms))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __add__(self, other: Dim) -> Dim:
         return _combine(self, other, 1)
@@ -215,7 +232,9 @@ def floordiv(a: Dim, b: Dim) -> Dim:
         whole = _normal({m: c // b for m, c in a.terms if c % b == 0 and m})
         if whole != 0:
             return whole + floordiv(a - whole * b, b)
-    return _from_atom(Func("floordiv", a, b))
+    quotient = Func("floordiv", a, b)
+    lo, hi = _atom_bounds(quotient)
+    return lo if lo == hi else _from_atom(quotient)
 
 
 def ceildiv(a: Dim, b: Dim) -> Dim:
@@ -336,6 +355,18 @@ def free_symbols(dim: Dim) -> tuple[Symbol, ...]:
     return tuple(found)
 
 
+def scaled_symbol(dim: Dim) -> tuple[Symbol, int, int] | None:
+    """A symbol, how often the dim holds it, and what is added, where a dim is no more than that, as ``32*H + 1``."""
+    if isinstance(dim, int):
+        return None
+    (monomial, scale), *rest = dim.terms
+    if len(rest) > 1 or (rest and rest[0][0]) or len(monomial) != 1:
+        return None
+    atom, power = monomial[0]
+    return (atom, scale, rest[0][1] if rest else 0) if isinstance(atom, Symbol) and power == 1 else None
+
+
+@lru_cache(maxsize=1 << 14)
 def bounds(dim: Dim) -> tuple[int, int]:
     """A range that holds every value of the dim; sound, not always tight."""
     if isinstance(dim, int):
@@ -345,7 +376,29 @@ def bounds(dim: Dim) -> tuple[int, int]:
     if scale > 1:
         lo2, hi2 = (scaled, scaled) if isinstance(scaled, int) else _term_bounds(scaled)
         lo, hi = max(lo, -(-lo2 // scale)), min(hi, hi2 // scale)
+    for atom in common_atoms(dim) if len(dim.terms) > 1 else ():  # B*H - 6*B lies as B * (H - 6) does
+        (alo, ahi), (blo, bhi) = _atom_bounds(atom), bounds(without_atom(dim, atom))
+        corners = (alo * blo, alo * bhi, ahi * blo, ahi * bhi)
+        lo, hi = max(lo, min(corners)), min(hi, max(corners))
     return lo, hi
+
+
+def common_atoms(dim: Dim) -> dict[Atom, int]:
+    """The atoms that all terms of a dim hold, with their powers."""
+    if isinstance(dim, int):
+        return {}
+    common = dict(dim.terms[0][0])
+    for monomial, _ in dim.terms[1:]:
+        powers = dict(monomial)
+        common = {atom: min(p, powers[atom]) for atom, p in common.items() if atom in powers}
+    return common
+
+
+def without_atom(dim: Dim, atom: Atom) -> Dim:
+    """A dim whose terms all hold the atom, divided by it."""
+    found = _divide_exactly(dim, _from_atom(atom))
+    assert found is not None, "all terms hold it"
+    return found
 
 
 MAX_SCALE = 2**16

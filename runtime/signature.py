@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dims import Dim, Expr, Symbol, dim_text, evaluate_dim
+from ..ir.dims import Dim, Expr, Symbol, dim_text, evaluate_dim, free_symbols, scaled_symbol
 from ..ir.errors import InputError
 from ..ir.types import Array, TensorType
 
@@ -94,11 +94,33 @@ class Signature:
                     raise self._mismatch(
                         name, want, shape, f"axis {axis} is {size}, but {s.name} is {s.lo}..{s.hi}"
                     )
+        self._solve(pending, env)
         for name, axis, dim, size in pending:
             found = evaluate_dim(dim, env)
             if found != size:
                 raise InputError(f"input {name}: axis {axis} is {size}, expected {dim_text(dim)} = {found}")
         return env
+
+    def _solve(self, pending: Sequence[tuple[str, int, Expr, int]], env: dict[str, int]) -> None:
+        """Bind the symbols that no axis is alone, from an axis such as ``32*H``."""
+        for name, axis, dim, size in pending:
+            found = scaled_symbol(dim)
+            if found is None or found[0].name in env:
+                continue
+            s, scale, added = found
+            count, left = divmod(size - added, scale)
+            if left or not s.lo <= count <= s.hi:
+                raise InputError(
+                    f"input {name}: axis {axis} is {size}, expected {dim_text(dim)} with {s.name} in {s.lo}..{s.hi}"
+                )
+            env[s.name] = count
+        for name, axis, dim, _ in pending:
+            for s in free_symbols(dim):
+                if s.name not in env:
+                    raise InputError(
+                        f"input {name}: axis {axis} is {dim_text(dim)}, which does not say what {s.name} is",
+                        hint=f"give an input an axis of size {s.name}, or a multiple of it",
+                    )
 
     def _mismatch(self, name: str, want: TensorType, shape: tuple[int, ...], text: str) -> InputError:
         found = f"{want.dtype}[{','.join(map(str, shape))}]"
@@ -110,14 +132,10 @@ class Signature:
         return f"({left}) -> {right if len(self.outputs) == 1 else f'({right})'}"
 
 
-def plain_symbol(dim: Expr) -> Symbol | None:
+def plain_symbol(dim: Dim) -> Symbol | None:
     """The symbol that a dim is, if it is nothing else."""
-    if len(dim.terms) == 1:
-        (monomial, coefficient) = dim.terms[0]
-        if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
-            atom = monomial[0][0]
-            return atom if isinstance(atom, Symbol) else None
-    return None
+    found = scaled_symbol(dim)
+    return found[0] if found is not None and found[1:] == (1, 0) else None
 
 
 def _check_range(name: str, array: Array, low: int, high: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dims import Dim, Expr, Func, Symbol, dim_text
+from ...ir.dims import Dim, Expr, Func, Symbol, dim_text, scaled_symbol
 from ...ir.errors import UnsupportedError
 from ...ir.graph import Graph, Node, Value
 from ...ir.ops.constant import Constant, Literal
@@ -53,7 +53,7 @@ class Writer:
         self._bound: set[str] = set()
         self.taken: dict[str, int] = outer.taken if outer is not None else {}
         self.constants: dict[str, tuple[str, Array]] = outer.constants if outer is not None else {}
-        self.symbols: dict[str, tuple[str, int]] = outer.symbols if outer is not None else {}
+        self.symbols: dict[str, tuple[str, int, int, int]] = outer.symbols if outer is not None else {}
         self._dims: dict[object, str] = {}
         self.origins: list[str] = []
         self._users: dict[Value, list[Node | None]] = {}
@@ -207,12 +207,15 @@ class Writer:
 
     # dims
     def bind_symbols(self, graph: Graph) -> None:
-        """Find for each symbol an input one of whose dims it is."""
+        """Find for each symbol an input one of whose dims it is, alone or, where there is none, as in 32*H."""
         for value in graph.inputs:
             for axis, dim in enumerate(value.type.shape):
-                symbol = plain_symbol(dim)
-                if symbol is not None:
-                    self.symbols.setdefault(symbol.name, (self.names[value], axis))
+                found = scaled_symbol(dim)
+                if found is None:
+                    continue
+                place = (self.names[value], axis, *found[1:])
+                if self.symbols.setdefault(found[0].name, place)[2:] != (1, 0) and place[2:] == (1, 0):
+                    self.symbols[found[0].name] = place
 
     def dim(self, dim: Dim) -> str:
         """A dim as an i64 vector of one element."""
@@ -244,9 +247,10 @@ class Writer:
                 )
             key = ("symbol", atom.name)
             if key not in self._dims:
-                name, axis = self.symbols[atom.name]
-                shape = self.node("Shape", [name])
-                self._dims[key] = self.node("Gather", [shape, self.vector([axis])], axis=0)
+                name, axis, scale, added = self.symbols[atom.name]
+                size = self.node("Gather", [self.node("Shape", [name]), self.vector([axis])], axis=0)
+                size = self.node("Sub", [size, self.vector([added])]) if added else size
+                self._dims[key] = self.node("Div", [size, self.vector([scale])]) if scale != 1 else size
             return self._dims[key]
         a, b = self.dim(atom.a), self.dim(atom.b)
         match atom.name:
@@ -292,15 +296,6 @@ class Writer:
             self.origins = [f"{o.file}:{o.line}" for o in node.origins]
             EMITTERS[node.op.mnemonic](self, node)
         self.origins = []
-
-
-def plain_symbol(dim: Dim) -> Symbol | None:
-    """The symbol, where a dim is nothing else."""
-    if isinstance(dim, Expr) and len(dim.terms) == 1 and dim.terms[0][1] == 1:
-        monomial = dim.terms[0][0]
-        if len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Symbol):
-            return monomial[0][0]
-    return None
 
 
 def dim_parameter(dim: Dim) -> int | str:

@@ -125,7 +125,8 @@ def check_type(type_: Any, who: str) -> None:
         for d in stated.shape.dim:
             if not isinstance(d.dim_param, str):
                 raise InputError(f"{who}: the name of an axis is no UTF-8 text: {d.dim_param[:40]!r}")
-        dims = [d.dim_value for d in stated.shape.dim if d.WhichOneof("value") == "dim_value"]
+        given = [d.dim_value for d in stated.shape.dim if d.WhichOneof("value") == "dim_value"]
+        dims = [0 if d == -1 else d for d in given]  # -1 is how some write an open size
         if len(stated.shape.dim) > MAX_RANK:
             raise InputError(f"{who}: {len(stated.shape.dim)} axes, at most {MAX_RANK} are read")
         _count(dims, 64, who)

@@ -59,6 +59,11 @@ class Known:
         return self.data.dtype != object
 
     @property
+    def is_whole(self) -> bool:
+        """Whether each element is a whole number; dims always are."""
+        return not (self.is_static and self.dtype.is_float) or bool(np.all(self.data == np.rint(self.data)))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.data.shape
 
@@ -67,6 +72,10 @@ class Known:
         if self.is_static or any(isinstance(d, Expr) for d in self.data.ravel()):
             return self
         return Known(self.dtype, self.data.astype(self.dtype.numpy))
+
+    def whole(self) -> Known:
+        """The same with integers and dims as elements, where all are whole."""
+        return self if not self.is_static else Known(self.dtype, self.data.astype(np.int64).astype(object))
 
     def elements(self) -> list[Dim]:
         """Integers and dims in row-major order."""
@@ -96,6 +105,11 @@ def known_dims(op: str, operands: list[Known | None], attribute: Callable[[str, 
         attribute: gives an attribute or its default
     """
     rule = RULES.get(op)
+    if any(o is not None and o.dtype.is_float for o in operands):
+        rule = FLOAT_RULES.get(op)
+        if not all(o is None or o.is_whole for o in operands):
+            return None
+        operands = [o if o is None or not o.dtype.is_float else o.whole() for o in operands]
     if rule is None:
         return None
     try:
@@ -138,6 +152,16 @@ def _quotient(a: Dim, c: Dim) -> Dim:
     if bounds(a)[0] < 0 or bounds(c)[0] <= 0:
         raise Unknown
     return floordiv(a, c)
+
+
+def _exact(a: Dim, c: Dim) -> Dim:
+    """The quotient of floats, where it is whole for all sizes."""
+    if bounds(c)[0] <= 0:
+        raise Unknown
+    found = floordiv(a, c)
+    if found * c != a:
+        raise Unknown
+    return found
 
 
 def whole(a: Dim, c: Dim) -> Dim:
@@ -301,3 +325,24 @@ RULES: dict[str, Rule] = {
     "ReduceMax": _total(maximum, 0),
 }
 """One function an op; operands as `known_dims` gets them."""
+
+FLOAT_RULES: dict[str, Rule] = {
+    **{
+        op: RULES[op]
+        for op in (
+            "Identity",
+            "Gather",
+            "Concat",
+            "Unsqueeze",
+            "Squeeze",
+            "Reshape",
+            "Slice",
+            "Expand",
+            "Transpose",
+        )
+    },
+    **{op: RULES[op] for op in ("Add", "Sub", "Mul", "Neg", "Min", "Max", "Abs")},
+    **dict.fromkeys(("Floor", "Ceil", "Round"), RULES["Identity"]),
+    "Div": _map(_exact),
+}
+"""The same where sizes were converted to floats: what keeps whole numbers whole."""

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...ir import build as b
-from ...ir.dims import Dim, Expr, Symbol, bounds, dim_text, floordiv, free_symbols, substitute, symbol
+from ...ir.dims import Dim, Symbol, bounds, dim_text, free_symbols, substitute, symbol
 from ...ir.graph import Value
 from ...ir.types import Array, DType, TensorType
 from ..elementwise import broadcast_to
 from ..tensor import Tensor
 from .elements import attribute_value
+from .equations import is_zero, solution
 from .known import Known
 from .report import Refused
 
@@ -190,6 +191,7 @@ class OnnxNode:
         names = free_symbols(dim)
         if hi < least or not names:
             raise Refused(f"{what} is {dim_text(dim)}, expected at least {least}")
+        found: list[tuple[int, Symbol]] = []
         for s in names:
             low, high = s.lo, s.hi
             if bounds(substitute(dim, {s.name: symbol(s.name, high, high)}))[0] < least:
@@ -198,6 +200,9 @@ class OnnxNode:
                 middle = (low + high) // 2
                 enough = bounds(substitute(dim, {s.name: symbol(s.name, middle, s.hi)}))[0] >= least
                 low, high = (low, middle) if enough else (middle + 1, high)
+            found.append((low, s))
+        if found:
+            low, s = min(found, key=lambda f: f[0])
             raise Replace(s.name, symbol(s.name, low, s.hi))
         raise Refused(f"{what} is {dim_text(dim)}, which is not known to be at least {least}")
 
@@ -208,12 +213,14 @@ class OnnxNode:
             Refused: they differ
             Replace: a symbol of an input has to be the other dim
         """
-        if a == c:
+        if a == c or is_zero(a - c):
             return
         found = solution(a - c)
         if found is not None:
             raise Replace(*found)
-        raise Refused(f"{what}: {dim_text(a)} and {dim_text(c)} differ")
+        open_sizes = ", ".join(f"{s.name!r}: ..." for s in free_symbols(a - c))
+        hint = f"give the sizes: dims={{{open_sizes}}}" if open_sizes else None
+        raise Refused(f"{what}: {dim_text(a)} and {dim_text(c)} differ", hint)
 
     def broadcast(self, *values: Value) -> list[Value]:
         """All values in the shape that broadcasting gives; symbols that have to be equal become one."""
@@ -234,32 +241,3 @@ class OnnxNode:
     def full(self, dtype: DType, shape: Sequence[Dim], value: Any) -> Value:
         """One number everywhere."""
         return b.full(TensorType(dtype, tuple(shape)), value)
-
-
-def solution(difference: Dim) -> tuple[str, Dim] | None:
-    """A symbol and what it has to be for the difference to be 0, where one stands alone in a term; a product of sizes
-    that are not 0 is left out of all terms.
-    """
-    if not isinstance(difference, Expr):
-        return None
-    common = dict(difference.terms[0][0])
-    for monomial, _ in difference.terms[1:]:
-        powers = dict(monomial)
-        common = {atom: min(p, powers[atom]) for atom, p in common.items() if atom in powers}
-    for atom, power in common.items():
-        for _ in range(power):
-            lone = Expr(((((atom, 1),), 1),))
-            difference = floordiv(difference, lone) if bounds(lone)[0] > 0 else difference
-    if not isinstance(difference, Expr):
-        return None
-    for monomial, coefficient in difference.terms:
-        if len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Symbol):
-            s = monomial[0][0]
-            term = coefficient * symbol(s.name, s.lo, s.hi)
-            rest = term - difference if coefficient > 0 else difference - term
-            size = abs(coefficient)
-            found = floordiv(rest, size)
-            within = not isinstance(found, int) or s.lo <= found <= s.hi
-            if s not in free_symbols(rest) and found * size == rest and within:
-                return s.name, found
-    return None

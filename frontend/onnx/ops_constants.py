@@ -67,6 +67,8 @@ def range_(n: OnnxNode) -> Any:
         raise next(n.not_known(k) for k in range(3) if n.known(k) is None)
     if start.is_static and limit.is_static and delta.is_static:
         return _static_range(start, *(k.data.item() for k in (start, limit, delta)))
+    if not all(k.is_whole for k in (start, limit, delta)):
+        raise Refused("a symbolic range has numbers that are not whole")
     first, last, step = (k.elements()[0] for k in (start, limit, delta))
     if not isinstance(step, int) or step < 1:
         raise Refused("a symbolic range has steps that are not known to be positive")

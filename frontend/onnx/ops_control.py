@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from ...ir.dims import Dim, Expr
 from ...ir.errors import NervureError
 from ...ir.graph import Graph, Value
 from ...ir.types import TensorType, bool_, i64
-from ..branches import cond, while_loop
+from ..branches import BranchesDiffer, cond, while_loop
 from ..tensor import Tensor
 from .known import Known, known_value
 from .node import OnnxNode
@@ -34,16 +35,21 @@ def body_scope(n: OnnxNode) -> Scope:
         path=f"{outer.path}{n.name}/",
         versions=outer.versions,
         taken=outer.taken,
+        optional=outer.optional,
     )
 
 
-def write(n: OnnxNode, graph: Any, inputs: Sequence[Item]) -> list[Item]:
+def write(n: OnnxNode, graph: Any, inputs: Sequence[Item], *, optional: bool = False) -> list[Item]:
     """A body in the region under construction; what its outputs stand for.
+
+    Args:
+        optional: whether a run may go without it
 
     Raises:
         Failed: a node of it was refused
     """
     scope = body_scope(n)
+    scope.optional |= optional
     for tensor in graph.initializer:
         scope.names[tensor.name] = n.walk.weight(tensor, scope)
     scope.names |= {i.name: item for i, item in zip(graph.input, inputs, strict=True)}
@@ -75,8 +81,25 @@ def if_(n: OnnxNode) -> Any:
         return write(n, n.graph("then_branch" if known.data.ravel()[0] else "else_branch"), [])
     condition = Tensor(b.reshape(n.value(0), ()))
     branches = [n.graph("then_branch"), n.graph("else_branch")]
-    then, otherwise = ((lambda g=g: tuple(Tensor(as_value(n, i)) for i in write(n, g, []))) for g in branches)
-    return cond(condition, then, otherwise)
+    then, otherwise = (
+        (lambda g=g: tuple(Tensor(as_value(n, i)) for i in write(n, g, [], optional=True))) for g in branches
+    )
+    try:
+        return cond(condition, then, otherwise)
+    except BranchesDiffer:  # a squeeze if the axis is 1, as PyTorch writes it: the first is what is meant
+        if not n.scope.optional:
+            write(n, branches[0], [])  # the import begins again where it asks something of the inputs' sizes
+            raise
+        values = [t.value for t in then()]
+        if not all(v.type.dtype.is_float for v in values):
+            raise
+        return [_if(condition.value, v) for v in values]
+
+
+def _if(condition: Value, x: Value) -> Value:
+    """x, or NaN everywhere: within a branch that may not be taken, a condition on sizes asks nothing of inputs."""
+    held = b.broadcast_in_dim(condition, x.type.shape, ())
+    return b.select(held, x, b.full(x.type, math.nan))
 
 
 @op("Scan", since=9)

@@ -194,7 +194,7 @@ def converted(x: Value, dtype: DType) -> Value:
 def cast(n: OnnxNode) -> Result:
     dtype = dtype_named(n.attr("to"))
     found = n.scope.folds(n.inputs[0])
-    if found is not None and not found.is_static and dtype.is_integer and found.dtype.is_integer:
+    if found is not None and not found.is_static and dtype.kind != "bool":
         return Known(dtype, found.data)
     return converted(n.value(0), dtype)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ...ir import build as b
 from ...ir.dims import Dim, Expr, bounds, ceildiv, dim_text, floordiv, maximum, minimum, product, shape_text
 from ...ir.graph import Value
-from ...ir.types import bool_
+from ...ir.types import TensorType, bool_, i64
+from ..elementwise import dim_scalar
 from ..padding import pad_axis
 from ..resize import depth_to_space as depth_to_space_
 from ..resize import pixel_unshuffle
 from ..resize import space_to_depth as space_to_depth_
 from ..tensor import Tensor
+from .equations import is_zero
 from .node import OnnxNode
 from .report import Refused
 from .table import op
@@ -82,8 +85,24 @@ def squeeze(n: OnnxNode) -> Value:
         [k for k, d in enumerate(shape) if d == 1] if axes is None else [n.axis(a, len(shape)) for a in axes]
     )
     for k in gone:
-        n.equal(shape[k], 1, f"axis {k} is squeezed")
+        if (
+            n.scope.optional
+            and x.type.dtype.is_float
+            and bounds(shape[k])[0] >= 1
+            and not is_zero(shape[k] - 1)
+        ):
+            x = _only(x, k)
+        else:
+            n.equal(shape[k], 1, f"axis {k} is squeezed")
     return b.reshape(x, [d for k, d in enumerate(shape) if k not in gone])
+
+
+def _only(x: Value, axis: int) -> Value:
+    """The one element of an axis, and NaN where there are more: a branch that may not be taken asks nothing of inputs."""
+    first = part_of(x, axis, 0, 1)
+    lone = b.eq(dim_scalar(x.type.shape[axis], i64), b.full(TensorType(i64), 1))
+    nothing = b.full(first.type, math.nan)
+    return b.select(b.broadcast_in_dim(lone, first.type.shape, ()), first, nothing)
 
 
 @op("Unsqueeze")

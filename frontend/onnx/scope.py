@@ -77,6 +77,7 @@ class Scope:
         versions:   of each domain
         taken:      names of the store
         absent:     inputs of a function that its call leaves out
+        optional:   whether it is a branch, or within one, that a run may not take
     """
 
     state: Tracing
@@ -88,6 +89,7 @@ class Scope:
     versions: dict[str, int] = field(default_factory=dict[str, int])
     taken: dict[str, int] = field(default_factory=dict[str, int])
     absent: set[str] = field(default_factory=set[str])
+    optional: bool = False
 
     def item(self, name: str) -> tuple[Item, Scope]:
         """What a name stands for, and the scope that it belongs to.

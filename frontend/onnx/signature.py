@@ -94,10 +94,11 @@ class Signature:
             )
         shape: list[Dim] = []
         for axis, d in enumerate(tensor.shape.dim):
-            if d.WhichOneof("value") == "dim_value" and d.dim_value >= 0:
+            if d.WhichOneof("value") == "dim_value" and d.dim_value != -1:
                 shape.append(int(d.dim_value))
             else:
-                label = d.dim_param or f"{proto.name}_{axis}"
+                named = re.search("[A-Za-z0-9]", d.dim_param)  # "?" is how some write a size without a name
+                label = d.dim_param if named else f"{proto.name}_{axis}"
                 word = names.setdefault(label, self._word(label, names))
                 shape.append(symbol(word, *OPEN))
         return TensorType(dtype, tuple(shape))

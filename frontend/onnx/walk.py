@@ -160,6 +160,7 @@ class Walk:
             outer.state.frame,
             versions=outer.versions | versions,
             path=f"{outer.path}{node.name}/",
+            optional=outer.optional,
         )
         inner.attributes = {a.name: attribute_value(a) for a in function.attribute_proto}
         inner.attributes |= {name: node.attr(name) for name in node.attribute_names}
