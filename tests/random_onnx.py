@@ -68,34 +68,85 @@ def _grid(draw: Any, shape: tuple[int, ...]) -> Any:
     return ((steps * 16 + 3) / 64 / max(1, size // 64)).astype(np.float32).reshape(shape)
 
 
-def judge_random(case: RandomModel, backend: str) -> Score:
-    """Whether nervure gives what onnxruntime gives, to a thousandth of each output's scale."""
-    import onnxruntime
+BOUNDED = ("Asin", "Acos")
+"""Ops that are defined from -1 to 1 alone; onnxruntime's Tanh, which they take, goes up to 1.0000002."""
 
+BEYOND = 3e-7
+
+
+def at_the_edge(model: Any, feed: dict[str, Any]) -> bool:
+    """Whether onnxruntime takes a bounded op of a number that is outside, and none that is so by more than rounding."""
+    operands = [node.input[0] for node in model.graph.node if node.op_type in BOUNDED]
+    if not operands:
+        return False
+    open_ = type(model)()
+    open_.CopyFrom(model)
+    del open_.graph.output[:]
+    open_.graph.output.extend(helper.make_tensor_value_info(n, FLOAT, None) for n in dict.fromkeys(operands))
+    largest = max(float(np.abs(a).max(initial=0)) for a in session_of(open_).run(None, feed))
+    return 1 < largest <= 1 + BEYOND
+
+
+def inside(model: Any) -> Any:
+    """The model with operands of bounded ops clipped to their range."""
+    made = type(model)()
+    made.CopyFrom(model)
+    del made.graph.node[:]
+    for node in model.graph.node:
+        if node.op_type in BOUNDED:
+            clipped = f"{node.output[0]}_inside"
+            made.graph.node.append(helper.make_node("Clip", [node.input[0], "low_1", "high_1"], [clipped]))
+            node = helper.make_node(node.op_type, [clipped], list(node.output))
+        made.graph.node.append(node)
+    made.graph.initializer.append(helper.make_tensor("low_1", FLOAT, [], [-1.0]))
+    made.graph.initializer.append(helper.make_tensor("high_1", FLOAT, [], [1.0]))
+    return made
+
+
+def judge_random(case: RandomModel, backend: str) -> Score:
+    """Whether nervure gives what onnxruntime gives, to a thousandth of each output's scale.
+
+    "edge" where they differ because onnxruntime's operand of a bounded op is outside by rounding, and agree without that.
+    """
+    model, feeds = case.build()
+    ops = " ".join(sorted({n.op_type for n in model.graph.node}))
+    try:
+        at, problem = compared(model, feeds, backend)
+        if problem and at_the_edge(model, feeds[at]) and not compared(inside(model), feeds, backend)[1]:
+            return Score("edge", ops)
+    except Exception as error:
+        return Score("error", f"{type(error).__name__}: {error}; {ops}")
+    return Score("wrong", f"{problem}; {ops}") if problem else Score("pass", ops)
+
+
+def compared(model: Any, feeds: list[dict[str, Any]], backend: str) -> tuple[int, str]:
+    """The first feed on which results differ, and how; -1 and nothing where none do."""
     import nervure as nv
 
-    model, feeds = case.build()
+    session = session_of(model)
+    more: dict[str, Any] = {"cache": False} if backend == "llvm" else {}
+    run = nv.compile(nv.import_onnx(model), backend=backend, **more)
+    for at, feed in enumerate(feeds):
+        wanted = session.run(None, feed)
+        found: Any = run(*feed.values())
+        for info, one, other in zip(
+            model.graph.output, found if isinstance(found, tuple) else (found,), wanted, strict=True
+        ):
+            problem = _difference(one, other)
+            if problem:
+                return at, f"{info.name}: {problem}"
+    return -1, ""
+
+
+def session_of(model: Any) -> Any:
+    """The model on one thread of onnxruntime."""
+    import onnxruntime
+
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session: Any = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    ops = sorted({n.op_type for n in model.graph.node})
-    try:
-        more: dict[str, Any] = {"cache": False} if backend == "llvm" else {}
-        run = nv.compile(nv.import_onnx(model), backend=backend, **more)
-        for feed in feeds:
-            wanted = session.run(None, feed)
-            found: Any = run(*feed.values())
-            for info, one, other in zip(
-                model.graph.output, found if isinstance(found, tuple) else (found,), wanted, strict=True
-            ):
-                problem = _difference(one, other)
-                if problem:
-                    return Score("wrong", f"{info.name}: {problem}; {' '.join(ops)}")
-    except Exception as error:
-        return Score("error", f"{type(error).__name__}: {error}; {' '.join(ops)}")
-    return Score("pass", " ".join(ops))
 
 
 def _difference(one: Any, other: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from ..op import register
 from ..types import Array
 from .activation import Activation
+from .common import matmul
 from .recurrent import Operands, Recurrence, halves, parts_of
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Lstm(Recurrence):
         f = 1 - i if self.input_forget else outer.on_array(gate("f", see_f * c))
         c = f * c + i * inner.on_array(gate("g"))
         h = outer.on_array(gate("o", see_o * c)) * last.on_array(c)
-        return [h if o.projection is None else h @ o.projection.T, c]
+        return [h if o.projection is None else matmul(h, o.projection.T), c]
 
     def constants(self, o: Operands[Value]) -> dict[str, Value]:
         found = {"r": o.r}

@@ -77,6 +77,16 @@ def through_f32(function: Callable[..., Any]) -> Callable[..., Array]:
     return run
 
 
+def matmul(a: Array, b: Array) -> Array:
+    """The matrix product; sums of f32 are kept in f64 and rounded once.
+
+    A BLAS sums f32 in an order that the place in its tiles decides, and the CPU: equal rows would give unequal results.
+    """
+    if a.dtype != np.float32:
+        return np.matmul(a, b)
+    return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.float32)
+
+
 def accumulator(dtype: DType, acc: DType | None) -> DType:
     """The element type that a sum is kept in: f32 for the half types unless the op says otherwise."""
     if acc is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from ..dims import Dim, product
 from ..op import Accuracy, Cost, Op, register, traffic
 from ..types import Array, DType, TensorType, dtype_of
-from .common import accumulator, axes_of, narrow, need, need_kind, same_dims
+from .common import accumulator, axes_of, matmul, narrow, need, need_kind, same_dims
 
 __all__ = ["DotGeneral"]
 
@@ -74,7 +74,7 @@ class DotGeneral(Op):
             .astype(wide)
         )
         with np.errstate(all="ignore"):
-            return narrow(np.matmul(a, b), dtype).reshape(types[0].static_shape())
+            return narrow(matmul(a, b), dtype).reshape(types[0].static_shape())
 
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
         depth = product(tuple(operands[0].shape[k] for k in self.lhs_contract))

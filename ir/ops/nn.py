@@ -15,7 +15,7 @@ import numpy as np
 from ..dims import Dim, bounds, product
 from ..op import Accuracy, Cost, Level, Op, register, traffic
 from ..types import Array, TensorType, dtype_of, i64
-from .common import axes_of, narrow, need, need_kind, widen
+from .common import axes_of, matmul, narrow, need, need_kind, widen
 from .reduce import ReduceMax
 from .rng import KEY
 from .window import NEUTRAL, Pads, WindowSum, spread_and_pad, window_views
@@ -74,7 +74,7 @@ class Linear(Composite):
 
     def evaluate(self, x: Array, w: Array, b: Array | None = None, **_: Any) -> Array:
         with np.errstate(all="ignore"):
-            y = np.matmul(widen(x), widen(w).T)
+            y = matmul(widen(x), widen(w).T)
             return narrow(y if b is None else y + widen(b), dtype_of(x))
 
     def decompose(self, x: Value, w: Value, b: Value | None = None) -> Value:
@@ -145,16 +145,19 @@ class Softmax(AlongAxis):
     Equation: y = e^(x - m) / sum of e^(x - m), m the largest along the axis
     Shapes:   T[S] -> T[S]
     Gradient: dx = y * (dy - sum of dy * y)
+    Numerics: f16 and bf16 are rounded after each step, as in ONNX's function body
     Source:   ONNX Softmax-13
     """
 
     mnemonic = "softmax"
 
     def evaluate(self, x: Array, **_: Any) -> Array:
-        wide = widen(x)
+        dtype, wide = dtype_of(x), widen(x)
         with np.errstate(all="ignore"):
-            e = np.exp(wide - np.max(wide, axis=self.axis, keepdims=True, initial=-np.inf))
-            return narrow(e / np.sum(e, axis=self.axis, keepdims=True), dtype_of(x))
+            below = narrow(wide - np.max(wide, axis=self.axis, keepdims=True, initial=-np.inf), dtype)
+            e = widen(narrow(np.exp(widen(below)), dtype))
+            total = widen(narrow(np.sum(e, axis=self.axis, keepdims=True), dtype))
+            return narrow(e / total, dtype)
 
     def decompose(self, x: Value) -> Value:
         from .. import build

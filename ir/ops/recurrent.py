@@ -16,7 +16,7 @@ from ..dims import Dim
 from ..op import Accuracy, Cost, Level, Op, traffic
 from ..types import Array, TensorType, dtype_of, i32, i64
 from .activation import ACTIVATIONS, Activation
-from .common import narrow, need, need_kind, widen
+from .common import matmul, narrow, need, need_kind, widen
 
 if TYPE_CHECKING:
     from ..graph import Value
@@ -201,7 +201,7 @@ class Recurrence(Op):
         """What the input and what the state give to a gate, each with its bias."""
         k, count = self.order.index(letter), len(self.order)
         w, r = (np.split(a, count)[k] for a in (o.w, o.r))
-        from_x, from_h = x @ w.T, h @ r.T
+        from_x, from_h = matmul(x, w.T), matmul(h, r.T)
         if o.bias is None:
             return from_x, from_h
         biases = np.split(o.bias, 2 * count)

@@ -158,7 +158,7 @@ class Conv(Op):
 
     def evaluate(self, x: Array, w: Array, *, types: tuple[TensorType, ...], **_: Any) -> Array:
         dtype = dtype_of(x)
-        wide = accumulator(dtype, None).numpy
+        wide = np.float64  # as in `matmul`
         shape = types[0].static_shape()
         padded = spread_and_pad(x.astype(wide), self.padding, self.lhs_dilation, 0)
         views = window_views(padded, w.shape[2:], self.strides, self.rhs_dilation, shape[2:])

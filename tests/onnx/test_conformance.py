@@ -28,14 +28,8 @@ def failures(cases: list[Case], scores: dict[str, Score]) -> list[str]:
     return [
         f"{scores[c.name].status} {c.name}: {scores[c.name].message}"
         for c in cases
-        if scores[c.name].status not in ("pass", "unsupported") and c.name not in FRAGILE
+        if scores[c.name].status not in ("pass", "unsupported")
     ]
-
-
-FRAGILE = {
-    "test_squeezenet": "all its weights are 0.02: a softmax over logits that are equal but for rounding, and 9.5e9 large",
-}
-"""Cases whose result the order of a sum decides, with the reason; the LLVM backend happens to pass them."""
 
 
 def share(cases: list[Case], scores: dict[str, Score]) -> float:
@@ -58,8 +52,8 @@ def test_every_fifth_case_of_the_suite_passes(core: list[Case], backend: str, fi
     assert share([c for c in cases if c.tier == 2], scores) >= BARS[1]
 
 
-BARS = (0.999, 0.999)
-"""Shares of cases that pass, of tiers 0 and 1 and of tier 2; a case in a thousand may be fragile."""
+BARS = (1.0, 1.0)
+"""Shares of cases that pass, of tiers 0 and 1 and of tier 2."""
 
 
 @pytest.mark.long
