@@ -142,7 +142,7 @@ class _Expansion:
                 lanes = min(self.target.lanes(self.dtype.bytes), columns)
                 self.s = replace(self.s, vectors=columns // lanes, lanes=lanes)
         s = self.s
-        self.c_scratch = self._scratch("c", (s.mc, s.columns * s.panels))
+        self.c_scratch = self._scratch("c", (s.panels, s.mc, s.columns))
         whole = known(self.n)
         self.b_tail = (
             self.b_place.direct and not isinstance(c.b, Packed) and (whole is None or whole % s.columns != 0)
@@ -151,7 +151,7 @@ class _Expansion:
         self.a_scratch = None if self.a_place.direct else self._scratch("a", (s.mc, s.kc + 16))
         self.b_scratch = self._scratch("b", (s.kc, s.columns)) if needs_b else None
 
-    def _scratch(self, name: str, shape: tuple[int, int]) -> Buffer:
+    def _scratch(self, name: str, shape: tuple[int, ...]) -> Buffer:
         buffer = Buffer(f"{name}{len(self.scratch)}", self.dtype, shape, align=64)
         self.scratch.append(buffer)
         return buffer
@@ -191,14 +191,15 @@ class _Expansion:
         ]
         empty = may_be_empty(self.k)
         if empty:
-            i, j = Var("i"), Var("j")
-            stmts.append(
-                For(i, mcur, (For(j, wide, (self.c_scratch.store((i, j), zero(self.dtype)),), "vector"),))
-            )
+            p, i, j = Var("p"), Var("i"), Var("j")
+            clear = For(j, s.columns, (self.c_scratch.store((p, i, j), zero(self.dtype)),), "vector")
+            stmts.append(For(p, s.panels, (For(i, mcur, (clear,)),)))
         stmts += self._pieces(m0, n0, mcur, ncur, empty)
-        i, j = Var("i"), Var("j")
-        last = For(j, ncur, (Let(c.n.var, n0 + j), Let(c.acc, self.c_scratch[i, j]), *c.epilogue), "vector")
-        stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), last)))
+        p, i, j, j0 = Var("p"), Var("i"), Var("j"), Var("j0")
+        element = (Let(c.n.var, j0 + j), Let(c.acc, self.c_scratch[p, i, j]), *c.epilogue)
+        last = For(j, rest_of(self.n, j0, s.columns), element, "vector")
+        panel = For(p, ceil_div(ncur, s.columns) if s.panels > 1 else 1, (Let(j0, n0 + p * s.columns), last))
+        stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), panel)))
         return stmts
 
     def _pieces(self, m0: Var, n0: Var, mcur: Var, ncur: Var, always: bool) -> list[Stmt]:
@@ -280,7 +281,7 @@ class _Expansion:
         p, j0, cols = Var("panel"), Var("j0"), Var("cols")
         start: list[Stmt] = [Let(j0, n0 + p * s.columns), Let(cols, rest_of(self.n, j0, s.columns))]
         bind = [*decompose(m0, c.m), *decompose(flat, c.k)]
-        target_c = Load(self.c_scratch, (as_index(0), p * s.columns))
+        target_c = Load(self.c_scratch, (p, as_index(0), as_index(0)))
 
         def tile(b: Load, b_k: Expr) -> Stmt:
             if self.a_scratch is not None:
@@ -297,7 +298,7 @@ class _Expansion:
                 b,
                 as_index(s.lanes),
                 target_c,
-                as_index(s.columns * s.panels),
+                as_index(s.columns),
                 mcur,
                 (Step(length, k, b_k),),
                 accumulate,

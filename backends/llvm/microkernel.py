@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["emit_call", "rows_function", "tile_function"]
 
+TALL = 8
+"""Rows from which on a tile computes long enough to bring in the operand of later ones meanwhile."""
+AHEAD = 8192
+"""How far ahead, in bytes."""
+LINE = 64
+"""Bytes of a line of the caches."""
+
 Key = tuple[int, int, int]
 """An accumulator: which of those that split the sum, row, vector."""
 
@@ -31,7 +38,7 @@ def emit_call(emitter: ExprEmitter, s: Tile) -> None:
     b = emitter.b
     dtype = s.c.buffer.dtype
     assert s.a.buffer.dtype == dtype and s.b.buffer.dtype == dtype
-    rows = _rows(s, dtype.bytes)
+    rows = _rows(s, dtype.bytes, id(s.b.buffer) not in emitter.scratch and _dense(s))
     name = rows_function(emitter.module, dtype, s.heights, s.vectors, s.lanes, len(s.steps), rows)
     a, bb, c = (emitter.address(x.buffer, x.index)[0] for x in (s.a, s.b, s.c))
     size = b.number(dtype.bytes, "i64")
@@ -49,20 +56,22 @@ def emit_call(emitter: ExprEmitter, s: Tile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Where the rows of A lie.
+    """Where the operands lie.
 
     Args:
-        run:   rows in a run, 0 for all in one
-        fixed: the distance of rows and of runs in bytes, where they are known
+        run:     rows of A in a run, 0 for all in one
+        fixed:   the distance of rows and of runs in bytes, where they are known
+        streams: whether B is one stretch of memory that comes from beyond the first caches
     """
 
     run: int = 0
     fixed: tuple[int, int] | None = None
+    streams: bool = False
 
     @property
     def suffix(self) -> str:
         fixed = "" if self.fixed is None else f"s{self.fixed[0]}" + (f"_{self.fixed[1]}" if self.run else "")
-        return (f"r{self.run}" if self.run else "") + fixed
+        return (f"r{self.run}" if self.run else "") + fixed + ("f" if self.streams else "")
 
     def offset(self, row: int) -> int:
         """Bytes from the first row, where distances are known."""
@@ -71,11 +80,18 @@ class Rows:
         return row // run * self.fixed[1] + row % run * self.fixed[0]
 
 
-def _rows(s: Tile, size: int) -> Rows:
+def _rows(s: Tile, size: int, streams: bool) -> Rows:
     row, run = s.a_row, s.a_run
     if not isinstance(row, Const) or not (run is None or isinstance(run, Const)):
-        return Rows(s.run)
-    return Rows(s.run, (int(row.value) * size, 0 if run is None else int(run.value) * size))
+        return Rows(s.run, None, streams)
+    return Rows(s.run, (int(row.value) * size, 0 if run is None else int(run.value) * size), streams)
+
+
+def _dense(s: Tile) -> bool:
+    """Whether B's panel is read without gaps."""
+    step, vector = s.steps[-1].b, s.b_vector
+    dense = isinstance(step, Const) and int(step.value) == s.vectors * s.lanes
+    return dense and isinstance(vector, Const) and int(vector.value) == s.lanes
 
 
 def _operands(rows: Rows, names: tuple[str, str] = ("%a0", "%c0")) -> str:
@@ -142,6 +158,8 @@ def tile_function(
         tile = _Tile(height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, rows)
         head = f"define internal void {name}({_operands(rows)}{_nest(depth)}) nounwind {{"
         module.functions[name] = "\n".join([head, "entry:", *tile.text(), "}", ""])
+        if rows.streams and height >= TALL:
+            module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         if module.fma:
             module.declare(f"{tile.vt} @llvm.fma.{tile.mangled}({tile.vt}, {tile.vt}, {tile.vt})")
     return name
@@ -270,6 +288,7 @@ class _Tile:
                     lines.append(f"  {address} = getelementptr i8, ptr {bp}, i64 {offset}")
                 lines.append(f"  {value} = load {vt}, ptr {address}, align {self.size}")
                 columns.append(value)
+            lines += self._fetch(bp)
             double = self.fresh()
             if self.rows > 2 and self.place.fixed is None:
                 lines.append(f"  {double} = shl i64 %ar, 1")
@@ -315,6 +334,14 @@ class _Tile:
         yield from lines
         yield f"  %pn{tag} = add i64 %p{tag}, {step}"
         yield f"  br label %{head}"
+
+    def _fetch(self, b: str) -> Iterator[str]:
+        """Bring in what comes some time later, where it comes from afar: the machine itself looks no further than a page."""
+        if self.place.streams and self.rows >= TALL:
+            for line in range(0, self.vectors * self.lanes * self.size, LINE):
+                address = self.fresh()
+                yield f"  {address} = getelementptr i8, ptr {b}, i64 {AHEAD + line}"
+                yield f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)"
 
     def _multiply(self, name: str, a: str, b: str, c: str) -> list[str]:
         """name = c + a * b."""

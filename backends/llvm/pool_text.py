@@ -1,7 +1,9 @@
 """The thread pool as LLVM text: a fork-join that hands out chunks by tickets.
 
 A job lies in one of a few slots; its `word` packs generation (24 bits), room for helpers (16) and chunks left (24), so that one
-compare-and-exchange claims a chunk of exactly the job that was looked at. The caller claims chunks like any worker and
+compare-and-exchange claims a chunk of exactly the job that was looked at. Chunks shrink: each round of as many as there are
+threads takes half of what is left, down to single units, so that threads which start together share evenly and those that are held up
+leave little behind. The caller claims chunks like any worker and
 therefore does alone what no worker began; then it waits for chunks that others still run. Whoever waits spins for a
 bounded time, giving way to other processes, and then sleeps in a futex. Sleeping workers are woken once enough work
 has gone by to pay for it. Callers beyond the slots run alone.
@@ -10,9 +12,11 @@ Workers are started by the first job that wants them. The page is wiped on fork:
 `nv_pool_stop` ends them before the process ends. Linux on x86-64 and aarch64; elsewhere there is no pool.
 
     struct team { struct page *page; int64_t threads; }          nv_context.user of whoever passes nv_pool_for
-    struct slot { word; busy; pending; task, arg, n, size }      pending's top bit: the caller sleeps
+    struct slot { word; busy; pending; task, arg, n, rounds, threads }      pending's top bit: the caller sleeps
     struct page { epoch; sleepers; lock, started, stop, credit; handles[]; slots[] }
 """
+
+# long file: one LLVM text, whose functions share its types
 
 from __future__ import annotations
 
@@ -24,8 +28,6 @@ __all__ = ["PAGE_BYTES", "pool_text"]
 
 PAGE_BYTES = 8192
 SLOTS = 8
-CHUNKS = 4
-"""Chunks a thread: enough to even out threads that are held up, few enough to stay cheap."""
 SPIN = 32
 """Turns of a wait before it sleeps, each of 64 pauses and a yield: 30 to 100 microseconds."""
 WAKE = 24
@@ -35,7 +37,7 @@ _FUTEX = {"x86_64": 202, "aarch64": 98}
 _PAUSE = {"x86_64": ("x86.sse2.pause", "", ""), "aarch64": ("aarch64.hint", "i32", "i32 1")}
 
 _TEXT = """
-%slot = type { i64, i32, [13 x i32], i32, [15 x i32], ptr, ptr, i64, i64, [4 x i64] }
+%slot = type { i64, i32, [13 x i32], i32, [15 x i32], ptr, ptr, i64, i64, i64, [3 x i64] }
 %page = type { i32, [15 x i32], i32, [15 x i32], i32, i32, i32, i32, [12 x i32], [<MAX> x i64], [<SLOTS> x %slot] }
 
 declare i64 @syscall(i64, ...)
@@ -44,6 +46,8 @@ declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_join(i64, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
+declare i64 @llvm.ctlz.i64(i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.<PAUSE>(<PAUSE.TYPE>)
 
@@ -87,6 +91,31 @@ no:
   ret i1 false
 }
 
+; units in the last `left` chunks of n units: single ones, and before them `rounds` of a chunk a thread, halving what is left
+define internal i64 @units(i64 %left, i64 %n, i64 %rounds, i64 %threads) nounwind {
+entry:
+  %singles = lshr i64 %n, %rounds
+  %q = sub i64 %left, %singles
+  %few = icmp sle i64 %q, 0
+  br i1 %few, label %single, label %round
+single:
+  ret i64 %left
+round:
+  %q1 = add i64 %q, %threads
+  %q2 = sub i64 %q1, 1
+  %back = udiv i64 %q2, %threads
+  %at = sub i64 %rounds, %back
+  %full = lshr i64 %n, %at
+  %half = lshr i64 %full, 1
+  %mine = sub i64 %full, %half
+  %whole = mul i64 %back, %threads
+  %gone = sub i64 %whole, %q
+  %product = mul i64 %mine, %gone
+  %taken = udiv i64 %product, %threads
+  %rest = sub i64 %full, %taken
+  ret i64 %rest
+}
+
 ; runs chunks of the job `mine`, or of any that has room, while there are any; gives whether it ran one
 define internal i1 @help(ptr %slot, i64 %mine) nounwind {
 entry:
@@ -94,7 +123,8 @@ entry:
   %task.at = getelementptr %slot, ptr %slot, i64 0, i32 5
   %arg.at = getelementptr %slot, ptr %slot, i64 0, i32 6
   %n.at = getelementptr %slot, ptr %slot, i64 0, i32 7
-  %size.at = getelementptr %slot, ptr %slot, i64 0, i32 8
+  %rounds.at = getelementptr %slot, ptr %slot, i64 0, i32 8
+  %team.at = getelementptr %slot, ptr %slot, i64 0, i32 9
   br label %next
 next:
   %job = phi i64 [ %mine, %entry ], [ %job, %take ], [ %generation, %ran ]
@@ -113,7 +143,8 @@ take:
   %task = load atomic ptr, ptr %task.at monotonic, align 8
   %arg = load atomic ptr, ptr %arg.at monotonic, align 8
   %n = load atomic i64, ptr %n.at monotonic, align 8
-  %size = load atomic i64, ptr %size.at monotonic, align 8
+  %rounds = load atomic i64, ptr %rounds.at monotonic, align 8
+  %threads = load atomic i64, ptr %team.at monotonic, align 8
   %cost = select i1 %member, i64 1, i64 16777217
   %after = sub i64 %word, %cost
   %pair = cmpxchg ptr %slot, i64 %word, i64 %after acq_rel acquire, align 64
@@ -121,9 +152,8 @@ take:
   br i1 %won, label %run, label %next
 run:
   %number = sub i64 %left, 1
-  %begin = mul i64 %number, %size
-  %stop = add i64 %begin, %size
-  %end = call i64 @llvm.smin.i64(i64 %stop, i64 %n)
+  %begin = call i64 @units(i64 %number, i64 %n, i64 %rounds, i64 %threads)
+  %end = call i64 @units(i64 %left, i64 %n, i64 %rounds, i64 %threads)
   call void %task(ptr %arg, i64 %begin, i64 %end)
   %old = atomicrmw sub ptr %pending, i32 1 acq_rel, align 4
   %waits = icmp eq i32 %old, -2147483647
@@ -252,25 +282,27 @@ other:
   %left = icmp ult i64 %s1, <SLOTS>
   br i1 %left, label %choose, label %all
 post:
-  %parts = mul i64 %threads, <CHUNKS>
-  %most = call i64 @llvm.smin.i64(i64 %parts, i64 %n)
-  %up = add i64 %n, %most
-  %up1 = sub i64 %up, 1
-  %size = udiv i64 %up1, %most
-  %fill = add i64 %n, %size
-  %fill1 = sub i64 %fill, 1
-  %chunks = udiv i64 %fill1, %size
+  %twice = shl i64 %threads, 1
+  %zeros = call i64 @llvm.ctlz.i64(i64 %n, i1 true)
+  %most = call i64 @llvm.ctlz.i64(i64 %twice, i1 true)
+  %halvings = sub i64 %most, %zeros
+  %rounds = call i64 @llvm.smax.i64(i64 %halvings, i64 0)
+  %singles = lshr i64 %n, %rounds
+  %in.rounds = mul i64 %rounds, %threads
+  %chunks = add i64 %singles, %in.rounds
   %chunks32 = trunc i64 %chunks to i32
   %pending = getelementptr %slot, ptr %slot, i64 0, i32 3
   %task.at = getelementptr %slot, ptr %slot, i64 0, i32 5
   %arg.at = getelementptr %slot, ptr %slot, i64 0, i32 6
   %n.at = getelementptr %slot, ptr %slot, i64 0, i32 7
-  %size.at = getelementptr %slot, ptr %slot, i64 0, i32 8
+  %rounds.at = getelementptr %slot, ptr %slot, i64 0, i32 8
+  %size.at = getelementptr %slot, ptr %slot, i64 0, i32 9
   store atomic i32 %chunks32, ptr %pending monotonic, align 4
   store atomic ptr %task, ptr %task.at monotonic, align 8
   store atomic ptr %arg, ptr %arg.at monotonic, align 8
   store atomic i64 %n, ptr %n.at monotonic, align 8
-  store atomic i64 %size, ptr %size.at monotonic, align 8
+  store atomic i64 %rounds, ptr %rounds.at monotonic, align 8
+  store atomic i64 %threads, ptr %size.at monotonic, align 8
   %before = load atomic i64, ptr %slot monotonic, align 64
   %last = lshr i64 %before, 40
   %up.g = add i64 %last, 1
@@ -369,7 +401,7 @@ def pool_text(target: Target) -> str | None:
     machine, _, system = target.triple.partition("-")
     if "linux" not in system or machine not in _FUTEX:
         return None
-    numbers = {"MAX": MAX_THREADS, "SLOTS": SLOTS, "CHUNKS": CHUNKS, "SPIN": SPIN, "WAKE": WAKE, "USER": USER}
+    numbers = {"MAX": MAX_THREADS, "SLOTS": SLOTS, "SPIN": SPIN, "WAKE": WAKE, "USER": USER}
     pause, kind, argument = _PAUSE[machine]
     words = {"FUTEX": _FUTEX[machine], "PAUSE": pause, "PAUSE.TYPE": kind, "PAUSE.ARGUMENT": argument}
     text = _TEXT

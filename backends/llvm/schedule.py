@@ -68,17 +68,45 @@ def choose_schedule(
             vectors = 1
     if m is not None:
         rows = max(1, min(rows, m))
-    blocks = max(1, (112 if packs_a else 126) // rows)
-    mc = rows * blocks
-    if m is not None:
-        mc = min(mc, max(m, 1))
-    kc = 384 if packs_a else 512 if in_place else 256
+    kc = 512 if in_place or packs_a else 256
     if k is not None and k <= 2 * kc and not packs_a:
         kc = max(k, 1) if in_place or k <= 320 else -(-k // 2)
-    panels = 1
-    if packs_a:  # what is packed serves many columns
-        panels = 4 if n is None else min(32, max(1, -(-n // (vectors * lanes))))
+    elif k is not None and k > kc:
+        kc = -(-k // (-(-k // kc) * 16)) * 16
+    width = vectors * lanes
+    mc, panels = _blocks(rows, m, None if n is None else max(1, -(-n // width)), packs_a)
     return ContractSchedule(rows, vectors, lanes, mc, panels, kc)
+
+
+_HIGH = 128
+"""Rows of a block at most: as many as the second cache holds beside the panels that meet them."""
+_UNITS = 32
+"""Blocks that a contraction is cut into where it can be, so that threads get as much as each other."""
+
+
+def _blocks(rows: int, m: int | None, panels: int | None, packs_a: bool) -> tuple[int, int]:
+    """Rows of a block, and panels in it: about equal blocks, an even number of them where there are several.
+
+    Args:
+        panels: of the whole product
+    """
+    wide = 1
+    if packs_a:  # what is packed serves many columns
+        wide = 4 if panels is None else min(32, panels)
+    if m is None:
+        return max(1, _HIGH // rows) * rows, wide
+    high = -(-max(m, 1) // _HIGH)
+    if panels is None:
+        return -(-max(m, 1) // high), wide
+    if packs_a:
+        while wide > 8 and high * -(-panels // wide) < _UNITS // 2:
+            wide = -(-wide // 2)
+        wide = -(-panels // -(-panels // wide))
+    elif high * panels < _UNITS and m >= _HIGH // 2 + rows:
+        high = -(-m // (_HIGH // 2))
+    if high > 1 and high * -(-panels // wide) % 2:
+        high += 1
+    return -(-max(m, 1) // high), wide
 
 
 def tile_shape(target: Target, block: int, blocks: int) -> tuple[int, int, int]:
@@ -91,11 +119,16 @@ def tile_shape(target: Target, block: int, blocks: int) -> tuple[int, int, int]:
 
 
 def tile_heights(rows: int, m: int | None, mc: int) -> tuple[int, ...]:
-    """The heights that m rows in blocks of mc need: two neighbours where m is known and small, else tails."""
-    if m is not None and m <= mc:
-        tiles = -(-m // rows) if m else 1
-        rows = max(1, -(-m // tiles))
-        return (rows,) if m % rows == 0 else (rows, rows - 1)
-    sizes = range(mc) if m is None else (mc, m % mc)
-    rests = {size % rows for size in sizes}
+    """The heights that m rows in blocks of mc need: two neighbours where m is known, else `rows` and tails."""
+    if m is not None:
+        sizes = {min(m, mc), m % mc if m > mc else 0} - {0} or {rows}
+        top = min(rows, *sizes)
+        if 2 * top >= min(rows, max(sizes)):
+            for high in range(top, top // 2, -1):
+                for one in (high, high - 1):
+                    if one and all(size % one == 0 for size in sizes):
+                        return (one,)
+                if high > 2 and all(size % (high - 1) * high <= size for size in sizes):
+                    return (high, high - 1)
+    rests = {size % rows for size in (range(mc) if m is None else (mc, m % mc))}
     return (rows, *(t for t in (16, 8, 4, 2, 1) if t < rows and any(r % (2 * t) >= t for r in rests)))
