@@ -48,11 +48,25 @@ def origin_source(source: Callable[[], Origins]) -> Generator[None]:
         _source.reset(token)
 
 
-@contextmanager
-def origins_of(origins: Origins) -> Generator[None]:
-    """Nodes made inside inherit these origins: a rewrite speaks for the node it replaces."""
-    with origin_source(lambda: origins):
-        yield
+class origins_of:
+    """Nodes made inside inherit these origins: a rewrite speaks for the node it replaces.
+
+    A class, since a pass enters it for each node of a graph.
+    """
+
+    __slots__ = ("_origins", "_token")
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    def __call__(self) -> Origins:
+        return self._origins
+
+    def __enter__(self) -> None:
+        self._token = _source.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _source.reset(self._token)
 
 
 def merge_origins(*groups: Origins) -> Origins:

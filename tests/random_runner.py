@@ -17,7 +17,7 @@ from nervure.ir.types import Array
 from nervure.passes.levels import standard_pipeline
 from nervure.passes.manager import Pipeline, run_pipeline
 
-__all__ = ["Report", "run_chunk"]
+__all__ = ["Report", "run_chunk", "run_on"]
 
 
 @dataclass
@@ -88,7 +88,7 @@ def _check(
     theirs = yardstick.against(backend.name)
     if brief:
         legal = run_pipeline(program, backend.pipeline(2), verify=False).program
-        report.add(theirs.compare(_run(backend, legal, inputs), f"seed {seed}: {backend.name} at -O2"))
+        report.add(theirs.compare(run_on(backend, legal, inputs), f"seed {seed}: {backend.name} at -O2"))
         return
     current = program
     for number, pass_ in enumerate(backend.pipeline(2).passes, start=1):
@@ -97,14 +97,14 @@ def _check(
             label = f"seed {seed}: reference after pass {number}, {pass_.name}, for {backend.name}"
             report.add(yardstick.compare(reference(after, inputs), label))
         current = after
-    report.add(theirs.compare(_run(backend, current, inputs), f"seed {seed}: {backend.name} at -O2"))
+    report.add(theirs.compare(run_on(backend, current, inputs), f"seed {seed}: {backend.name} at -O2"))
     count = int(np.random.default_rng(seed).integers(0, len(standard_pipeline(2).passes) + 1))
     early = Pipeline(standard_pipeline(2).passes[:count]) + backend.pipeline(0)
-    found = _run(backend, run_pipeline(program, early).program, inputs)
+    found = run_on(backend, run_pipeline(program, early).program, inputs)
     report.add(theirs.compare(found, f"seed {seed}: {backend.name} at -O0 after {count} passes"))
 
 
-def _run(backend: Backend, program: Program, inputs: list[Array]) -> Results:
+def run_on(backend: Backend, program: Program, inputs: list[Array]) -> Results:
     """Outputs and updated entries; the store is as before afterwards."""
     store = program.store
     kept = {name: entry.data.copy() for name, entry in store.items() if entry.kind != "derived"}

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
+from dial_forms import FORMS, STEPS
 
 import nervure as nv
 from nervure import nn
+from nervure.backends.llvm.executable import LLVMExecutable
 from nervure.ir.interpret import evaluate_program
 from nervure.passes.manager import Pipeline, run_pipeline
 
 RNG = np.random.default_rng(12)
-STEPS = 6
-FORMS = {
-    "as written": "",
-    "taken apart": "decompose",
-    "work moved out": "decompose,canonicalize,cse,simplify-scans,hoist,dce",
-    "merged": "decompose,merge-scans{shared=false},cse,simplify-scans,dce",
-    "by two": "decompose,unroll{max=1,factor=2}",
-    "by four, with a rest": "decompose,unroll{max=1,factor=4}",
-    "written out": "decompose,unroll{max=6}",
-    "folded back": "decompose,canonicalize,cse,unroll{max=6},cse,reroll,dce",
-    "chosen": "decompose,unroll{max=1,factor=0,auto=true}",
-}
 
 
 class Bidirectional(nn.Module):
@@ -80,6 +71,34 @@ def test_every_form_gives_the_same_on_every_backend(form: str, name: str, deriva
         for a, b in zip(found if isinstance(found, tuple) else (found,), wanted, strict=True):
             scale = np.abs(b).max() + 1e-3
             np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * scale, err_msg=f"{backend}, {form}")
+
+
+WRITTEN_OUT = ("written out", "folded back")
+LOOPS = {name: form for name, form in FORMS.items() if name not in WRITTEN_OUT}
+LOOPS["by sixteen, with a rest"] = "decompose,unroll{max=1,factor=16}"
+
+
+def lstm(steps: int, derivative: bool) -> nv.Program:
+    nv.seed(6)
+    layer = nn.LSTM(64, 256)
+    f = nv.grad(lambda x: (layer(x)[0] ** 2).sum()) if derivative else layer
+    return nv.trace(f, f"f32[{steps},1,64]")
+
+
+@pytest.mark.parametrize("derivative", [False, True])
+@pytest.mark.parametrize("form", LOOPS)
+def test_a_thousand_steps_compile_soon_and_to_no_more_code_than_64(form: str, derivative: bool) -> None:
+    """Within a second, a derivative within two, unless a full unroll is forced, which `tests/passes/test_loops.py` holds."""
+    nv.compile(nn.relu, "f32[1]", cache=False)
+    size: dict[int, int] = {}
+    for steps in (64, 1024):
+        program, start = lstm(steps, derivative), time.process_time()
+        formed = run_pipeline(program, Pipeline.parse(LOOPS[form]), verify=False).program
+        run = nv.compile(formed, cache=False, threads=1)
+        assert time.process_time() - start < (2 if derivative else 1)
+        assert isinstance(run, LLVMExecutable)
+        size[steps] = len(run.object)
+    assert size[1024] <= 1.05 * size[64]
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
