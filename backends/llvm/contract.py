@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from ...ir.dims import Dim
 from ...ir.types import bool_, f32, f64
 from .affine import flat_strides, row_length, split_rows
+from .dot import expand_dot
+from .dot_schedule import DotSchedule
 from .extents import ceil_div, decompose, known, may_be_empty, rest_of, times
 from .kernel_ir import (
     Buffer,
@@ -53,6 +55,8 @@ def expand_contracts(kernel: Kernel, target: Target) -> Kernel:
         found: list[Stmt] = []
         for s in body:
             match s:
+                case Contract() if isinstance(s.schedule, DotSchedule):
+                    found += expand_dot(s, s.schedule, scratch)
                 case Contract():
                     found += _Expansion(s, target, scratch).statements()
                 case For():

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from ...ir.types import i64
-from . import arith, microkernel, turn
+from . import arith, dot_tile, microkernel, turn
 from .builder import Builder, Module, V
 from .emit_loops import PARTIALS, LoopEmitter
 from .emit_parallel import emit_parallel
 from .kernel_ir import (
     Contract,
+    Dot,
     For,
     If,
     Kernel,
@@ -60,6 +61,9 @@ class Emitter(LoopEmitter):
                 self._if(s)
             case Tile():
                 microkernel.emit_call(self, s)
+                self.forget({id(s.c.buffer)})
+            case Dot():
+                dot_tile.emit_dot(self, s)
                 self.forget({id(s.c.buffer)})
             case Turn():
                 turn.emit_turn(self, s)

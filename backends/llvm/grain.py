@@ -15,6 +15,7 @@ from .kernel_ir import (
     Call,
     Const,
     Contract,
+    Dot,
     Expr,
     For,
     If,
@@ -126,6 +127,9 @@ class _Cost:
                 depth = product(tuple(self.value(p.extent) for p in s.steps))
                 flops = self.value(s.m) * depth * (2 * s.vectors * s.lanes)
                 return flops * max(1, 125 // self.target.lanes(s.c.buffer.dtype.bytes))
+            case Dot():
+                flops = self.value(s.m) * self.value(s.n) * self.value(s.length) * 2
+                return flops * max(1, 125 // s.lanes)
             case Turn():
                 return self.value(s.count) * self.value(s.length) * 100
             case Contract():

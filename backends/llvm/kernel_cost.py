@@ -9,7 +9,7 @@ from math import prod
 
 from ...ir.dims import Dim, evaluate_dim
 from .kernel_expr import Binary, Call, Cast, Const, Expr, Fma, Index, Size, Unary, Var
-from .kernel_ir import Contract, For, If, Kernel, Let, LoopDim, Reduce, Stmt, Store, Tile, Turn
+from .kernel_ir import Contract, Dot, For, If, Kernel, Let, LoopDim, Reduce, Stmt, Store, Tile, Turn
 from .walk import expr_children
 
 __all__ = ["kernel_bytes", "kernel_flops"]
@@ -81,6 +81,8 @@ class _Count:
             case Tile():
                 depth = prod(self.value(p.extent) for p in s.steps)
                 return 2 * self.value(s.m) * depth * s.vectors * s.lanes
+            case Dot():
+                return 2 * self.value(s.m) * self.value(s.n) * self.value(s.length)
             case Contract():
                 points = self.points((*s.batch, *s.m, s.n))
                 terms = _ops([s.a, *([s.b] if isinstance(s.b, Expr) else [])], set())

@@ -12,6 +12,7 @@ but vectors. `str(kernel)` prints it (kernel_text.py)::
             | var "=" expr                                  a binding, seen by what follows in the block
             | buffer "[" expr, ... "]" ["add" | "mul" | "min" | "max"] "=" expr ["where" expr]
             | "tile" ...                                    a call of the register-tile micro-kernel
+            | "dot" ...                                     the same with lanes along k
             | "turn" ...                                    a panel packed from a transposed operand
             | "contract" ...                                sum over k of a * b, then an epilogue; contract.py expands it
     expr    = const | dim | var | buffer "[" expr, ... "]" ["if" expr "else" expr]
@@ -73,7 +74,7 @@ from .kernel_expr import (
 )  # fmt: skip
 
 __all__ = [
-    "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Expr",
+    "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Dot", "Expr",
     "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
     "Step", "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
@@ -203,6 +204,32 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Dot:
+    """C[i, j] (+)= sum over p < length of A[i, p] * B[j, p] for i < m and j < n, lanes along p.
+
+    a, b and c are the addresses of their first elements; A and B have unit stride in p, C in j; `a_row` and `b_row` are
+    the strides of i and j, in elements. Accumulators belong to a row of A and one of B, `parts` of them to one sum. Where `accumulate`
+    is false C is written, else the sum is formed first and then added. The rows of A and of B are done in
+    tiles of the given heights and widths, as many of each as fit, in order. A width is at most a register's lanes.
+    """
+
+    heights: tuple[int, ...]
+    widths: tuple[int, ...]
+    parts: int
+    lanes: int
+    a: Load
+    a_row: int
+    b: Load
+    b_row: int
+    c: Load
+    c_row: Expr
+    m: Expr
+    n: Expr
+    length: Expr
+    accumulate: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Turn:
     """target[p, j] = source[j, p] for j < count and p < length.
 
@@ -247,7 +274,7 @@ class Contract:
                   register tile, others a plain loop nest
         epilogue: statements over acc, m, n, batch vars, run with n as a vector loop
         parallel: whether batch and blocks of m and n run in parallel
-        schedule: a schedule.ContractSchedule; None lets the target choose
+        schedule: a schedule.ContractSchedule, or a schedule.DotSchedule where a and b are plain loads of unit stride in k; None lets the target choose
     """
 
     m: tuple[LoopDim, ...]
@@ -262,7 +289,7 @@ class Contract:
     schedule: object | None = None
 
 
-Stmt = Let | Store | For | Reduce | If | Tile | Turn | Contract
+Stmt = Let | Store | For | Reduce | If | Tile | Dot | Turn | Contract
 
 
 @dataclass(frozen=True, slots=True, eq=False)

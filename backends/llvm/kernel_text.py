@@ -15,6 +15,7 @@ from .kernel_ir import (
     Compare,
     Const,
     Contract,
+    Dot,
     Expr,
     Fma,
     For,
@@ -196,6 +197,14 @@ class _Printer:
                     f" b={self.expr(s.b)} vectors by {self.expr(s.b_vector)}"
                     f" m={self.expr(s.m)} k={steps} add={self.expr(s.accumulate)}"
                     f" heights={'+'.join(map(str, s.heights))}"
+                )
+            case Dot():
+                yield (
+                    f"{indent}dot {s.heights[0]}x{s.widths[0]}x{s.parts}x{s.lanes} {s.c.dtype}"
+                    f" c={self.expr(s.c)} by {self.expr(s.c_row)}"
+                    f" a={self.expr(s.a)} by {s.a_row} b={self.expr(s.b)} by {s.b_row}"
+                    f" m={self.expr(s.m)} n={self.expr(s.n)} k={self.expr(s.length)} add={self.expr(s.accumulate)}"
+                    f" heights={'+'.join(map(str, s.heights))} widths={'+'.join(map(str, s.widths))}"
                 )
             case Turn():
                 yield (

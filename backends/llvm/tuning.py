@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from .choices import forget_choices, load_choices, save_choices
 from .contract import default_schedule
+from .dot_schedule import DotSchedule, dot_variants
 from .kernel_ir import Contract, For, If, Kernel, Packed, Stmt, Tile
 from .program import Branch, KernelProgram, Launch, Loop, Step, While, content
 from .schedule import ContractSchedule
@@ -48,7 +49,7 @@ class TileSchedule:
         return f"rows={self.rows}"
 
 
-Schedule = ContractSchedule | TileSchedule
+Schedule = ContractSchedule | DotSchedule | TileSchedule
 
 
 def digest(kernel: Kernel) -> str:
@@ -79,6 +80,8 @@ def _tunable(body: Sequence[Stmt]) -> Iterator[Contract | Tile]:
 
 
 def _of_contract(c: Contract, target: Target) -> tuple[Schedule, ...]:
+    if isinstance(c.schedule, DotSchedule):
+        return dot_variants(c.schedule, target)[:LIMIT]
     base = None if c.schedule is not None else default_schedule(c, target)
     if base is None:
         return ()
@@ -141,7 +144,7 @@ def _scheduled(kernel: Kernel, schedule: Schedule) -> Kernel:
 
     def change(s: Stmt) -> Stmt:
         match s:
-            case Contract() if isinstance(schedule, ContractSchedule):
+            case Contract() if isinstance(schedule, (ContractSchedule, DotSchedule)):
                 return replace(s, schedule=schedule)
             case Tile() if isinstance(schedule, TileSchedule):
                 tails = tuple(h for h in (16, 8, 4, 2, 1) if h < schedule.rows)

@@ -15,6 +15,7 @@ from .kernel_ir import (
     Cast,
     Compare,
     Contract,
+    Dot,
     Expr,
     Fma,
     For,
@@ -123,6 +124,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
             steps = (x for p in s.steps for x in (p.extent, p.a, p.b))
             run = () if s.a_run is None else (s.a_run,)
             return (s.a, s.a_row, *run, s.b, s.b_vector, s.c, s.c_row, s.m, *steps, s.accumulate)
+        case Dot():
+            return (s.a, s.b, s.c, s.c_row, s.m, s.n, s.length, s.accumulate)
         case Turn():
             return (s.source, s.row, s.target, s.step, s.count, s.length)
         case Contract():
@@ -149,7 +152,7 @@ def stored_buffers(body: Iterable[Stmt]) -> dict[int, Buffer]:
     for s in stmts(body):
         if isinstance(s, Store):
             found[id(s.buffer)] = s.buffer
-        elif isinstance(s, Tile):
+        elif isinstance(s, (Tile, Dot)):
             found[id(s.c.buffer)] = s.c.buffer
         elif isinstance(s, Turn):
             found[id(s.target.buffer)] = s.target.buffer

@@ -12,6 +12,7 @@ from ....ir.ops.contract import DotGeneral
 from ....ir.ops.window import Conv
 from ....ir.types import DType, f32, f64, i64
 from .. import kernel_ir as k
+from ..dot_schedule import DotSchedule
 from ..schedule import choose_schedule
 from .conv import direct
 from .conv_across import across
@@ -19,6 +20,7 @@ from .conv_plan import plan_conv
 from .conv_weights import conv_weights, plan_weights
 from .depthwise import depthwise
 from .depthwise_rows import depthwise_rows, serves_rows
+from .dot import Operand, dot_rows
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
@@ -47,6 +49,13 @@ def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     at_y = _place(y.type.rank, (op.rhs_batch, batch), (op.rhs_contract, depth), (free_y, right))
     index = tuple(d.var for d in (*batch, *left, *right))
     acc = accumulator(x.type.dtype, op.acc)
+    if not batch and len(left) == len(right) == 1 and depth and acc in (f32, f64):
+        sides = Operand(x, left[0], at_x), Operand(y, right[0], at_y)
+        found = dot_rows(lowering, scope, pull, *sides, depth, acc, node.origins)
+        if found is not None:
+            rows, column, a, b, schedule = found
+            _contract(lowering, scope, pull, node, tails, index, (), [rows], column, depth, a, b, schedule)
+            return
     if not batch and len(right) == 1 and depth and acc in (f32, f64):
         packed = _packed(lowering, scope, node, y, acc, depth, right[0], at_y)
         if packed is not None:
@@ -212,6 +221,7 @@ def _contract(
     depth: Sequence[k.LoopDim],
     a: k.Expr,
     b: k.Expr | k.Packed,
+    schedule: DotSchedule | None = None,
 ) -> None:
     """The kernel: the statement with its tail as epilogue."""
     (tail,) = tails
@@ -219,9 +229,8 @@ def _contract(
     pull.give(node.results[0], index, total.cast(node.results[0].type.dtype))
     stored = pull.read(tail.value, index)
     store = store_at(pull, scope, tail, index, stored)
-    statement = k.Contract(
-        tuple(rows), column, tuple(depth), a, b, total, (store,), tuple(batch), parallel=True
-    )
+    dims = tuple(rows), column, tuple(depth)
+    statement = k.Contract(*dims, a, b, total, (store,), tuple(batch), parallel=True, schedule=schedule)
     lowering.launch(scope, node.op.mnemonic, [statement], node.origins)
 
 
