@@ -39,9 +39,9 @@ from .walk import expr_children
 
 __all__ = ["FEWEST", "GRAIN", "iteration_cost", "program_cost"]
 
-GRAIN = 4_000_000
+GRAIN = 1_000_000
 """Picoseconds that a unit of work takes at least, where there are so many iterations."""
-FEWEST = 3
+FEWEST = 6
 """Units from which on a loop is shared: below, handing out costs more than it brings."""
 
 _OPERATION = 300
@@ -58,6 +58,8 @@ _LAUNCH = 5_000
 """Of the call of a kernel."""
 _BYTE = 20
 """Of copying a byte."""
+_PANEL = 8
+"""Of a byte of a panel that a tile reads, from the third cache: what few rows wait for."""
 _TURNS = 4
 
 
@@ -125,8 +127,9 @@ class _Cost:
                 return self.block(s.then, lanes) + self.block(s.otherwise, lanes)
             case Tile():
                 depth = product(tuple(self.value(p.extent) for p in s.steps))
-                flops = self.value(s.m) * depth * (2 * s.vectors * s.lanes)
-                return flops * max(1, 125 // self.target.lanes(s.c.buffer.dtype.bytes))
+                size = s.c.buffer.dtype.bytes
+                flop = max(1, 125 // self.target.lanes(size))
+                return depth * (s.vectors * s.lanes) * maximum(self.value(s.m) * 2 * flop, size * _PANEL)
             case Dot():
                 flops = self.value(s.m) * self.value(s.n) * self.value(s.length) * 2
                 return flops * max(1, 125 // s.lanes)

@@ -30,8 +30,8 @@ PAGE_BYTES = 8192
 SLOTS = 8
 SPIN = 32
 """Turns of a wait before it sleeps, each of 64 pauses and a yield: 30 to 100 microseconds."""
-WAKE = 24
-"""Units of work (grain.py: some 4 microseconds each) that pay for waking sleepers, about 3 microseconds."""
+WAKE = 96
+"""Units of work (grain.py: a microsecond each) that pay for waking sleepers, about 3 microseconds."""
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}
 _PAUSE = {"x86_64": ("x86.sse2.pause", "", ""), "aarch64": ("aarch64.hint", "i32", "i32 1")}

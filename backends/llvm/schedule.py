@@ -74,7 +74,7 @@ def choose_schedule(
     elif k is not None and k > kc:
         kc = -(-k // (-(-k // kc) * 16)) * 16
     width = vectors * lanes
-    mc, panels = _blocks(rows, m, None if n is None else max(1, -(-n // width)), packs_a)
+    mc, panels = _blocks(rows, m, None if n is None else max(1, -(-n // width)), packs_a, in_place)
     return ContractSchedule(rows, vectors, lanes, mc, panels, kc)
 
 
@@ -84,7 +84,7 @@ _UNITS = 32
 """Blocks that a contraction is cut into where it can be, so that threads get as much as each other."""
 
 
-def _blocks(rows: int, m: int | None, panels: int | None, packs_a: bool) -> tuple[int, int]:
+def _blocks(rows: int, m: int | None, panels: int | None, packs_a: bool, in_place: bool) -> tuple[int, int]:
     """Rows of a block, and panels in it: about equal blocks, an even number of them where there are several.
 
     Args:
@@ -102,7 +102,7 @@ def _blocks(rows: int, m: int | None, panels: int | None, packs_a: bool) -> tupl
         while wide > 8 and high * -(-panels // wide) < _UNITS // 2:
             wide = -(-wide // 2)
         wide = -(-panels // -(-panels // wide))
-    elif high * panels < _UNITS and m >= _HIGH // 2 + rows:
+    elif in_place and high * panels < _UNITS and m >= _HIGH // 2 + rows:
         high = -(-m // (_HIGH // 2))
     if high > 1 and high * -(-panels // wide) % 2:
         high += 1
