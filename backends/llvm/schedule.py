@@ -74,7 +74,10 @@ def choose_schedule(
     elif k is not None and k > kc:
         kc = -(-k // (-(-k // kc) * 16)) * 16
     width = vectors * lanes
-    mc, panels = _blocks(rows, m, None if n is None else max(1, -(-n // width)), packs_a, in_place)
+    high = _HIGH
+    if not in_place and not packs_a and k is not None and k <= _HIGH:
+        high *= 2  # panels are packed for each block, and there is little to do with them
+    mc, panels = _blocks(rows, high, m, None if n is None else max(1, -(-n // width)), packs_a, in_place)
     return ContractSchedule(rows, vectors, lanes, mc, panels, kc)
 
 
@@ -84,29 +87,36 @@ _UNITS = 32
 """Blocks that a contraction is cut into where it can be, so that threads get as much as each other."""
 
 
-def _blocks(rows: int, m: int | None, panels: int | None, packs_a: bool, in_place: bool) -> tuple[int, int]:
+def _blocks(
+    rows: int, high: int, m: int | None, panels: int | None, packs_a: bool, in_place: bool
+) -> tuple[int, int]:
     """Rows of a block, and panels in it: about equal blocks, an even number of them where there are several.
 
     Args:
+        high:   rows of a block at most
         panels: of the whole product
     """
-    wide = 1
-    if packs_a:  # what is packed serves many columns
-        wide = 4 if panels is None else min(32, panels)
-    if m is None:
-        return max(1, _HIGH // rows) * rows, wide
-    high = -(-max(m, 1) // _HIGH)
-    if panels is None:
-        return -(-max(m, 1) // high), wide
-    if packs_a:
-        while wide > 8 and high * -(-panels // wide) < _UNITS // 2:
-            wide = -(-wide // 2)
-        wide = -(-panels // -(-panels // wide))
-    elif in_place and high * panels < _UNITS and m >= _HIGH // 2 + rows:
-        high = -(-m // (_HIGH // 2))
-    if high > 1 and high * -(-panels // wide) % 2:
-        high += 1
-    return -(-max(m, 1) // high), wide
+    if m is None or panels is None:
+        wide = 1 if not packs_a else 4 if panels is None else min(32, panels)
+        return (high // rows * rows if m is None else _part(max(m, 1), high)), wide
+    m = max(m, 1)
+    blocks = -(-m // high)
+    # rows of A that are packed serve many columns; else a few panels, so that the result is written in long stretches
+    wide, least, units = (32, 8, _UNITS // 2) if packs_a else (4, 1, _UNITS)
+    wide = min(wide, panels)
+    while wide > least and blocks * -(-panels // wide) < units:
+        wide = -(-wide // 2)
+    wide = _part(panels, wide)
+    if in_place and wide == 1 and blocks * panels < units and m >= high // 2 + rows:
+        blocks = -(-m // (high // 2))
+    if blocks > 1 and blocks * -(-panels // wide) % 2:
+        blocks += 1
+    return -(-m // blocks), wide
+
+
+def _part(total: int, most: int) -> int:
+    """The size of equal parts, none larger than `most`."""
+    return -(-total // -(-total // most))
 
 
 def tile_shape(target: Target, block: int, blocks: int) -> tuple[int, int, int]:

@@ -53,6 +53,26 @@ def test_every_unit_is_done_once(threads: int) -> None:
         assert sorted(seen) == list(range(n))
 
 
+@pytest.mark.parametrize("threads", [2, 3, 8, 64])
+def test_chunks_shrink_to_single_units(threads: int) -> None:
+    """In each round every thread takes an equal part of half of what is left: few chunks, and small ones at the end."""
+    function, team = join_pool(threads)
+    assert team is not None
+    context = ContextStruct(parallel_for=function, user=ctypes.addressof(team))
+    chunks: list[tuple[int, int]] = []
+    task = TASK(lambda _, begin, end: chunks.append((begin, end)))
+    for n in (2, 3, 32, 100, 12_345, 1 << 40):
+        chunks.clear()
+        FOR(function)(ctypes.addressof(context), task, None, n)
+        chunks.sort(reverse=True)
+        assert [begin for begin, _ in chunks] == [*(end for _, end in chunks[1:]), 0]
+        assert chunks[0][1] == n
+        sizes = [end - begin for begin, end in chunks]
+        assert max(sizes) <= max(1, -(-n // (2 * threads)))
+        assert sizes[-threads:] == [1] * min(len(sizes), threads)
+        assert len(sizes) <= threads * (n.bit_length() + 4)
+
+
 def test_other_threads_help() -> None:
     """A task that waits until two threads are in it ends only if a worker comes."""
     function, team = join_pool(2)
