@@ -42,11 +42,11 @@ class Fuse(Pass):
                 )
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
-        def fuse(g: Graph) -> Graph:
-            groups = Grouping(g, self.kinds, self.limit, remarks).groups()
+        def fuse(g: Graph, inner: bool = False) -> Graph:
+            groups = Grouping(g, self.kinds, self.limit, remarks, inner).groups()
             return with_regions(g, groups) if groups else g
 
-        return map_regions(graph, fuse, closed=(FuseOp,))
+        return map_regions(graph, fuse, closed=(FuseOp,), inner=lambda g: fuse(g, inner=True))
 
 
 @dataclass(frozen=True)

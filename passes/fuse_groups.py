@@ -1,7 +1,8 @@
 """Which nodes become one region.
 
 A group has one exit: the only value of it that anything outside reads. So every member leads to the exit, nothing
-outside can stand between two members, and exchanging groups for single nodes cannot make a cycle.
+outside can stand between two members, and exchanging groups for single nodes cannot make a cycle. Groups with several
+exits, and what keeps those from making one, are in `fuse_several.py`.
 
     contraction   conv, dot_general or linear, after permutes and reverses of its operands; then elementwise nodes;
                   then, behind a convolution, a pool, and elementwise nodes behind a sum pool
@@ -33,6 +34,7 @@ from ..ir.ops.window import Conv, MaxPool, WindowSum
 from ..ir.origin import merge_origins, origins_of
 from .base import Remarks
 from .fuse_label import label
+from .fuse_several import behind_product, side_by_side
 from .fuse_softmax import softmax_members
 from .rules.base import ELEMENTWISE
 
@@ -62,14 +64,15 @@ def is_wide(node: Node) -> bool:
 
 @dataclass(eq=False)
 class Group:
-    """Members in graph order; the first result of the last one is the exit."""
+    """Members in graph order, and the values of theirs that anything outside reads."""
 
     nodes: list[Node] = field(default_factory=list[Node])
+    exits: list[Value] = field(default_factory=list[Value])
     label: str = ""
 
     @property
-    def exit(self) -> Value:
-        return self.nodes[-1].results[0]
+    def several(self) -> bool:
+        return len(self.exits) > 1
 
 
 class Grouping:
@@ -78,9 +81,13 @@ class Grouping:
     Args:
         kinds: which groups to make
         limit: how many nodes a group may have
+        inner: whether it is a body, where kernels are short
     """
 
-    def __init__(self, graph: Graph, kinds: Collection[str], limit: int, remarks: Remarks) -> None:
+    def __init__(
+        self, graph: Graph, kinds: Collection[str], limit: int, remarks: Remarks, inner: bool = False
+    ) -> None:
+        self.inner = inner
         self.graph = graph
         self.kinds = kinds
         self.limit = limit
@@ -104,6 +111,9 @@ class Grouping:
                 if isinstance(node.op, Reduction) and node not in self.taken:
                     self._reduction(node)
         if "map" in self.kinds:
+            if self.inner:
+                for members in side_by_side(self, self.graph):
+                    self._commit(members)
             for node in reversed(self.graph.nodes):
                 fits = isinstance(node.op, (*ELEMENTWISE, *MOVES)) and not is_wide(node)
                 if fits and node not in self.taken:
@@ -124,6 +134,8 @@ class Grouping:
                 if not isinstance(pool.op, MaxPool):
                     self._forward(pool.results[0], members)
         self._side_branches(members)
+        if isinstance(root.op, DotGeneral):
+            members = behind_product(self, members, tip)
         self._commit(members)
 
     def _reduction(self, root: Node) -> None:
@@ -146,7 +158,7 @@ class Grouping:
 
     def _side_branches(self, members: set[Node]) -> None:
         """Take in the elementwise nodes that elementwise members alone read."""
-        starts = [n for n in self._ordered(members) if isinstance(n.op, ELEMENTWISE)]
+        starts = [n for n in self.ordered(members) if isinstance(n.op, ELEMENTWISE)]
         self._backward([o for n in starts for o in n.operands], members, ELEMENTWISE)
 
     def _backward(self, values: Iterable[Value], members: set[Node], ops: tuple[type[Op], ...]) -> None:
@@ -235,7 +247,7 @@ class Grouping:
     def _commit(self, members: Collection[Node]) -> None:
         if len(members) < 2:
             return
-        group = Group(self._ordered(members))
+        group = Group(self.ordered(members), self.exits(members))
         with origins_of(merge_origins(*(n.origins for n in group.nodes))):
             if not self.remarks.allow("fuse"):
                 return
@@ -243,14 +255,19 @@ class Grouping:
         self.taken.update(members)
         self.found.append(group)
         saved: Dim = 0
-        for node in group.nodes[:-1]:
-            if isinstance(node.op, COPIED):
+        for node in group.nodes:
+            if isinstance(node.op, COPIED) or node.results[0] in group.exits:
                 continue
             readers = dict.fromkeys(u for u in self.uses.get(node.results[0], []) if u is not None)
             saved = saved + (1 + len(readers)) * node.results[0].type.nbytes
         self._note(f"{group.label}: {len(group.nodes)} nodes, {dim_text(saved)} bytes less through memory")
 
-    def _ordered(self, members: Collection[Node]) -> list[Node]:
+    def exits(self, members: Collection[Node]) -> list[Value]:
+        """The values of members that others read, in order."""
+        results = [r for n in self.ordered(members) for r in n.results]
+        return [r for r in results if any(u not in members for u in self.uses.get(r, ()))]
+
+    def ordered(self, members: Collection[Node]) -> list[Node]:
         return sorted(members, key=self.place.__getitem__)
 
     def _refuse(self, value: Value, reason: str | None = None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..ir import build as b
-from ..ir.graph import Graph, Value, make
+from ..ir.graph import Graph, Node, Value, make
 from ..ir.op import Op
 from ..ir.ops.constant import Constant
 from ..ir.origin import merge_origins, origins_of
@@ -15,15 +15,14 @@ __all__ = ["is_copied", "with_regions"]
 
 
 def with_regions(graph: Graph, groups: Sequence[Group]) -> Graph:
-    """The graph with each group as a `fuse` node where its last member stood."""
+    """The graph with each group as a `fuse` node."""
     of = {node: group for group in groups for node in group.nodes}
     mapping: dict[Value, Value] = {}
-    for node in graph.nodes:
-        group = of.get(node)
-        if group is not None:
-            if group.nodes[-1] is node:
-                mapping[group.exit] = _fused(group, mapping)
+    for unit in _ordered(graph, of):
+        if isinstance(unit, Group):
+            mapping.update(zip(unit.exits, _fused(unit, mapping), strict=True))
             continue
+        node = unit
         operands = tuple(mapping.get(o, o) for o in node.operands)
         if operands != node.operands:
             names = [r.name for r in node.results]
@@ -35,19 +34,45 @@ def with_regions(graph: Graph, groups: Sequence[Group]) -> Graph:
     )
 
 
-def _fused(group: Group, mapping: dict[Value, Value]) -> Value:
-    """The `fuse` node's result; `mapping` says what stands for values made before it."""
+def _ordered(graph: Graph, of: Mapping[Node, Group]) -> Iterator[Node | Group]:
+    """Nodes and groups, each after what it reads; as the last members of groups stand, as far as that goes."""
+    done: set[Node | Group] = set()
+    for node in graph.nodes:
+        group = of.get(node)
+        if group is not None and group.nodes[-1] is not node:
+            continue
+        stack: list[Node | Group] = [group or node]
+        while stack:
+            unit = stack[-1]
+            if unit in done:
+                stack.pop()
+                continue
+            members = unit.nodes if isinstance(unit, Group) else [unit]
+            makers = (o.node for n in members for o in n.operands if o.node is not None)
+            needed = dict.fromkeys(of.get(m, m) for m in makers)
+            missing = [u for u in needed if u is not unit and u not in done]
+            if missing:
+                stack += missing
+                continue
+            stack.pop()
+            done.add(unit)
+            yield unit
+
+
+def _fused(group: Group, mapping: dict[Value, Value]) -> tuple[Value, ...]:
+    """The `fuse` node's results; `mapping` says what stands for values made before it."""
     region = _Region(group, mapping)
     for node in group.nodes:
         given = [region.inside(o) for o in node.operands]
         names = [r.name for r in node.results]
         results = make(node.op, *given, regions=node.regions, names=names, origins=node.origins)
         region.inner.update(zip(node.results, results, strict=True))
-    body = Graph("", region.inputs, [region.inner[group.exit]])
+    body = Graph("", region.inputs, [region.inner[e] for e in group.exits])
     with origins_of(merge_origins(*(n.origins for n in group.nodes))):
-        (result,) = b.fuse(group.label, body, region.operands)
-    result.name = group.exit.name
-    return result
+        results = b.fuse(group.label, body, region.operands)
+    for result, exit_ in zip(results, group.exits, strict=True):
+        result.name = exit_.name
+    return results
 
 
 class _Region:

@@ -12,7 +12,11 @@ __all__ = ["fingerprint", "map_regions"]
 
 
 def map_regions(
-    graph: Graph, transform: Callable[[Graph], Graph], *, closed: tuple[type[Op], ...] = ()
+    graph: Graph,
+    transform: Callable[[Graph], Graph],
+    *,
+    closed: tuple[type[Op], ...] = (),
+    inner: Callable[[Graph], Graph] | None = None,
 ) -> Graph:
     """The graph after `transform` on its regions and then on itself; the same object where nothing changed.
 
@@ -20,12 +24,14 @@ def map_regions(
 
     Args:
         closed: ops whose regions are left alone
+        inner:  the transformation of regions, where it is another one
     """
+    inside = transform if inner is None else inner
 
     def rewrite(node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         if not node.regions or isinstance(node.op, closed):
             return None
-        regions = tuple(map_regions(region, transform, closed=closed) for region in node.regions)
+        regions = tuple(map_regions(region, inside, closed=closed) for region in node.regions)
         if all(new is old for new, old in zip(regions, node.regions, strict=True)):
             return None
         return make(node.op, *operands, regions=regions, names=[r.name for r in node.results])

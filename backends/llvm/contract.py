@@ -108,7 +108,7 @@ class _Expansion:
         body = self._block()
         mi, ni = (
             LoopDim(self.mi, ceil_div(self.m, self.s.mc)),
-            LoopDim(self.ni, ceil_div(self.n, self.s.columns * self.s.panels)),
+            LoopDim(self.ni, ceil_div(self.n, self.wide)),
         )
         around = [*self.c.batch, mi, ni]
         if self.c.parallel:
@@ -145,7 +145,11 @@ class _Expansion:
                 assert isinstance(columns, int)
                 lanes = min(self.target.lanes(self.dtype.bytes), columns)
                 self.s = replace(self.s, vectors=columns // lanes, lanes=lanes)
+            if c.parts:
+                # the sums of a block stay in the first cache
+                self.s = replace(self.s, panels=len(c.sums), mc=min(self.s.mc, 3 * self.s.rows))
         s = self.s
+        self.wide = s.columns if c.parts else s.columns * s.panels
         self.c_scratch = self._scratch("c", (s.panels, s.mc, s.columns))
         whole = known(self.n)
         self.b_tail = (
@@ -186,12 +190,11 @@ class _Expansion:
         s, c = self.s, self.c
         m0, n0 = Var("m0"), Var("n0")
         mcur, ncur = Var("mcur"), Var("ncur")
-        wide = s.columns * s.panels
         stmts: list[Stmt] = [
             Let(m0, self.mi * s.mc),
-            Let(n0, self.ni * wide),
+            Let(n0, self.ni * self.wide),
             Let(mcur, rest_of(self.m, m0, s.mc)),
-            Let(ncur, rest_of(self.n, n0, wide)),
+            Let(ncur, rest_of(self.n, n0, self.wide)),
         ]
         empty = may_be_empty(self.k)
         if empty:
@@ -200,9 +203,11 @@ class _Expansion:
             stmts.append(For(p, s.panels, (For(i, mcur, (clear,)),)))
         stmts += self._pieces(m0, n0, mcur, ncur, empty)
         p, i, j, j0 = Var("p"), Var("i"), Var("j"), Var("j0")
-        element = (Let(c.n.var, j0 + j), Let(c.acc, self.c_scratch[p, i, j]), *c.epilogue)
+        sums = [Let(v, self.c_scratch[g if c.parts else p, i, j]) for g, v in enumerate(c.sums)]
+        element = (Let(c.n.var, j0 + j), *sums, *c.epilogue)
         last = For(j, rest_of(self.n, j0, s.columns), element, "vector")
-        panel = For(p, ceil_div(ncur, s.columns) if s.panels > 1 else 1, (Let(j0, n0 + p * s.columns), last))
+        panels = 1 if c.parts or s.panels == 1 else ceil_div(ncur, s.columns)
+        panel = For(p, panels, (Let(j0, n0 + p * s.columns), last))
         stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), panel)))
         return stmts
 
@@ -349,7 +354,8 @@ class _Expansion:
             return [For(turn, turns, (*place, over_k(fill, at, False))), *call]
 
         if isinstance(c.b, Packed):
-            index = (*c.b.prefix, self.ni * s.panels + p, flat, as_index(0))
+            panel = (p, self.ni) if c.parts else (self.ni * s.panels + p,)
+            index = (*c.b.prefix, *panel, flat, as_index(0))
             body = [*start, *bind, tile(Load(c.b.buffer, index), as_index(s.columns))]
         elif self.b_place.direct:
             assert isinstance(c.b, Load) and self.b_place.k is not None
@@ -361,7 +367,8 @@ class _Expansion:
             )
         else:
             body = [*start, *packed_tile()]
-        stmts.append(For(p, ceil_div(ncur, s.columns) if s.panels > 1 else 1, tuple(body)))
+        panels = len(c.sums) if c.parts else ceil_div(ncur, s.columns) if s.panels > 1 else 1
+        stmts.append(For(p, panels, tuple(body)))
         return stmts
 
     # -- without a tile ------------------------------------------------------------------------------------------

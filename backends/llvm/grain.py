@@ -139,7 +139,8 @@ class _Cost:
                 points = self.points((*s.batch, *s.m, s.n))
                 flops = 2 * max(1, 125 // self.target.lanes(s.acc.dtype.bytes))
                 inner = self.target.lanes(4)
-                return points * (self.points(s.k) * flops + self.block(s.epilogue, inner) + _MEMORY // inner)
+                sums = (self.points(s.k) * flops + _MEMORY // inner) * len(s.sums)
+                return points * (sums + self.block(s.epilogue, inner))
             case _:
                 assert_never(s)
 

@@ -86,7 +86,7 @@ class _Count:
             case Contract():
                 points = self.points((*s.batch, *s.m, s.n))
                 terms = _ops([s.a, *([s.b] if isinstance(s.b, Expr) else [])], set())
-                return points * (self.points(s.k) * (2 + terms) + self.block(s.epilogue))
+                return points * (self.points(s.k) * (2 + terms) * len(s.sums) + self.block(s.epilogue))
             case Turn():
                 return 0
 

@@ -264,6 +264,9 @@ class Packed:
 class Contract:
     """acc(m, n) = sum over k of a(m, k) * b(k, n); then `epilogue`, once for each (m, n), for each point of `batch`.
 
+    With `parts` there are several matrices b of one shape, the first index behind the prefix of a Packed b, and a sum for each:
+    acc with the first, parts[g - 1] with matrix g. The epilogue sees them together.
+
     Args:
         batch:    loops around, outermost first
         m, k:     products of loop dims, row-major; `a` and `b` are expressions over their vars and the batch vars
@@ -274,6 +277,7 @@ class Contract:
                   register tile, others a plain loop nest
         epilogue: statements over acc, m, n, batch vars, run with n as a vector loop
         parallel: whether batch and blocks of m and n run in parallel
+        parts:    the sums with further matrices b
         schedule: a schedule.ContractSchedule, or a schedule.DotSchedule where a and b are plain loads of unit stride in k; None lets the target choose
     """
 
@@ -286,7 +290,13 @@ class Contract:
     epilogue: tuple[Stmt, ...]
     batch: tuple[LoopDim, ...] = ()
     parallel: bool = False
+    parts: tuple[Var, ...] = ()
     schedule: object | None = None
+
+    @property
+    def sums(self) -> tuple[Var, ...]:
+        """acc and the parts."""
+        return (self.acc, *self.parts)
 
 
 Stmt = Let | Store | For | Reduce | If | Tile | Dot | Turn | Contract

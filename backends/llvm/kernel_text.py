@@ -222,7 +222,8 @@ class _Printer:
                     else self.expr(s.b)
                 )
                 over = self.dims(s.k)
-                yield f"{deeper}{self.name(s.acc)} = sum over {over} of {self.expr(s.a)} * {b}"
+                sums = ", ".join(self.name(v) for v in s.sums)
+                yield f"{deeper}{sums} = sum over {over} of {self.expr(s.a)} * {b}"
                 yield from self.block(s.epilogue, deeper)
                 tail = f" schedule {s.schedule}" if s.schedule is not None else ""
                 yield f"{indent}}}{tail}"

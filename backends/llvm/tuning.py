@@ -88,7 +88,7 @@ def _of_contract(c: Contract, target: Target) -> tuple[Schedule, ...]:
     rows = base.rows
     third = max(rows, base.mc // 3 // rows * rows)
     tried = [base, replace(base, mc=third), replace(base, kc=max(32, base.kc // 2))]
-    if base.panels > 1:
+    if base.panels > 1 and not c.parts:
         tried.append(replace(base, panels=base.panels // 2))
     if not isinstance(c.b, Packed) and base.lanes == target.lanes(c.acc.dtype.bytes):
         for vectors in (1, 3):

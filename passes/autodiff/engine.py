@@ -20,6 +20,7 @@ from ..decompose import decomposed
 from ..inline import HELD, inline
 from ..trees import unfolded
 from .loops import bounded_loop, branch_cotangents, scan_cotangents, shared
+from .pieces import added
 from .reach import between, depending
 from .rule import Cotangents, zeros_like
 from .rules import NOT_DIFFERENTIABLE, RULES
@@ -83,24 +84,32 @@ def _sweep(
 ) -> list[Value | None]:
     """Cotangents of `wrt`, for nodes in an order where operands come first."""
     matters = depending(order, wrt)
+    parts: dict[Value, list[Value]] = {}
     total: dict[Value, Value] = {}
     for head, seed in zip(heads, seeds, strict=True):
         if seed is not None and head in matters:
-            _accumulate(total, head, seed)
+            _accumulate(parts, head, seed)
+
+    def arrived(value: Value) -> Value | None:
+        if value in parts:
+            total[value] = added(parts.pop(value))
+        return total.get(value)
+
     for node in reversed(order):
-        arriving = tuple(total.get(r) for r in node.results)
+        with origins_of(node.origins):
+            arriving = tuple(map(arrived, node.results))
         if all(g is None for g in arriving) or not any(o in matters for o in node.operands):
             continue
         with origins_of(node.origins):
             for operand, g in zip(node.operands, _apply(node, arriving, matters), strict=True):
                 if g is not None and operand in matters:
-                    _accumulate(total, operand, g)
-    return [total.get(v) for v in wrt]
+                    _accumulate(parts, operand, g)
+    return [arrived(v) for v in wrt]
 
 
-def _accumulate(total: dict[Value, Value], value: Value, g: Value) -> None:
+def _accumulate(parts: dict[Value, list[Value]], value: Value, g: Value) -> None:
     assert g.type == value.type, f"the cotangent of {value} is {g.type}"
-    total[value] = b.add(total[value], g) if value in total else g
+    parts.setdefault(value, []).append(g)
 
 
 def _apply(node: Node, arriving: tuple[Value | None, ...], matters: set[Value]) -> Cotangents:

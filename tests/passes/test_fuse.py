@@ -141,14 +141,14 @@ def test_a_softmax_whose_inside_is_read_elsewhere_is_refused_with_the_reason():
 
 
 def test_a_value_with_two_users_is_refused_by_their_names():
-    x, w = arg("x", B, 3), arg("w", 3, 3)
-    y = b.tanh(b.matmul(x, w))
+    x = arg("x", B, 3)
+    y = b.tanh(b.reduce_max(x, (1,)))
     y.name = "h"
-    first, second = b.matmul(y, w), b.neg(y)
+    first, second = b.reverse(y, (0,)), b.neg(y)
     first.name, second.name = "a", "b"
-    result = fuse([x, w], [first, second])
-    assert shown(result) == ["matmul+tanh", "dot_general", "neg"]
-    assert "fuse: refused: tanh %h has 2 users (dot_general %a, neg %b)" in result.notes
+    result = fuse([x], [first, second])
+    assert shown(result) == ["reduce_max+tanh", "reverse", "neg"]
+    assert "fuse: refused: tanh %h has 2 users (reverse %a, neg %b)" in result.notes
 
 
 def test_a_pool_whose_index_is_read_stays_outside():
@@ -256,7 +256,7 @@ def test_random_graphs_keep_their_values_and_regions_their_form(seed: int):
             if isinstance(node.op, Fuse):
                 contractions, axes = contractions_and_axes(node)
                 assert contractions <= 1 and axes <= 1 and contractions + axes <= 1
-                assert len(node.results) == 1
+                assert len(node.results) == 1 or contractions == 1
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from ....ir.dims import Dim, product
-from ....ir.graph import Node, Value
+from ....ir.graph import Node
 from ....ir.ops.common import accumulator
 from ....ir.ops.contract import DotGeneral
 from ....ir.ops.window import Conv
-from ....ir.types import DType, f32, f64, i64
+from ....ir.types import f32, f64, i64
 from .. import kernel_ir as k
 from ..dot_schedule import DotSchedule
-from ..schedule import choose_schedule
 from .conv import direct
 from .conv_across import across
 from .conv_plan import plan_conv
@@ -23,18 +21,28 @@ from .depthwise_rows import depthwise_rows, serves_rows
 from .dot import Operand, dot_rows
 from .loops import nest
 from .lowering import Lowering, Tail
-from .memory import KernelScope, Memory
+from .memory import KernelScope
+from .panels import panels_of
 from .pull import Index, Pull
 from .winograd import winograd
 
-__all__ = ["convolution", "dot_general"]
+__all__ = ["convolution", "dot_general", "product_of"]
 
 ZERO = k.const(0, i64)
 _KINDS = {"direct": direct, "across": across, "winograd": winograd, "depthwise": depthwise}
 
 
 def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
-    """The second operand's last free axis is n, the unit stride of the result; where it has none, the roles swap."""
+    """One kernel for a product and its tail."""
+    product_of(lowering, node, tails)
+
+
+def product_of(lowering: Lowering, node: Node, tails: Sequence[Tail], parts: int = 1) -> bool:
+    """The second operand's last free axis is n, the unit stride of the result; where it has none, the roles swap.
+
+    With `parts`, equal blocks of the result's columns, the tails are as wide as a block and are read at a column of all of
+    them; False, and nothing is written, where that is not possible.
+    """
     op = node.op
     assert isinstance(op, DotGeneral)
     x, y = node.operands
@@ -49,19 +57,24 @@ def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     at_y = _place(y.type.rank, (op.rhs_batch, batch), (op.rhs_contract, depth), (free_y, right))
     index = tuple(d.var for d in (*batch, *left, *right))
     acc = accumulator(x.type.dtype, op.acc)
-    if not batch and len(left) == len(right) == 1 and depth and acc in (f32, f64):
+    if not batch and len(left) == len(right) == 1 and depth and acc in (f32, f64) and parts == 1:
         sides = Operand(x, left[0], at_x), Operand(y, right[0], at_y)
         found = dot_rows(lowering, scope, pull, *sides, depth, acc, node.origins)
         if found is not None:
             rows, column, a, b, schedule = found
-            _contract(lowering, scope, pull, node, tails, index, (), [rows], column, depth, a, b, schedule)
-            return
+            place = (lowering, scope, pull, node, tails, index)
+            _contract(*place, (), [rows], column, depth, a, b, schedule=schedule)
+            return True
     if not batch and len(right) == 1 and depth and acc in (f32, f64):
-        packed = _packed(lowering, scope, node, y, acc, depth, right[0], at_y)
+        if parts > 1:
+            right[0] = k.LoopDim(right[0].var, tails[0].value.type.shape[-1])
+        packed = panels_of(lowering, scope, node, y, acc, depth, right[0], at_y, parts)
         if packed is not None:
             a = pull.read(x, at_x).cast(acc)
-            _contract(lowering, scope, pull, node, tails, index, (), left, right[0], depth, a, packed)
-            return
+            _contract(lowering, scope, pull, node, tails, index, (), left, right[0], depth, a, packed, parts)
+            return True
+    if parts > 1:
+        return False
     a, b = pull.read(x, at_x).cast(acc), pull.read(y, at_y).cast(acc)
     if not depth and (left or right):
         depth = [k.LoopDim(k.Var("k"), 1)]
@@ -71,50 +84,12 @@ def dot_general(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         rows, column, around = right, left[-1], left[:-1]
         a, b = b, a
     else:
+        if len(tails) > 1:
+            return False
         _inner_product(lowering, scope, pull, node, tails, batch, depth, a * b)
-        return
+        return True
     _contract(lowering, scope, pull, node, tails, index, (*batch, *around), rows, column, depth, a, b)
-
-
-def _packed(
-    lowering: Lowering,
-    scope: KernelScope,
-    node: Node,
-    y: Value,
-    acc: DType,
-    depth: Sequence[k.LoopDim],
-    column: k.LoopDim,
-    at: Index,
-) -> k.Packed | None:
-    """The operand as panels of columns that `prepare` fills, where it is a weight that the program does not change."""
-    memory = lowering.memory_of(y)
-    extents = [d.extent for d in (*depth, column)]
-    if memory is None or not lowering.is_fixed(memory) or not all(isinstance(e, int) for e in extents):
-        return None
-    *lengths, width = (e for e in extents if isinstance(e, int))
-    long = prod(lengths)
-    if not long or not width:
-        return None
-    columns = choose_schedule(lowering.target, acc, None, width, long, in_place=True).columns
-    panels = -(-width // columns)
-    place = Memory("prepared", acc, panels * long * columns)
-    filling = KernelScope()
-    pull = lowering.pull(filling)
-    panel, lane = k.Var("panel"), k.Var("j")
-    whole = panel * columns + lane
-    steps = tuple(whole if i is column.var else i for i in at)
-    inside = None if width % columns == 0 else whole < width
-    element = pull.read(y, steps, inside).cast(acc)
-    flat: k.Expr = depth[0].var
-    for dim, length in zip(depth[1:], lengths[1:], strict=True):
-        flat = flat * length + dim.var
-    store = filling.output(place, (panels, long, columns)).store((panel, flat, lane), element)
-    statements: list[k.Stmt] = [k.For(lane, columns, (store,), "vector")]
-    for dim in reversed(depth):
-        statements = [k.For(dim.var, dim.extent, tuple(statements))]
-    body: list[k.Stmt] = [k.For(panel, panels, tuple(statements), "parallel")]
-    lowering.prepare(filling, "pack", body, node.origins)
-    return k.Packed(scope.view(place, (panels, long, columns)))
+    return True
 
 
 def _inner_product(
@@ -221,16 +196,38 @@ def _contract(
     depth: Sequence[k.LoopDim],
     a: k.Expr,
     b: k.Expr | k.Packed,
+    parts: int = 1,
     schedule: DotSchedule | None = None,
 ) -> None:
-    """The kernel: the statement with its tail as epilogue."""
-    (tail,) = tails
-    total = k.Var("acc", a.dtype)
-    pull.give(node.results[0], index, total.cast(node.results[0].type.dtype))
-    stored = pull.read(tail.value, index)
-    store = store_at(pull, scope, tail, index, stored)
-    dims = tuple(rows), column, tuple(depth)
-    statement = k.Contract(*dims, a, b, total, (store,), tuple(batch), parallel=True, schedule=schedule)
+    """The kernel: the statement with its tails as epilogue, which sees a column of each of `parts` blocks."""
+    result = node.results[0]
+    sums = [k.Var("acc", a.dtype) for _ in range(parts)]
+    width = column.extent
+    assert not isinstance(width, k.Expr)
+    for g, v in enumerate(sums):
+        column_of = pull.affine(index[-1], 1, g * width) if g else index[-1]
+        pull.give(result, (*index[:-1], column_of), v.cast(result.type.dtype))
+    if len(tails) == 1 and not tails[0].more:
+        epilogue: list[k.Stmt] = [store_at(pull, scope, tails[0], index, pull.read(tails[0].value, index))]
+    else:  # all that is read is read before anything is written: a result may lie where an operand does
+        held = [k.Var(f"r{n}", t.value.type.dtype) for n, t in enumerate(tails)]
+        epilogue = [k.Let(v, pull.read(t.value, index)) for v, t in zip(held, tails, strict=True)]
+        for v, t in zip(held, tails, strict=True):
+            epilogue.append(store_at(pull, scope, t, index, v))
+            epilogue += [scope.output(m, t.value.type.shape).store(index, v) for m in t.more]
+    statement = k.Contract(
+        tuple(rows),
+        column,
+        tuple(depth),
+        a,
+        b,
+        sums[0],
+        tuple(epilogue),
+        tuple(batch),
+        parallel=True,
+        parts=tuple(sums[1:]),
+        schedule=schedule,
+    )
     lowering.launch(scope, node.op.mnemonic, [statement], node.origins)
 
 

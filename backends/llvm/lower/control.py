@@ -78,7 +78,7 @@ def if_(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     cond, *operands = node.operands
     held = lowering.held(cond)
     results = [t.memory for t in tails]
-    then, otherwise = (region(lowering, r, operands, results) for r in node.regions)
+    then, otherwise = (region(lowering, r, operands, results, repeats=False) for r in node.regions)
     lowering.steps.append(Branch(held, then, otherwise))
 
 
@@ -87,26 +87,32 @@ def _scratch(value: Value) -> Memory:
 
 
 def region(
-    lowering: Lowering, body: Graph, given: Sequence[Value | Memory], results: Sequence[Memory]
+    lowering: Lowering,
+    body: Graph,
+    given: Sequence[Value | Memory],
+    results: Sequence[Memory],
+    repeats: bool = True,
 ) -> tuple[Step, ...]:
     """The steps of a body.
 
     Args:
         given:   what each input is: a value from outside, or memory
         results: where each output goes
+        repeats: whether it runs more than once
     """
-    with lowering.inside() as steps:
+    with lowering.inside(repeats) as steps:
         for inner, what in zip(body.inputs, given, strict=True):
             if isinstance(what, Memory):
                 lowering.memory[inner] = what
             else:
                 lowering.alias[inner] = what
         for value, memory in zip(body.outputs, results, strict=True):
-            if value.node is not None and value.node.op.mnemonic not in (*VIEWS, "constant"):
-                lowering.wanted.setdefault(value, memory)
+            made = value.node is not None and value.node.op.mnemonic not in (*VIEWS, "constant")
+            if made and lowering.wanted.setdefault(value, memory) is not memory:
+                lowering.also.setdefault(value, []).append(memory)
         lowering.lower(body)
         for value, memory in zip(body.outputs, results, strict=True):
-            if lowering.memory_of(value) is not memory:
+            if lowering.memory_of(value) is not memory and (value, memory) not in lowering.copied:
                 lowering.map_kernel(value, memory, source=value)
     return tuple(steps)
 

@@ -28,6 +28,7 @@ from .joining import VIEWS, joined, places
 from .map_loops import Loops, uses_any
 from .memory import KernelScope, Launch, Memory, Step
 from .pull import MAPS, Pull
+from .several import several
 
 __all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 
@@ -41,11 +42,13 @@ class Tail:
     Args:
         value:  the value to store
         memory: where
+        more:   where else
     """
 
-    def __init__(self, value: Value, memory: Memory) -> None:
+    def __init__(self, value: Value, memory: Memory, more: Sequence[Memory] = ()) -> None:
         self.value = value
         self.memory = memory
+        self.more = more
 
 
 Barrier = Callable[["Lowering", Node, Sequence[Tail]], None]
@@ -98,6 +101,9 @@ class Lowering:
         self.storing: tuple[Value, ...] = ()
         self.constants: dict[str, Memory] = {}
         self.origins: Origins = ()
+        self.loops: list[tuple[list[Step], frozenset[Memory]]] = []
+        self.also: dict[Value, list[Memory]] = {}
+        self.copied: set[tuple[Value, Memory]] = set()
 
     # memory
     def resolve(self, value: Value) -> Value:
@@ -180,12 +186,14 @@ class Lowering:
         body: Sequence[k.Stmt],
         origins: Origins,
         scratch: Sequence[k.Buffer] = (),
+        steps: list[Step] | None = None,
     ) -> None:
-        """Add the kernel that a scope and a body make."""
+        """Add the kernel that a scope and a body make, here or to steps around."""
         inner = [v for v in scope.computed if v.node and v.node.op.mnemonic not in VIRTUAL | VIEWS]
         does, saved = described(inner, self.storing, self.order)
         name = f"{self.prefix}{self.number()}_{kind}"
-        self.steps.append(scope.launch(name, body, origins or self.origins, scratch, does or kind, saved))
+        made = scope.launch(name, body, origins or self.origins, scratch, does or kind, saved)
+        (self.steps if steps is None else steps).append(made)
 
     def number(self) -> int:
         """A number that nothing else of this graph has."""
@@ -193,14 +201,31 @@ class Lowering:
         return self.made - 1
 
     @contextmanager
-    def inside(self) -> Generator[list[Step]]:
-        """Collect the steps of a region: memory that values get inside is not known after it, as it may not run."""
+    def inside(self, repeats: bool = False) -> Generator[list[Step]]:
+        """Collect the steps of a region: memory that values get inside is not known after it, as it may not run.
+
+        Args:
+            repeats: whether it runs many times
+        """
         kept = self.steps, dict(self.memory), dict(self.alias), dict(self.wanted), dict(self.copies)
+        twice = dict(self.also), set(self.copied)
+        if repeats:
+            self.loops.append((self.steps, frozenset(self.memory.values())))
         self.steps = []
         try:
             yield self.steps
         finally:
             self.steps, self.memory, self.alias, self.wanted, self.copies = kept
+            self.also, self.copied = twice
+            if repeats:
+                self.loops.pop()
+
+    def outside(self, memory: Memory) -> list[Step] | None:
+        """The steps before the outermost loop around that does not change the memory; None where each does."""
+        if memory.base is not None:
+            return None
+        lasting = memory.kind in ("store", "input", "constant")
+        return next((steps for steps, known in self.loops if lasting or memory in known), None)
 
     def held(self, value: Value) -> Memory:
         """A value's memory, computed now where it has none."""
@@ -254,6 +279,16 @@ class Lowering:
         for result, output in zip(node.results, body.outputs, strict=True):
             if result in self.wanted:
                 self.wanted[output] = self.wanted[result]
+        if len(body.outputs) > 1:
+            tails = [
+                Tail(o, self.new_memory(o), self.also.get(r, ()))
+                for r, o in zip(node.results, body.outputs, strict=True)
+            ]
+            if several(self, node, body, tails):
+                self.memory.update((t.value, t.memory) for t in tails)
+                for result in node.results:
+                    self.copied.update((result, m) for m in self.also.pop(result, ()))
+        for result, output in zip(node.results, body.outputs, strict=True):
             self.materialise(output)
             memory = self.memory_of(output)
             assert memory is not None

@@ -62,14 +62,14 @@ class Pull:
         self.layout = layout
         self.computed = computed
         self.halves: dict[k.Expr, tuple[int, k.Expr, k.Expr]] = {}
-        self.given: dict[Value, tuple[Index, k.Expr]] = {}
+        self.given: dict[Value, dict[Index, k.Expr]] = {}
         self.flat: dict[Index, tuple[tuple[Dim, ...], k.Expr]] = {}
         self._memo: dict[tuple[Value, Index, k.Expr | None], k.Expr] = {}
         self._exprs: dict[object, k.Expr] = {}
 
     def give(self, value: Value, index: Index, element: k.Expr) -> None:
-        """Say what the value is at one index: the accumulator of the contraction it comes from."""
-        self.given[value] = (index, element)
+        """Say what the value is at an index: the accumulator of the contraction it comes from."""
+        self.given.setdefault(value, {})[index] = element
 
     def flatten(self, index: Index, shape: Sequence[Dim], combined: k.Expr) -> None:
         """Say that indices into neighbouring axes together count as `combined`, so that loads stay of unit stride."""
@@ -102,10 +102,11 @@ class Pull:
 
     def _step(self, value: Value, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
         if value in self.given:
-            at, known = self.given[value]
-            assert at == index, "an epilogue reads its contraction at the index it is computed for"
+            assert index in self.given[value], (
+                "an epilogue reads its contraction at the index it is computed for"
+            )
             self.computed[value] = None
-            return known
+            return self.given[value][index]
         value = self.resolve(value)
         loaded = self._load(value, index, inside)
         if loaded is not None:

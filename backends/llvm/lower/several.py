@@ -1,0 +1,99 @@
+"""A `fuse` region with several results as one kernel: sums of one product, or maps of one shape, and a store for each result.
+
+Behind a product whose result is cut into blocks of columns, the gates of a recurrent cell, the tile of each block is
+computed before the epilogue, which sees one column of all of them. What does not fit here becomes a kernel a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ....ir.graph import Graph, Node, Value
+from ....ir.ops.contract import DotGeneral
+from ....ir.ops.move import Concat
+from ....passes.fuse_several import blocks_of
+from .. import kernel_ir as k
+from .elementwise import ELEMENTWISE
+from .map_loops import Loops, uses_any
+from .memory import KernelScope
+
+if TYPE_CHECKING:
+    from .lowering import Lowering, Tail
+
+__all__ = ["several"]
+
+
+def several(lowering: Lowering, node: Node, body: Graph, tails: Sequence[Tail]) -> bool:
+    """Write the kernel of a region, one tail a result; False, and nothing written, where it is not one kernel."""
+    from .contract import product_of
+
+    roots = [n for n in body.nodes if isinstance(n.op, DotGeneral)]
+    if any(t.memory.layout is not None for t in tails):
+        return False
+    lowering.storing = tuple(t.value for t in tails)
+    if not roots:
+        return _maps(lowering, node, tails)
+    if len(roots) > 1:
+        return False
+    (root,) = roots
+    blocks = _blocks_behind(root, body)
+    shape, parts = root.results[0].type.shape, 1
+    if blocks:
+        total, width = shape[-1], blocks[0].results[0].type.shape[-1]
+        assert isinstance(total, int) and isinstance(width, int)
+        shape, parts = (*shape[:-1], width), total // width
+    if any(t.value.type.shape != shape for t in tails):
+        return False
+    return product_of(lowering, root, tails, parts)
+
+
+def _blocks_behind(root: Node, body: Graph) -> list[Node]:
+    """The slices that cut a product, or what is behind it place by place, into blocks of columns."""
+    uses = body.uses()
+    tip = root.results[0]
+    while True:
+        blocks = blocks_of(tip, uses.get(tip, ()))
+        if blocks:
+            return blocks
+        users = uses.get(tip, [])
+        first = users[0] if users else None
+        if first is None or any(u is not first for u in users) or first.op.mnemonic not in ELEMENTWISE:
+            return []
+        tip = first.results[0]
+
+
+def _maps(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> bool:
+    """One loop nest for maps of one shape, and for concats of such along the last axis, stored piece by piece."""
+    pieces: list[tuple[Tail, list[Value]]] = []
+    for tail in tails:
+        maker = tail.value.node
+        joins = maker is not None and isinstance(maker.op, Concat)
+        pieces.append((tail, list(maker.operands) if maker is not None and joins else [tail.value]))
+    shape = pieces[0][1][0].type.shape
+    if not shape or any(v.type.shape != shape for _, values in pieces for v in values):
+        return False
+    width = shape[-1]
+    kept = len(shape) - 1 if any(len(values) > 1 for _, values in pieces) else 0
+    while True:
+        scope = KernelScope()
+        pull = lowering.pull(scope)
+        loops = Loops(pull, shape, kept)
+        elements = [[pull.read(v, loops.index) for v in values] for _, values in pieces]
+        kept += 1
+        if kept >= len(shape) or not any(uses_any(e, loops.parts) for each in elements for e in each):
+            break
+    # all that is read is read before anything is written: a result may lie where an operand does
+    held = [[k.Var(f"r{n}_{m}", e.dtype) for m, e in enumerate(each)] for n, each in enumerate(elements)]
+    body: list[k.Stmt] = [
+        k.Let(v, e) for vs, es in zip(held, elements, strict=True) for v, e in zip(vs, es, strict=True)
+    ]
+    for (tail, values), each in zip(pieces, held, strict=True):
+        *rows, column = loops.vars
+        for memory in (tail.memory, *tail.more):
+            target = scope.output(memory, [*loops.extents[:-1], loops.extents[-1] * len(values)])
+            body += [
+                target.store((*rows, column + width * n if n else column), v) for n, v in enumerate(each)
+            ]
+    lowering.launch(scope, "maps", loops.around(body), node.origins)
+    return True
