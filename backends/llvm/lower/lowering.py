@@ -25,8 +25,8 @@ from .blocked import blocked_map, blocked_memory, unblock
 from .describe import described
 from .elementwise import ELEMENTWISE
 from .joining import VIEWS, joined, places
-from .map_loops import Loops, uses_any
-from .memory import KernelScope, Launch, Memory, Step
+from .map_loops import map_kernel
+from .memory import KernelScope, Launch, Memory, Step, Tail
 from .pull import MAPS, Pull
 from .several import several
 
@@ -34,21 +34,6 @@ __all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 
 VIRTUAL = frozenset(("constant", "iota", "broadcast_in_dim"))
 """Ops that are cheaper to compute again at each reader than to keep."""
-
-
-class Tail:
-    """What happens to a barrier's result element before it is stored: nothing, or elementwise nodes behind it.
-
-    Args:
-        value:  the value to store
-        memory: where
-        more:   where else
-    """
-
-    def __init__(self, value: Value, memory: Memory, more: Sequence[Memory] = ()) -> None:
-        self.value = value
-        self.memory = memory
-        self.more = more
 
 
 Barrier = Callable[["Lowering", Node, Sequence[Tail]], None]
@@ -280,14 +265,7 @@ class Lowering:
             if result in self.wanted:
                 self.wanted[output] = self.wanted[result]
         if len(body.outputs) > 1:
-            tails = [
-                Tail(o, self.new_memory(o), self.also.get(r, ()))
-                for r, o in zip(node.results, body.outputs, strict=True)
-            ]
-            if several(self, node, body, tails):
-                self.memory.update((t.value, t.memory) for t in tails)
-                for result in node.results:
-                    self.copied.update((result, m) for m in self.also.pop(result, ()))
+            several(self, node, body)
         for result, output in zip(node.results, body.outputs, strict=True):
             self.materialise(output)
             memory = self.memory_of(output)
@@ -411,20 +389,8 @@ class Lowering:
         self.storing = (read,)
         if target.layout is not None:
             blocked_map(self, value, target)
-            self.memory[value] = target
-            return
-        shape = value.type.shape
-        kept = 0
-        while True:
-            scope = KernelScope()
-            pull = self.pull(scope)
-            loops = Loops(pull, shape, kept)
-            element = pull.read(read, loops.index)
-            kept += 1
-            if kept >= len(shape) or not uses_any(element, loops.parts):
-                break
-        store = loops.store(scope, target, element)
-        origins = value.node.origins if value.node is not None else ()
-        self.launch(scope, "map", loops.around([store]), origins)
-        if memory is None:
+        else:
+            origins = value.node.origins if value.node is not None else ()
+            map_kernel(self, value.type.shape, read, target, origins)
+        if memory is None or target.layout is not None:
             self.memory[value] = target

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from ....ir.dims import Dim, product
+from ....ir.graph import Value
+from ....ir.origin import Origins
 from .. import kernel_ir as k
 from .loops import nest
 from .memory import KernelScope, Memory
 from .pull import Pull
 
-__all__ = ["Loops", "uses_any"]
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["Loops", "map_kernel", "uses_any"]
 
 
 def uses_any(element: k.Expr, parts: set[k.Expr]) -> bool:
@@ -55,3 +61,20 @@ class Loops:
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         """The body inside the loops, the innermost a vector loop."""
         return nest(body, list(zip(self.vars, self.extents, strict=True)), vector=True)
+
+
+def map_kernel(
+    lowering: Lowering, shape: Sequence[Dim], read: Value, target: Memory, origins: Origins
+) -> None:
+    """The kernel that computes a value of a shape into memory that lies as its type says."""
+    kept = 0
+    while True:
+        scope = KernelScope()
+        pull = lowering.pull(scope)
+        loops = Loops(pull, shape, kept)
+        element = pull.read(read, loops.index)
+        kept += 1
+        if kept >= len(shape) or not uses_any(element, loops.parts):
+            break
+    store = loops.store(scope, target, element)
+    lowering.launch(scope, "map", loops.around([store]), origins)

@@ -21,6 +21,7 @@ __all__ = [
     "Memory",
     "MemoryKind",
     "Step",
+    "Tail",
     "While",
     "exchanged",
     "memories_of",
@@ -76,6 +77,21 @@ class Memory:
     def whole(self) -> Memory:
         """The memory that this is a part of, or itself."""
         return self if self.base is None else self.base
+
+
+class Tail:
+    """What happens to a barrier's result element before it is stored: nothing, or elementwise nodes behind it.
+
+    Args:
+        value:  the value to store
+        memory: where
+        more:   where else
+    """
+
+    def __init__(self, value: Value, memory: Memory, more: Sequence[Memory] = ()) -> None:
+        self.value = value
+        self.memory = memory
+        self.more = more
 
 
 @dataclass(frozen=True)

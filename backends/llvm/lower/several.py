@@ -16,22 +16,30 @@ from ....passes.fuse_several import blocks_of
 from .. import kernel_ir as k
 from .elementwise import ELEMENTWISE
 from .map_loops import Loops, uses_any
-from .memory import KernelScope
+from .memory import KernelScope, Tail
 
 if TYPE_CHECKING:
-    from .lowering import Lowering, Tail
+    from .lowering import Lowering
 
 __all__ = ["several"]
 
 
-def several(lowering: Lowering, node: Node, body: Graph, tails: Sequence[Tail]) -> bool:
-    """Write the kernel of a region, one tail a result; False, and nothing written, where it is not one kernel."""
+def several(lowering: Lowering, node: Node, body: Graph) -> None:
+    """Compute all results of a region by one kernel; nothing is written where that is not possible."""
+    pairs = list(zip(node.results, body.outputs, strict=True))
+    tails = [Tail(o, lowering.new_memory(o), lowering.also.get(r, ())) for r, o in pairs]
+    lowering.storing = tuple(t.value for t in tails)
+    if any(t.memory.layout is not None for t in tails) or not _written(lowering, node, body, tails):
+        return
+    lowering.memory.update((t.value, t.memory) for t in tails)
+    for result in node.results:
+        lowering.copied.update((result, m) for m in lowering.also.pop(result, ()))
+
+
+def _written(lowering: Lowering, node: Node, body: Graph, tails: Sequence[Tail]) -> bool:
     from .contract import product_of
 
     roots = [n for n in body.nodes if isinstance(n.op, DotGeneral)]
-    if any(t.memory.layout is not None for t in tails):
-        return False
-    lowering.storing = tuple(t.value for t in tails)
     if not roots:
         return _maps(lowering, node, tails)
     if len(roots) > 1:
