@@ -61,7 +61,7 @@ class Emitter(LoopEmitter):
                 self._if(s)
             case Tile():
                 microkernel.emit_call(self, s)
-                self.forget({id(s.c.buffer)})
+                self.forget(stored_buffers((s,)))
             case Dot():
                 dot_tile.emit_dot(self, s)
                 self.forget({id(s.c.buffer)})

@@ -17,6 +17,7 @@ from .kernel_ir import (
     Contract,
     Dot,
     Expr,
+    Finish,
     For,
     If,
     Index,
@@ -127,9 +128,12 @@ class _Cost:
                 return self.block(s.then, lanes) + self.block(s.otherwise, lanes)
             case Tile():
                 depth = product(tuple(self.value(p.extent) for p in s.steps))
-                size = s.c.buffer.dtype.bytes
+                size = s.a.dtype.bytes
                 flop = max(1, 125 // self.target.lanes(size))
-                return depth * (s.vectors * s.lanes) * maximum(self.value(s.m) * 2 * flop, size * _PANEL)
+                cost = depth * maximum(self.value(s.m) * 2 * flop, size * _PANEL)
+                if isinstance(s.c, Finish):
+                    cost = cost + self.value(s.m) * self.statement(s.c.store, s.lanes, set())
+                return cost * (s.vectors * s.lanes)
             case Dot():
                 flops = self.value(s.m) * self.value(s.n) * self.value(s.length) * 2
                 return flops * max(1, 125 // s.lanes)

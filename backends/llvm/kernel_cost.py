@@ -9,7 +9,7 @@ from math import prod
 
 from ...ir.dims import Dim, evaluate_dim
 from .kernel_expr import Binary, Call, Cast, Const, Expr, Fma, Index, Size, Unary, Var
-from .kernel_ir import Contract, Dot, For, If, Kernel, Let, LoopDim, Reduce, Stmt, Store, Tile, Turn
+from .kernel_ir import Contract, Dot, Finish, For, If, Kernel, Let, LoopDim, Reduce, Stmt, Store, Tile, Turn
 from .walk import expr_children
 
 __all__ = ["kernel_bytes", "kernel_flops"]
@@ -80,7 +80,8 @@ class _Count:
                 return max(self.block(s.then), self.block(s.otherwise))
             case Tile():
                 depth = prod(self.value(p.extent) for p in s.steps)
-                return 2 * self.value(s.m) * depth * s.vectors * s.lanes
+                after = self.statement(s.c.store, set()) if isinstance(s.c, Finish) else 0
+                return (2 * depth + after) * self.value(s.m) * s.vectors * s.lanes
             case Dot():
                 return 2 * self.value(s.m) * self.value(s.n) * self.value(s.length)
             case Contract():

@@ -75,7 +75,7 @@ from .kernel_expr import (
 
 __all__ = [
     "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Dot", "Expr",
-    "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
+    "Finish", "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
     "Step", "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
 ]  # fmt: skip
@@ -168,11 +168,38 @@ class If:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One loop of a tile's sum: its length, and how far it moves in A and in B, in elements."""
+    """One loop of a tile's sum: its length, and how far it moves in A and in B, in elements.
+
+    `last` is the length of the innermost one in the last turn of the outermost, where that is another.
+    """
 
     extent: Expr
     a: Expr
     b: Expr
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finish:
+    """What becomes of a tile's sums while they are in registers: `store`, once for each row and column of the panel.
+
+    The store has no mask. Its index and those of the loads in its value are of unit stride in `lane` or, of a load, do not use it; their
+    distance from row to row is a constant; `block` may appear anywhere.
+
+    Args:
+        row:   the place in m
+        block: counts blocks of columns in the panel
+        lane:  the column within its block
+        width: columns of a block, a multiple of the tile's lanes
+        acc:   the sum
+    """
+
+    row: Var
+    block: Var
+    lane: Var
+    width: int
+    acc: Var
+    store: Store
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,9 +208,9 @@ class Tile:
 
     p runs through the nest of `steps`, the last one fastest. a, b and c are the addresses of their first elements; strides
     in elements; C has unit stride in j, B within each vector of lanes, its vectors lie `b_vector` apart; both are readable and
-    writable over the whole panel. Where `accumulate` is false C is written, else the sum over p is formed
+    writable over the whole panel. Instead of the address of C, `c` may say what is done with the sums; nothing accumulates then. Where `accumulate` is false C is written, else the sum over p is formed
     first and then added. The rows are done in tiles of the given heights: (h, h - 1) in some mixture, or else as many of
-    each height as fit, in order.
+    each height as fit, in order. While a tile reads B, what lies `ahead` elements after it is brought into the second cache.
     """
 
     rows: int
@@ -193,7 +220,7 @@ class Tile:
     a_row: Expr
     b: Load
     b_vector: Expr
-    c: Load
+    c: Load | Finish
     c_row: Expr
     m: Expr
     steps: tuple[Step, ...]
@@ -201,6 +228,7 @@ class Tile:
     heights: tuple[int, ...]
     run: int = 0
     a_run: Expr | None = None
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

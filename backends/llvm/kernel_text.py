@@ -17,6 +17,7 @@ from .kernel_ir import (
     Contract,
     Dot,
     Expr,
+    Finish,
     Fma,
     For,
     If,
@@ -186,18 +187,26 @@ class _Printer:
                     yield from self.block(s.otherwise, deeper)
                 yield f"{indent}}}"
             case Tile():
-                shape = f"{s.rows}x{s.vectors}x{s.lanes} {s.c.dtype}"
+                shape = f"{s.rows}x{s.vectors}x{s.lanes} {s.a.dtype}"
+                ahead = f" ahead {s.ahead}" if s.ahead else ""
+                c = "" if isinstance(s.c, Finish) else f" c={self.expr(s.c)} by {self.expr(s.c_row)}"
                 steps = ", ".join(
-                    f"{self.expr(p.extent)} by {self.expr(p.a)} {self.expr(p.b)}" for p in s.steps
+                    f"{self.expr(p.extent)}{'' if p.last is None else f' (last {p.last})'} by {self.expr(p.a)} {self.expr(p.b)}"
+                    for p in s.steps
                 )
                 runs = "" if s.a_run is None else f" runs of {s.run} by {self.expr(s.a_run)}"
                 yield (
-                    f"{indent}tile {shape} c={self.expr(s.c)} by {self.expr(s.c_row)}"
+                    f"{indent}tile {shape}{c}"
                     f" a={self.expr(s.a)} by {self.expr(s.a_row)}{runs}"
                     f" b={self.expr(s.b)} vectors by {self.expr(s.b_vector)}"
                     f" m={self.expr(s.m)} k={steps} add={self.expr(s.accumulate)}"
-                    f" heights={'+'.join(map(str, s.heights))}"
+                    f" heights={'+'.join(map(str, s.heights))}{ahead}"
                 )
+                if isinstance(s.c, Finish):
+                    names = ", ".join(map(self.name, (s.c.row, s.c.block, s.c.lane)))
+                    yield f"{indent}each {self.name(s.c.acc)} at {names} of {s.c.width} {{"
+                    yield from self.stmt(s.c.store, deeper)
+                    yield f"{indent}}}"
             case Dot():
                 yield (
                     f"{indent}dot {s.heights[0]}x{s.widths[0]}x{s.parts}x{s.lanes} {s.c.dtype}"

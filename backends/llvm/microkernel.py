@@ -1,3 +1,4 @@
+# long file: one register tile, from its call to its last store
 """The register tile: C[i, j] (+)= sum over p of A[i, p] * B[p, j], rows x (vectors * lanes) accumulators held in registers.
 
 One function a tile's shape, depth of its nest of steps and element type, shared by all contractions of an object, and small
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from ...ir.types import DType
 from .builder import Module, llvm_type
-from .kernel_ir import Const, Tile
+from .finish import Finishing
+from .kernel_ir import Const, Load, Tile
 
 if TYPE_CHECKING:
-    from .emit import ExprEmitter
+    from .emit_loops import LoopEmitter
 
 __all__ = ["emit_call", "rows_function", "tile_function"]
 
@@ -33,45 +35,60 @@ Key = tuple[int, int, int]
 """An accumulator: which of those that split the sum, row, vector."""
 
 
-def emit_call(emitter: ExprEmitter, s: Tile) -> None:
+def emit_call(emitter: LoopEmitter, s: Tile) -> None:
     """The call for one tile statement."""
     b = emitter.b
-    dtype = s.c.buffer.dtype
-    assert s.a.buffer.dtype == dtype and s.b.buffer.dtype == dtype
-    rows = _rows(s, dtype.bytes, id(s.b.buffer) not in emitter.scratch and _dense(s))
-    name = rows_function(emitter.module, dtype, s.heights, s.vectors, s.lanes, len(s.steps), rows)
-    a, bb, c = (emitter.address(x.buffer, x.index)[0] for x in (s.a, s.b, s.c))
+    dtype = s.a.buffer.dtype
+    assert s.b.buffer.dtype == dtype
+    form = _form(s, dtype.bytes, id(s.b.buffer) not in emitter.scratch and _dense(s))
+    after = Finishing.of(s, emitter.target)
+    name = rows_function(emitter.module, dtype, s.heights, s.vectors, s.lanes, len(s.steps), form, after)
+    a, bb = (emitter.address(x.buffer, x.index)[0] for x in (s.a, s.b))
     size = b.number(dtype.bytes, "i64")
-    strides = (s.a_row, s.a_row if s.a_run is None else s.a_run, s.b_vector, s.c_row)
-    a_row, a_run, b_vector, c_row = (b.mul(emitter.eval(x), size) for x in strides)
+    strides = (s.a_row, s.a_row if s.a_run is None else s.a_run, s.b_vector)
+    a_row, a_run, b_vector = (b.mul(emitter.eval(x), size) for x in strides)
+    if after is not None:
+        sums = after.pointers(emitter)
+    else:
+        assert isinstance(s.c, Load)
+        c = emitter.address(s.c.buffer, s.c.index)[0]
+        sums = [c, b.mul(emitter.eval(s.c_row), size), emitter.eval(s.accumulate)]
     nest = [
         v
         for p in s.steps
         for v in (emitter.eval(p.extent), b.mul(emitter.eval(p.a), size), b.mul(emitter.eval(p.b), size))
     ]
-    add, m = emitter.eval(s.accumulate), emitter.eval(s.m)
-    args = [a, a_row, *([a_run] if rows.run else []), bb, b_vector, c, c_row, add, *nest, m]
+    args = [a, a_row, *([a_run] if form.run else []), bb, b_vector, *sums, *nest, emitter.eval(s.m)]
     b.effect(f"call void {name}({', '.join(f'{v.ty} {v.text}' for v in args)})")
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Where the operands lie.
+class Form:
+    """What the function of a tile knows beyond its shape: where the rows of A lie, and more of the steps.
 
     Args:
-        run:     rows of A in a run, 0 for all in one
-        fixed:   the distance of rows and of runs in bytes, where they are known
-        streams: whether B is one stretch of memory that comes from beyond the first caches
+        run:   rows in a run, 0 for all in one
+        fixed: the distance of rows and of runs in bytes, where they are known
+        last:  length of the innermost step in the last turn of the outermost, None where it is that of all
+        ahead: bytes from what is read of B to what is brought in meanwhile, 0 for nothing
+        cache: into which cache, the first or the second
     """
 
     run: int = 0
     fixed: tuple[int, int] | None = None
-    streams: bool = False
+    last: int | None = None
+    ahead: int = 0
+    cache: int = 1
 
     @property
     def suffix(self) -> str:
         fixed = "" if self.fixed is None else f"s{self.fixed[0]}" + (f"_{self.fixed[1]}" if self.run else "")
-        return (f"r{self.run}" if self.run else "") + fixed + ("f" if self.streams else "")
+        return (
+            (f"r{self.run}" if self.run else "")
+            + fixed
+            + ("" if self.last is None else f"l{self.last}")
+            + (f"h{self.ahead}_{self.cache}" if self.ahead else "")
+        )
 
     def offset(self, row: int) -> int:
         """Bytes from the first row, where distances are known."""
@@ -80,11 +97,15 @@ class Rows:
         return row // run * self.fixed[1] + row % run * self.fixed[0]
 
 
-def _rows(s: Tile, size: int, streams: bool) -> Rows:
-    row, run = s.a_row, s.a_run
+def _form(s: Tile, size: int, streams: bool) -> Form:
+    """Of a tile; `streams` says whether B is one stretch of memory that comes from beyond the first caches."""
+    row, run, last = s.a_row, s.a_run, s.steps[-1].last
+    assert last is None or len(s.steps) > 1
+    ahead, cache = (s.ahead * size, 2) if s.ahead else (AHEAD if streams else 0, 1)
     if not isinstance(row, Const) or not (run is None or isinstance(run, Const)):
-        return Rows(s.run, None, streams)
-    return Rows(s.run, (int(row.value) * size, 0 if run is None else int(run.value) * size), streams)
+        return Form(s.run, None, last, ahead, cache)
+    fixed = (int(row.value) * size, 0 if run is None else int(run.value) * size)
+    return Form(s.run, fixed, last, ahead, cache)
 
 
 def _dense(s: Tile) -> bool:
@@ -94,10 +115,28 @@ def _dense(s: Tile) -> bool:
     return dense and isinstance(vector, Const) and int(vector.value) == s.lanes
 
 
-def _operands(rows: Rows, names: tuple[str, str] = ("%a0", "%c0")) -> str:
-    """The parameters of the operands: addresses, strides in bytes."""
-    runs = ", i64 %as" if rows.run else ""
-    return f"ptr {names[0]}, i64 %ar{runs}, ptr %b0, i64 %bv, ptr {names[1]}, i64 %cr, i1 %add"
+def _operands(form: Form, after: Finishing | None, tag: str = "") -> str:
+    """The parameters of the operands: addresses, strides in bytes; `tag` marks the addresses that move with the rows."""
+    runs = ", i64 %as" if form.run else ""
+    sums = [f"ptr %c0{tag}", "i64 %cr", "i1 %add"]
+    if after is not None:
+        sums = [f"ptr {name}{tag}" for name in after.names]
+    return f"ptr %a0{tag}, i64 %ar{runs}, ptr %b0, i64 %bv, {', '.join(sums)}"
+
+
+def _moved(after: Finishing | None, i: str, tag: str) -> list[str]:
+    """The lines that move the addresses by i rows."""
+    steps = [("%a0", "%ar"), ("%c0", "%cr")]
+    if after is not None:
+        steps[1:] = [(name, str(step)) for name, step in zip(after.names, after.row_bytes, strict=True)]
+    return [
+        line
+        for name, step in steps
+        for line in (
+            f"  {name}{tag}o = mul i64 {i}, {step}",
+            f"  {name}{tag} = getelementptr i8, ptr {name}, i64 {name}{tag}o",
+        )
+    ]
 
 
 def _nest(depth: int) -> str:
@@ -112,22 +151,24 @@ def rows_function(
     vectors: int,
     lanes: int,
     depth: int = 1,
-    rows: Rows = Rows(),
+    form: Form = Form(),
+    after: Finishing | None = None,
 ) -> str:
     """The function that runs over m rows in tiles of the given heights."""
-    name = f"@nv_rows_{dtype}_{'_'.join(map(str, heights))}x{vectors}x{lanes}_{depth}{rows.suffix}"
+    name = f"@nv_rows_{dtype}_{'_'.join(map(str, heights))}x{vectors}x{lanes}_{depth}{form.suffix}"
+    name += "" if after is None else after.digest
     if name in module.functions:
         return name
     mixture = len(heights) == 2 and heights[1] == heights[0] - 1 and heights[0] > 2
     lines = [
-        f"define internal void {name}({_operands(rows)}{_nest(depth)}, i64 %m) nounwind {{",
+        f"define internal void {name}({_operands(form, after)}{_nest(depth)}, i64 %m) nounwind {{",
         "entry:",
         "  br label %t0",
     ]
     before, done = "entry", "0"
     for n, height in enumerate(heights):
-        tile = tile_function(module, dtype, height, vectors, lanes, depth, rows)
-        after = f"t{n + 1}" if n + 1 < len(heights) else "end"
+        tile = tile_function(module, dtype, height, vectors, lanes, depth, form, after)
+        following = f"t{n + 1}" if n + 1 < len(heights) else "end"
         lines += [
             f"t{n}:",
             f"  %i{n} = phi i64 [ {done}, %{before} ], [ %next{n}, %w{n} ]",
@@ -138,10 +179,9 @@ def rows_function(
         else:
             lines.append(f"  %fits{n} = icmp sge i64 %left{n}, {height}")
         lines += [
-            f"  br i1 %fits{n}, label %w{n}, label %{after}", f"w{n}:",
-            f"  %ao{n} = mul i64 %i{n}, %ar", f"  %a{n}w = getelementptr i8, ptr %a0, i64 %ao{n}",
-            f"  %co{n} = mul i64 %i{n}, %cr", f"  %c{n}w = getelementptr i8, ptr %c0, i64 %co{n}",
-            f"  call void {tile}({_operands(rows, (f'%a{n}w', f'%c{n}w'))}{_nest(depth)})",
+            f"  br i1 %fits{n}, label %w{n}, label %{following}", f"w{n}:",
+            *_moved(after, f"%i{n}", f"w{n}"),
+            f"  call void {tile}({_operands(form, after, f'w{n}')}{_nest(depth)})",
             f"  %next{n} = add i64 %i{n}, {height}", f"  br label %t{n}",
         ]  # fmt: skip
         before, done = f"t{n}", f"%i{n}"
@@ -150,15 +190,23 @@ def rows_function(
 
 
 def tile_function(
-    module: Module, dtype: DType, height: int, vectors: int, lanes: int, depth: int, rows: Rows = Rows()
+    module: Module,
+    dtype: DType,
+    height: int,
+    vectors: int,
+    lanes: int,
+    depth: int,
+    form: Form = Form(),
+    after: Finishing | None = None,
 ) -> str:
     """The name of the function for one tile of that shape, added to the module where it is not there yet."""
-    name = f"@nv_tile_{dtype}_{height}x{vectors}x{lanes}_{depth}{rows.suffix}"
+    name = f"@nv_tile_{dtype}_{height}x{vectors}x{lanes}_{depth}{form.suffix}"
+    name += "" if after is None else after.digest
     if name not in module.functions:
-        tile = _Tile(height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, rows)
-        head = f"define internal void {name}({_operands(rows)}{_nest(depth)}) nounwind {{"
-        module.functions[name] = "\n".join([head, "entry:", *tile.text(), "}", ""])
-        if rows.streams and height >= TALL:
+        tile = _Tile(height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, form)
+        head = f"define internal void {name}({_operands(form, after)}{_nest(depth)}) nounwind {{"
+        module.functions[name] = "\n".join([head, "entry:", *tile.text(module, after), "}", ""])
+        if form.ahead:
             module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         if module.fma:
             module.declare(f"{tile.vt} @llvm.fma.{tile.mangled}({tile.vt}, {tile.vt}, {tile.vt})")
@@ -169,11 +217,11 @@ class _Tile:
     """The lines of one tile's function."""
 
     def __init__(
-        self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int, place: Rows
+        self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int, form: Form
     ) -> None:
         self.rows, self.vectors, self.lanes, self.ty, self.size = rows, vectors, lanes, ty, size
         self.depth = depth
-        self.place, self.run = place, place.run or rows
+        self.form, self.run = form, form.run or rows
         self.vt = f"<{lanes} x {ty}>" if lanes > 1 else ty
         self.mangled = f"v{lanes}f{8 * size}" if lanes > 1 else f"f{8 * size}"
         self.uses_fma = fma
@@ -182,21 +230,26 @@ class _Tile:
         self.keys: list[Key] = [
             (u, i, j) for u in range(self.unroll) for i in range(rows) for j in range(vectors)
         ]
-        self.firsts = [0] if place.fixed else [row for row in range(rows) if row % self.run % 3 == 0]
+        self.firsts = [0] if form.fixed else [row for row in range(rows) if row % self.run % 3 == 0]
         self.count = 0
 
     def fresh(self) -> str:
         self.count += 1
         return f"%x{self.count}"
 
-    def text(self) -> Iterator[str]:
-        if self.rows > 3 and self.place.fixed is None:
+    def text(self, module: Module, after: Finishing | None) -> Iterator[str]:
+        if self.rows > 3 and self.form.fixed is None:
             yield "  %ar3 = mul i64 %ar, 3"
         for j in range(2, self.vectors):
             yield f"  %bv{j} = mul i64 %bv, {j}"
         zeros = dict.fromkeys(self.keys, "zeroinitializer" if self.lanes > 1 else "0.0")
         sums = yield from self._level(0, "entry", zeros, "%a0", "%b0")
-        yield from self._store(sums)
+        total = yield from self._joined(sums)
+        if after is None:
+            yield from self._store(total)
+        else:
+            yield from after.text(module, total)
+            yield "  ret void"
 
     def _level(
         self, level: int, before: str, start: dict[Key, str], a: str, b: str
@@ -244,8 +297,13 @@ class _Tile:
                 yield f"  {bases[-1]} = getelementptr i8, ptr {start_of_run}, i64 %as"
                 start_of_run = bases[-1]
         stop, first = f"%n{level}", "0"
+        if self.form.last is not None:
+            yield "  %turns = sub i64 %n0, %p0"
+            yield "  %ends = icmp eq i64 %turns, 1"
+            yield f"  %stop = select i1 %ends, i64 {self.form.last}, i64 %n{level}"
+            stop = "%stop"
         if self.unroll > 1:
-            yield f"  %whole = and i64 %n{level}, {-self.unroll}"
+            yield f"  %whole = and i64 {stop}, {-self.unroll}"
             yield "  br label %hu"
             yield from self._loop("u", before, "%whole", self.unroll, start, "0", b, bases, level)
             yield "qu:"
@@ -290,16 +348,16 @@ class _Tile:
                 columns.append(value)
             lines += self._fetch(bp)
             double = self.fresh()
-            if self.rows > 2 and self.place.fixed is None:
+            if self.rows > 2 and self.form.fixed is None:
                 lines.append(f"  {double} = shl i64 %ar, 1")
             for i in range(self.rows):
-                within = i % self.run % 3 if self.place.fixed is None else i
+                within = i % self.run % 3 if self.form.fixed is None else i
                 address = base = ap[self.firsts.index(i - within)]
                 if within:
                     address = self.fresh()
                     offset = "%ar" if within == 1 else double
-                    if self.place.fixed is not None:
-                        offset = str(self.place.offset(i))
+                    if self.form.fixed is not None:
+                        offset = str(self.form.offset(i))
                     lines.append(f"  {address} = getelementptr i8, ptr {base}, i64 {offset}")
                 x = self.fresh()
                 lines.append(f"  {x} = load {self.ty}, ptr {address}, align {self.size}")
@@ -337,11 +395,12 @@ class _Tile:
 
     def _fetch(self, b: str) -> Iterator[str]:
         """Bring in what comes some time later, where it comes from afar: the machine itself looks no further than a page."""
-        if self.place.streams and self.rows >= TALL:
+        form = self.form
+        if form.ahead and (self.rows >= TALL or form.cache > 1):
             for line in range(0, self.vectors * self.lanes * self.size, LINE):
                 address = self.fresh()
-                yield f"  {address} = getelementptr i8, ptr {b}, i64 {AHEAD + line}"
-                yield f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)"
+                yield f"  {address} = getelementptr i8, ptr {b}, i64 {form.ahead + line}"
+                yield f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - form.cache}, i32 1)"
 
     def _multiply(self, name: str, a: str, b: str, c: str) -> list[str]:
         """name = c + a * b."""
@@ -352,8 +411,8 @@ class _Tile:
         product = self.fresh()
         return [f"  {product} = fmul {self.vt} {a}, {b}", f"  {name} = fadd {self.vt} {c}, {product}"]
 
-    def _store(self, sums: dict[Key, str]) -> Iterator[str]:
-        """Join what was split, then write the sums or add them to what is there."""
+    def _joined(self, sums: dict[Key, str]) -> Generator[str, None, dict[tuple[int, int], str]]:
+        """Join what was split."""
         vt = self.vt
         total: dict[tuple[int, int], str] = {}
         for i in range(self.rows):
@@ -366,7 +425,11 @@ class _Tile:
                         yield f"  {pairs[-1]} = fadd {vt} {x}, {y}"
                     parts = pairs
                 total[i, j] = parts[0]
-        row = "%c0"
+        return total
+
+    def _store(self, total: dict[tuple[int, int], str]) -> Iterator[str]:
+        """Write the sums or add them to what is there."""
+        vt, row = self.vt, "%c0"
         addresses: dict[tuple[int, int], str] = {}
         for i in range(self.rows):
             if i:

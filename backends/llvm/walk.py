@@ -17,6 +17,7 @@ from .kernel_ir import (
     Contract,
     Dot,
     Expr,
+    Finish,
     Fma,
     For,
     If,
@@ -99,6 +100,8 @@ def stmts(body: Iterable[Stmt]) -> Iterator[Stmt]:
                 yield from stmts(s.otherwise)
             case Contract():
                 yield from stmts(s.epilogue)
+            case Tile() if isinstance(s.c, Finish):
+                yield s.c.store
             case _:
                 pass
 
@@ -123,7 +126,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
         case Tile():
             steps = (x for p in s.steps for x in (p.extent, p.a, p.b))
             run = () if s.a_run is None else (s.a_run,)
-            return (s.a, s.a_row, *run, s.b, s.b_vector, s.c, s.c_row, s.m, *steps, s.accumulate)
+            c = () if isinstance(s.c, Finish) else (s.c, s.c_row)
+            return (s.a, s.a_row, *run, s.b, s.b_vector, *c, s.m, *steps, s.accumulate)
         case Dot():
             return (s.a, s.b, s.c, s.c_row, s.m, s.n, s.length, s.accumulate)
         case Turn():
@@ -152,7 +156,7 @@ def stored_buffers(body: Iterable[Stmt]) -> dict[int, Buffer]:
     for s in stmts(body):
         if isinstance(s, Store):
             found[id(s.buffer)] = s.buffer
-        elif isinstance(s, (Tile, Dot)):
+        elif isinstance(s, (Tile, Dot)) and isinstance(s.c, Load):
             found[id(s.c.buffer)] = s.c.buffer
         elif isinstance(s, Turn):
             found[id(s.target.buffer)] = s.target.buffer

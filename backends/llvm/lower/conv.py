@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from ....ir.dims import Dim
 from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
-from ..extents import ceil_div, known, rest_of
+from ..extents import ceil_div, known, rest_of, times
+from ..finish import finishes
 from ..layout import Layout
 from ..schedule import tile_heights, tile_shape
 from .blocked import in_layout
@@ -23,6 +25,13 @@ __all__ = ["direct", "window_steps"]
 
 PIECE = 126
 """Places of a row that are summed before their epilogue runs."""
+
+
+FETCHED = 256
+"""Places of a result up to which the next panel of weights is fetched ahead."""
+
+NEAR = 256 << 10
+"""Bytes of a panel of weights that the second cache holds beside the one in use."""
 
 
 def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan) -> None:
@@ -62,6 +71,13 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     sums = k.Buffer("sums", f32, (mc, columns), align=64)
     steps = window_steps(op, layout, image, window, each, columns)
     group = p // (panels // op.groups) * (each // layout.block) if op.groups > 1 else zero
+    i, half, lane = k.Var("i"), k.Var("half"), k.Var("c")
+    block = p * panel + half if panel > 1 else p
+    acc = k.Var("acc", f32)
+    store = result.store(scope, pull, node, block, lane, (n, *outer, start + i), acc)
+    finish = None
+    if not result.layout.ragged and finishes(store, i, lane, acc):
+        finish = k.Finish(i, half, lane, plan.out_block, acc, store)
     tile = k.Tile(
         rows,
         columns // lanes,
@@ -70,25 +86,31 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
         k.as_index(op.strides[-1] * layout.block),
         k.Load(weights, (p, zero)),
         k.as_index(lanes),
-        k.Load(sums, (zero, zero)),
+        finish or k.Load(sums, (zero, zero)),
         k.as_index(columns),
         count,
         steps,
         k.const(False, bool_),
         tile_heights(rows, known(width), mc),
+        ahead=_ahead(known(times([shape[0], *shape[2:]])), panels, packed.size),
     )
-    i, half, lane = k.Var("i"), k.Var("half"), k.Var("c")
-    block = p * panel + half if panel > 1 else p
-    acc = k.Var("acc", f32)
-    store = result.store(scope, pull, node, block, lane, (n, *outer, start + i), acc)
     sum_ = k.Let(acc, k.Load(sums, (i, half * plan.out_block + lane)))
     epilogue: k.Stmt = k.For(lane, plan.out_block, (sum_, store), "vector")
     epilogue = k.For(i, count, (k.For(half, panel, (epilogue,)),))
-    body = (k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile, epilogue)
+    body = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile]
+    body += [] if finish else [epilogue]
     around = [(n, shape[0]), (p, panels), *zip(outer, shape[2:-1], strict=True)]
     loops = nest(body, [*around, (piece, ceil_div(width, mc))])
-    lowering.launch(scope, "conv", loops, node.origins, scratch=(sums,))
+    lowering.launch(scope, "conv", loops, node.origins, scratch=() if finish else (sums,))
     result.finish(lowering)
+
+
+def _ahead(places: int | None, panels: int, weights: Dim) -> int:
+    """Weights of a panel, where the next one is worth fetching while it is used: few places use each, so that it hardly hides
+    behind them that all come from far."""
+    assert isinstance(weights, int)
+    each = weights // panels
+    return each if panels > 1 and places is not None and places <= FETCHED and 4 * each <= NEAR else 0
 
 
 def window_steps(
@@ -100,6 +122,11 @@ def window_steps(
     nest: list[tuple[int, k.Index]] = [(-(-channels // layout.block), strides[1])]
     nest += [(size, strides[axis] * op.rhs_dilation[axis - 2]) for axis, size in enumerate(window, start=2)]
     nest.append((lanes, 1))
+    rest = channels % layout.block
+    if rest and channels > layout.block and set(window) == {1}:
+        image_step, weights_step = k.as_index(strides[1]), k.as_index(lanes * columns)
+        outer = k.Step(k.as_index(nest[0][0]), image_step, weights_step)
+        return outer, k.Step(k.as_index(lanes), k.as_index(1), k.as_index(columns), rest)
     merged: list[tuple[int, k.Index]] = []
     for extent, stride in reversed(nest):
         if extent == 1:

@@ -1,0 +1,191 @@
+"""What becomes of a tile's sums in registers: bias, residual, activation, and the store to where the result belongs.
+
+Written into the tile's own function. Each load and the store gets a pointer for each block of the panel, at row 0 and lane 0; the
+distance of rows is part of the function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...ir.types import f32, f64
+from .affine import coefficient
+from .builder import Builder, Module, V, llvm_type
+from .kernel_ir import Binary, Compare, Const, Expr, Finish, Fma, Load, Select, Store, Tile, Unary, Var
+from .target import Target
+from .walk import expr_children
+
+if TYPE_CHECKING:
+    from .emit_loops import LoopEmitter
+
+__all__ = ["Finishing", "finishes"]
+
+MOST = 16
+"""Operations after a sum that are written out for each register of a tile."""
+
+
+def finishes(store: Store, row: Var, lane: Var, acc: Var) -> bool:
+    """Whether a store can stand in a `Finish`: few cheap operations, and addresses as it wants them."""
+    if store.mask is not None or store.combine is not None or not isinstance(_step(store, row), int):
+        return False
+    count = 0
+    for e in _parts(store.value, acc):
+        if isinstance(e, Load):
+            if e.inside is not None or not isinstance(_step(e, row), int) or _step(e, lane) not in (0, 1):
+                return False
+            if e.buffer.dtype not in (f32, f64):
+                return False
+        elif isinstance(e, (Unary, Binary, Compare, Select, Fma)):
+            count += 1
+        elif not isinstance(e, Const) and e is not acc:
+            return False
+    return count <= MOST and _step(store, lane) == 1 and store.buffer.dtype == acc.dtype
+
+
+def _parts(value: Expr, acc: Var) -> list[Expr]:
+    """The nodes of an element's expression, each once, loads as leaves; operands before what uses them."""
+    found: dict[int, Expr] = {}
+    stack = [(value, False)]
+    while stack:
+        e, ready = stack.pop()
+        if id(e) in found:
+            continue
+        if ready:
+            found[id(e)] = e
+            continue
+        stack.append((e, True))
+        if not isinstance(e, Load) and e is not acc:
+            stack += [(x, False) for x in expr_children(e)]
+    return list(found.values())
+
+
+def _step(x: Load | Store, var: Var) -> int | None:
+    """The stride of an address in a variable, in elements; None where it is no constant."""
+    total = 0
+    for index, step in zip(x.index, x.buffer.steps, strict=True):
+        c = coefficient(index, var)
+        if c == 0:
+            continue
+        if not isinstance(c, int) or not isinstance(step, int):
+            return None
+        total += c * step
+    return total
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """A finish as the function of a tile knows it.
+
+    Args:
+        finish:  what is done
+        loads:   the loads of the element
+        vectors: of a panel
+        lanes:   of a vector
+        target:  the machine
+    """
+
+    finish: Finish
+    loads: tuple[Load, ...]
+    vectors: int
+    lanes: int
+    target: Target
+
+    @staticmethod
+    def of(tile: Tile, target: Target) -> Finishing | None:
+        """That of a tile, where it has one."""
+        if not isinstance(tile.c, Finish):
+            return None
+        loads = tuple(e for e in _parts(tile.c.store.value, tile.c.acc) if isinstance(e, Load))
+        return Finishing(tile.c, loads, tile.vectors, tile.lanes, target)
+
+    @property
+    def each(self) -> int:
+        """Vectors of a block."""
+        return self.finish.width // self.lanes
+
+    @property
+    def places(self) -> list[Load | Store]:
+        """Whatever has an address."""
+        return [*self.loads, self.finish.store]
+
+    @property
+    def names(self) -> list[str]:
+        """The pointers: for each place those of its blocks."""
+        blocks = range(self.vectors // self.each)
+        return [f"%e{n}_{block}" for n in range(len(self.places)) for block in blocks]
+
+    @property
+    def row_bytes(self) -> list[int]:
+        """For each pointer the distance of rows."""
+        steps = [(_step(x, self.finish.row) or 0) * x.buffer.dtype.bytes for x in self.places]
+        return [step for step in steps for _ in range(self.vectors // self.each)]
+
+    @property
+    def digest(self) -> str:
+        """The same for functions that are the same."""
+        numbers: dict[int, int] = {}
+        words = [str(self.row_bytes), str(self.each)]
+        for e in _parts(self.finish.store.value, self.finish.acc):
+            at = [] if isinstance(e, Load) else [numbers[id(x)] for x in expr_children(e)]
+            what = f"{e.op}" if isinstance(e, (Unary, Binary, Compare)) else ""
+            what += f"{e.value!r}" if isinstance(e, Const) else ""
+            lane = _step(e, self.finish.lane) if isinstance(e, Load) else ""
+            numbers[id(e)] = len(numbers)
+            words.append(f"{type(e).__name__}{e.dtype}{what}{lane}{at}")
+        return "f" + hashlib.blake2b("; ".join(words).encode(), digest_size=8).hexdigest()
+
+    def pointers(self, e: LoopEmitter) -> list[V]:
+        """The values of `names` at the call."""
+        f, found = self.finish, dict[tuple[int, int], V]()
+        for block in range(self.vectors // self.each):
+
+            def addresses(block: int = block) -> list[V]:
+                for var, number in ((f.row, 0), (f.lane, 0), (f.block, block)):
+                    e.bind(var, e.b.number(number, "i64"))
+                return [e.address(x.buffer, x.index)[0] for x in self.places]
+
+            for n, v in enumerate(e.inline(addresses)):
+                found[n, block] = v
+        return [found[key] for key in sorted(found)]
+
+    def text(self, module: Module, sums: Mapping[tuple[int, int], str]) -> Iterator[str]:
+        """The lines behind the loops of a tile: sums by row and vector."""
+        from .emit import ExprEmitter
+
+        f = self.finish
+        ty, size = llvm_type(f.acc.dtype), f.acc.dtype.bytes
+        b = Builder(module)
+        e = ExprEmitter(module, self.target, b, {}, {})
+        e.lanes = self.lanes
+        blocks = self.vectors // self.each
+        for (i, j), text in sums.items():
+            block, vector = divmod(j, self.each)
+
+            def place(n: int, i: int = i, block: int = block, vector: int = vector) -> V:
+                x, at = self.places[n], n * blocks + block
+                wide = vector * self.lanes if isinstance(x, Store) or _step(x, f.lane) else 0
+                offset = i * self.row_bytes[at] + wide * size
+                pointer = V(self.names[at], "ptr")
+                return (
+                    b.pure(f"getelementptr i8, ptr {{0}}, i64 {offset}", (pointer,), "ptr")
+                    if offset
+                    else pointer
+                )
+
+            b.here.bound.clear()
+            b.here.bound[id(f.acc)] = V(text, ty, self.lanes)
+            for n, load in enumerate(self.loads):
+                stride = _step(load, f.lane)
+                if self.row_bytes[n * blocks]:
+                    b.here.bound[id(load)] = e.load_from(load.buffer, place(n), stride, None)
+                else:  # the same for all rows
+                    key = ("load", n, block, vector)
+                    if key not in b.here.known:
+                        b.here.known[key] = e.load_from(load.buffer, place(n), stride, None)
+                    b.here.bound[id(load)] = b.here.known[key]
+            value = e.wide(f.store.value)
+            b.effect(f"store {value.type} {value.text}, ptr {place(len(self.loads)).text}, align {size}")
+        yield from b.here.lines
