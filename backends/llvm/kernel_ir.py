@@ -1,3 +1,4 @@
+# long file: one language, every statement beside the others
 """The kernel IR: loops over buffers, one level above LLVM.
 
 A kernel is a name, buffers, symbols and a body. It says what is computed in which order; the emitter adds nothing
