@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-__all__ = ["LIGHT", "light_model"]
+__all__ = ["LIGHT", "light_model", "open_batch"]
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 LIGHT = sorted(path.stem.removeprefix("light_") for path in FOLDER.glob("*.onnx"))
@@ -46,6 +46,21 @@ def light_model(name: str, seed: int = 0) -> Any:
                 graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     _level(model)
     return model
+
+
+def open_batch(model: Any) -> None:
+    """The batch, which is 1 in the files, becomes a symbol: in the input, and where a reshape writes it out."""
+    graph = model.graph
+    stored = {t.name: t for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] in stored:
+            sizes = numpy_helper.to_array(stored[node.input[1]]).copy()
+            sizes[0] = 0 if sizes[0] == 1 else sizes[0]  # as in the operand
+            stored[node.input[1]].CopyFrom(numpy_helper.from_array(sizes, node.input[1]))
+    for value in (*graph.input, *graph.output):
+        if value.name not in stored and value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_param = "N"
+    del graph.value_info[:]
 
 
 def _level(model: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx_models import LIGHT, light_model
+from onnx_models import LIGHT, light_model, open_batch
 
 import nervure as nv
 
@@ -40,10 +40,12 @@ def agree(model, shapes):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", LIGHT)
-def test_the_networks_of_the_onnx_wheel_with_weights_drawn_anew(name):
+def test_the_networks_of_the_onnx_wheel_with_weights_drawn_anew_and_any_batch(name):
     model = light_model(name)
+    open_batch(model)
     (given,) = [i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}]
-    agree(model, [[tuple(d.dim_value for d in given.type.tensor_type.shape.dim)]])
+    image = [d.dim_value for d in given.type.tensor_type.shape.dim][1:]
+    agree(model, [[(batch, *image)] for batch in (1, 7)])
 
 
 def downloaded(folder, package):
