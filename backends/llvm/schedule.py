@@ -55,17 +55,16 @@ def choose_schedule(
         in_place: whether both operands are read where they lie, or packed before
     """
     lanes = target.lanes(dtype.bytes)
-    rows, vectors = {32: (14, 2), 16: (6, 2)}.get(target.registers, (4, 2))
-    if target.registers == 32 and target.vector_bytes == 16:
-        rows = 8
+    heights = _heights(target)
+    vectors = max(heights)
     if n is not None:  # narrow results take fewer vectors, then fewer lanes
-        if n <= lanes:
-            vectors = 1
         while lanes > 4 and n <= lanes // 2:
             lanes //= 2
-        one, two = -(-n // lanes) * lanes, -(-n // (2 * lanes)) * 2 * lanes
-        if vectors == 2 and one * 8 <= two * 7:
-            vectors = 1
+        for fewer in range(vectors - 1, 0, -1):
+            width, other = (-(-n // (v * lanes)) * v * lanes for v in (vectors, fewer))
+            if n <= lanes * fewer or (width - other) * (8 if fewer == 1 else 20) >= width:
+                vectors = fewer
+    rows = heights[vectors]
     if m is not None:
         rows = max(1, min(rows, m))
     kc = 512 if in_place or packs_a else 256
@@ -79,6 +78,17 @@ def choose_schedule(
         high *= 2  # panels are packed for each block, and there is little to do with them
     mc, panels = _blocks(rows, high, m, None if n is None else max(1, -(-n // width)), packs_a, in_place)
     return ContractSchedule(rows, vectors, lanes, mc, panels, kc)
+
+
+def _heights(target: Target) -> dict[int, int]:
+    """Rows of a tile by its vectors: as many accumulators as leave registers for an operand each."""
+    if target.registers == 32:
+        rows = 8 if target.vector_bytes == 16 else 14
+        return {1: rows, 2: rows}
+    if target.registers == 16 and target.fma:
+        return {1: 12, 2: 6, 3: 4}
+    rows = 6 if target.registers == 16 else 4
+    return {1: rows, 2: rows}
 
 
 _HIGH = 128
@@ -111,7 +121,9 @@ def _blocks(
         blocks = -(-m // (high // 2))
     if blocks > 1 and blocks * -(-panels // wide) % 2:
         blocks += 1
-    return -(-m // blocks), wide
+    each = -(-m // blocks)
+    # a low tile suffers most from rows that are left over
+    return (each if rows > 6 or each < 4 * rows else -(-each // rows) * rows), wide
 
 
 def _part(total: int, most: int) -> int:

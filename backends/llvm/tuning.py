@@ -91,7 +91,7 @@ def _of_contract(c: Contract, target: Target) -> tuple[Schedule, ...]:
     if base.panels > 1 and not c.parts:
         tried.append(replace(base, panels=base.panels // 2))
     if not isinstance(c.b, Packed) and base.lanes == target.lanes(c.acc.dtype.bytes):
-        for vectors in (1, 3):
+        for vectors in {1, 2, 3} - {base.vectors}:
             high = min((target.registers - vectors - 1) // vectors, base.mc)
             tried.append(replace(base, rows=high, vectors=vectors, mc=max(high, base.mc // high * high)))
     low = max(1, rows * 2 // 3)

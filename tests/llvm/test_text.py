@@ -46,5 +46,5 @@ def test_a_contraction_prints_before_and_after_its_schedule() -> None:
         kernel
     ) and "acc = sum over k in 20 of a[i, k] * b[k, j]" in str(kernel)
     expanded = str(expand_contracts(kernel, make_target("haswell")))
-    assert "tile 6x1x8 f32" in expanded and "scratch c0: f32[" in expanded
+    assert "tile 12x1x8 f32" in expanded and "scratch c0: f32[" in expanded
     assert str(expand_contracts(kernel, make_target("haswell"))) == expanded
