@@ -26,6 +26,7 @@ from .share_scans import ShareScans
 from .simplify_scans import SimplifyScans
 from .sink_transposes import SinkTransposes
 from .split_prepare import SplitPrepare
+from .subpixel import SubPixel
 from .unroll import Unroll
 
 __all__ = ["PASSES"]
@@ -54,6 +55,7 @@ PASSES: Mapping[str, type[Pass]] = {
         SimplifyScans,
         SinkTransposes,
         SplitPrepare,
+        SubPixel,
         Unfuse,
         Unroll,
     )

@@ -8,7 +8,7 @@ from ...ir.dims import Dim
 from .kernel_ir import Binary, Const, Expr, Load, LoopDim, Packed, Size, Var
 from .walk import expr_children, rewrite
 
-__all__ = ["coefficient", "flat_strides", "row_length", "split_rows"]
+__all__ = ["coefficient", "flat_strides", "row_length", "split_rows", "stride"]
 
 
 def uses(e: Expr, var: Var) -> bool:
@@ -49,7 +49,8 @@ def coefficient(e: Expr, var: Var) -> Dim | None:
     return None
 
 
-def _stride(load: Load, var: Var) -> Dim | None:
+def stride(load: Load, var: Var) -> Dim | None:
+    """How many elements further a load reads for the next value of var; None where that is not one number."""
     total: Dim = 0
     for index, step in zip(load.index, load.buffer.steps, strict=True):
         c = coefficient(index, var)
@@ -66,14 +67,14 @@ def flat_strides(e: Expr | Packed, dims: Sequence[LoopDim]) -> Dim | None:
     result: Dim | None = None
     extent: Dim | None = 1
     for dim in reversed(dims):
-        stride = _stride(e, dim.var)
-        if stride is None:
+        step = stride(e, dim.var)
+        if step is None:
             return None
         if isinstance(dim.extent, int) and dim.extent == 1:
             continue
         if result is None:
-            result = stride
-        elif extent is None or stride != result * extent:
+            result = step
+        elif extent is None or step != result * extent:
             return None
         size = _value(dim.extent) if isinstance(dim.extent, Expr) else dim.extent
         extent = None if size is None or extent is None else extent * size

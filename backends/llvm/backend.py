@@ -52,7 +52,11 @@ class LLVMBackend:
         legal = Pipeline.parse("decompose{keep=relu},legalize{backend=llvm}")
         if level == 0:
             return legal
-        return standard_pipeline(level) + legal + Pipeline.parse(f"{CLEAN},split-prepare,fuse,dce,order")
+        return (
+            standard_pipeline(level)
+            + legal
+            + Pipeline.parse(f"subpixel,{CLEAN},sink-transposes,{CLEAN},split-prepare,fuse,dce,order")
+        )
 
     def compile(self, program: Program, **options: Any) -> Executable:
         """Machine code for this CPU, with the options of options.py."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from ...ir.types import i64
-from . import arith, dot_tile, microkernel, turn
+from . import arith, dot_tile, interleave, microkernel, turn
 from .builder import Builder, Module, V
 from .emit_loops import PARTIALS, LoopEmitter
 from .emit_parallel import emit_parallel
@@ -15,6 +15,7 @@ from .kernel_ir import (
     Dot,
     For,
     If,
+    Interleave,
     Kernel,
     Let,
     Load,
@@ -67,6 +68,9 @@ class Emitter(LoopEmitter):
                 self.forget({id(s.c.buffer)})
             case Turn():
                 turn.emit_turn(self, s)
+                self.forget({id(s.target.buffer)})
+            case Interleave():
+                interleave.emit_interleave(self, s)
                 self.forget({id(s.target.buffer)})
             case Contract():
                 raise AssertionError("a contract is expanded before emission")

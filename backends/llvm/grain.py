@@ -21,6 +21,7 @@ from .kernel_ir import (
     For,
     If,
     Index,
+    Interleave,
     Let,
     Load,
     LoopDim,
@@ -139,6 +140,8 @@ class _Cost:
                 return flops * max(1, 125 // s.lanes)
             case Turn():
                 return self.value(s.count) * self.value(s.length) * 100
+            case Interleave():
+                return s.ways * self.value(s.length) * 100
             case Contract():
                 points = self.points((*s.batch, *s.m, s.n))
                 flops = 2 * max(1, 125 // self.target.lanes(s.acc.dtype.bytes))

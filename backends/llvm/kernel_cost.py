@@ -9,7 +9,22 @@ from math import prod
 
 from ...ir.dims import Dim, evaluate_dim
 from .kernel_expr import Binary, Call, Cast, Const, Expr, Fma, Index, Size, Unary, Var
-from .kernel_ir import Contract, Dot, Finish, For, If, Kernel, Let, LoopDim, Reduce, Stmt, Store, Tile, Turn
+from .kernel_ir import (
+    Contract,
+    Dot,
+    Finish,
+    For,
+    If,
+    Interleave,
+    Kernel,
+    Let,
+    LoopDim,
+    Reduce,
+    Stmt,
+    Store,
+    Tile,
+    Turn,
+)
 from .walk import expr_children
 
 __all__ = ["kernel_bytes", "kernel_flops"]
@@ -88,7 +103,7 @@ class _Count:
                 points = self.points((*s.batch, *s.m, s.n))
                 terms = _ops([s.a, *([s.b] if isinstance(s.b, Expr) else [])], set())
                 return points * (self.points(s.k) * (2 + terms) * len(s.sums) + self.block(s.epilogue))
-            case Turn():
+            case Turn() | Interleave():
                 return 0
 
     def turns(self, loop: For, count: int) -> int:

@@ -76,7 +76,7 @@ from .kernel_expr import (
 
 __all__ = [
     "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Dot", "Expr",
-    "Finish", "Fma", "For", "If", "Index", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
+    "Finish", "Fma", "For", "If", "Index", "Interleave", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
     "Step", "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
 ]  # fmt: skip
@@ -278,6 +278,18 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Interleave:
+    """target[p * ways + j] = source[j, p] for j < ways and p < length; row is the stride of j in the source, in elements."""
+
+    ways: int
+    lanes: int
+    source: Load
+    row: Expr
+    target: Load
+    length: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Packed:
     """An operand B already in panels: a buffer [..., panels, k, nr], columns beyond n zero; `prefix` are leading indices."""
 
@@ -328,7 +340,7 @@ class Contract:
         return (self.acc, *self.parts)
 
 
-Stmt = Let | Store | For | Reduce | If | Tile | Dot | Turn | Contract
+Stmt = Let | Store | For | Reduce | If | Tile | Dot | Turn | Interleave | Contract
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,7 @@ from .kernel_ir import (
     For,
     If,
     Index,
+    Interleave,
     Kernel,
     Let,
     Load,
@@ -220,6 +221,11 @@ class _Printer:
                     f"{indent}turn {s.lanes}{' clean' if s.clean else ''} {self.expr(s.target)} by {self.expr(s.step)}"
                     f" = {self.expr(s.source)} by {self.expr(s.row)}"
                     f" rows {self.expr(s.count)} length {self.expr(s.length)}"
+                )
+            case Interleave():
+                yield (
+                    f"{indent}interleave {s.ways} {self.expr(s.target)} = {self.expr(s.source)}"
+                    f" by {self.expr(s.row)} length {self.expr(s.length)}"
                 )
             case Contract():
                 batch = f" batch {self.dims(s.batch)}" if s.batch else ""

@@ -22,6 +22,7 @@ from .kernel_ir import (
     For,
     If,
     Index,
+    Interleave,
     Kernel,
     Let,
     Load,
@@ -132,6 +133,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
             return (s.a, s.b, s.c, s.c_row, s.m, s.n, s.length, s.accumulate)
         case Turn():
             return (s.source, s.row, s.target, s.step, s.count, s.length)
+        case Interleave():
+            return (s.source, s.row, s.target, s.length)
         case Contract():
             b = s.b.prefix if isinstance(s.b, Packed) else (s.b,)
             return (s.a, *b, *(x for d in (*s.batch, *s.m, s.n, *s.k) for x in _index(d.extent)))
@@ -158,7 +161,7 @@ def stored_buffers(body: Iterable[Stmt]) -> dict[int, Buffer]:
             found[id(s.buffer)] = s.buffer
         elif isinstance(s, (Tile, Dot)) and isinstance(s.c, Load):
             found[id(s.c.buffer)] = s.c.buffer
-        elif isinstance(s, Turn):
+        elif isinstance(s, Turn | Interleave):
             found[id(s.target.buffer)] = s.target.buffer
     return found
 

@@ -41,6 +41,7 @@ CLOSE = [
     "fold-batchnorm,split-prepare",
     "decompose,split-prepare,canonicalize,split-prepare,fuse",
     "sink-transposes",
+    "subpixel,canonicalize,dce",
     "decompose,recognize",
     "recognize,canonicalize",
     "canonicalize,decompose,unroll,sink-transposes,canonicalize,fold-constants,cse,dce,split-prepare,fuse",

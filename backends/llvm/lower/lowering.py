@@ -121,7 +121,7 @@ class Lowering:
             elif op.mnemonic in VIEWS:
                 found = self.memory_of(value.node.operands[0])
                 if found is not None and found.layout is not None and op.mnemonic == "reshape":
-                    return None
+                    found = self.plain(value.node.operands[0])
                 if found is not None:
                     self.memory[value] = found
         return found
@@ -391,6 +391,10 @@ class Lowering:
             blocked_map(self, value, target)
         else:
             origins = value.node.origins if value.node is not None else ()
-            map_kernel(self, value.type.shape, read, target, origins)
+            while (
+                read.node is not None and read.node.op.mnemonic == "reshape" and self.memory_of(read) is None
+            ):
+                read = self.resolve(read.node.operands[0])  # whose loops have no index to take apart
+            map_kernel(self, read, target, origins)
         if memory is None or target.layout is not None:
             self.memory[value] = target

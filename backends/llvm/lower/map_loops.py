@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from ....ir.dims import Dim, product
 from ....ir.graph import Value
 from ....ir.origin import Origins
+from ....ir.types import i64
 from .. import kernel_ir as k
+from ..affine import stride
+from ..walk import rewrite
 from .loops import nest
 from .memory import KernelScope, Memory
 from .pull import Pull
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from .lowering import Lowering
 
 __all__ = ["Loops", "map_kernel", "uses_any"]
+
+MAX_WAYS = 4
+"""Rows that are interleaved in registers; more are gathered."""
 
 
 def uses_any(element: k.Expr, parts: set[k.Expr]) -> bool:
@@ -37,44 +43,73 @@ def uses_any(element: k.Expr, parts: set[k.Expr]) -> bool:
 
 
 class Loops:
-    """Loops over a shape: the first `kept` axes each, the rest as one, so that the innermost is long and of unit stride."""
+    """Loops over a shape: the first `kept` axes each, the rest as one, so that the innermost is long and of unit stride.
+
+    Axes of one place have no loop.
+    """
 
     def __init__(self, pull: Pull, shape: Sequence[Dim], kept: int) -> None:
-        dims = list(shape[:kept])
-        rest = tuple(shape[kept:])
+        long = [axis for axis, d in enumerate(shape) if d != 1] or [*range(len(shape))[-1:]]
+        rest = long[kept:]
+        dims = [shape[axis] for axis in long[:kept]]
         if rest:
-            dims.append(product(rest))
+            dims.append(product(tuple(shape[axis] for axis in rest)))
         self.vars = [k.Var(f"i{axis}") for axis in range(len(dims))]
         self.extents = dims
+        index: list[k.Expr] = [k.const(0, i64)] * len(shape)
+        for axis, var in zip(long, self.vars, strict=False):
+            index[axis] = var
+        self.parts = set[k.Expr]()
         if len(rest) > 1:
-            split = pull.reshaped((self.vars[-1],), (dims[-1],), rest)
-            self.index: tuple[k.Expr, ...] = (*self.vars[:-1], *split)
+            sizes = tuple(shape[axis] for axis in rest)
+            split = pull.reshaped((self.vars[-1],), (dims[-1],), sizes)
+            for axis, part in zip(rest, split, strict=True):
+                index[axis] = part
             self.parts = set(split) - {self.vars[-1]}
-            pull.flatten(split, rest, self.vars[-1])
-        else:
-            self.index = tuple(self.vars)
-            self.parts = set[k.Expr]()
+            pull.flatten(split, sizes, self.vars[-1])
+        self.index: tuple[k.Expr, ...] = tuple(index)
 
     def store(self, scope: KernelScope, memory: Memory, element: k.Expr) -> k.Store:
         return scope.output(memory, self.extents).store(tuple(self.vars), element)
+
+    def woven(self, scope: KernelScope, memory: Memory, element: k.Expr, lanes: int) -> list[k.Stmt] | None:
+        """The loops where the last axis is short and steps through rows that the axis before runs along; else None."""
+        if len(self.vars) < 2 or not isinstance(element, k.Load) or element.inside is not None:
+            return None
+        along, across, ways = self.vars[-2], self.vars[-1], self.extents[-1]
+        row = stride(element, across)
+        if (
+            not isinstance(ways, int)
+            or not 2 <= ways <= MAX_WAYS
+            or row is None
+            or stride(element, along) != 1
+        ):
+            return None
+        start = k.const(0, i64)
+        index = tuple(rewrite(e, lambda x: start if x in (along, across) else None) for e in element.index)
+        target = k.Load(scope.output(memory, self.extents), (*self.vars[:-2], start, start))
+        source = k.Load(element.buffer, index)
+        length = k.as_index(self.extents[-2])
+        statement = k.Interleave(ways, lanes, source, k.as_index(row), target, length)
+        return nest([statement], list(zip(self.vars[:-2], self.extents[:-2], strict=True)))
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         """The body inside the loops, the innermost a vector loop."""
         return nest(body, list(zip(self.vars, self.extents, strict=True)), vector=True)
 
 
-def map_kernel(
-    lowering: Lowering, shape: Sequence[Dim], read: Value, target: Memory, origins: Origins
-) -> None:
-    """The kernel that computes a value of a shape into memory that lies as its type says."""
+def map_kernel(lowering: Lowering, read: Value, target: Memory, origins: Origins) -> None:
+    """The kernel that computes a value into memory that lies as its type says, or has as many elements."""
     kept = 0
     while True:
         scope = KernelScope()
         pull = lowering.pull(scope)
-        loops = Loops(pull, shape, kept)
+        loops = Loops(pull, read.type.shape, kept)
         element = pull.read(read, loops.index)
         kept += 1
-        if kept >= len(shape) or not uses_any(element, loops.parts):
+        if not uses_any(element, loops.parts):
             break
-    store = loops.store(scope, target, element)
-    lowering.launch(scope, "map", loops.around([store]), origins)
+    size = read.type.dtype.bytes
+    woven = loops.woven(scope, target, element, lowering.target.lanes(size)) if size >= 4 else None
+    body = loops.around([loops.store(scope, target, element)]) if woven is None else woven
+    lowering.launch(scope, "map", body, origins)

@@ -12,7 +12,7 @@ from ..target import Target
 from ..walk import all_exprs, stmts
 from . import BARRIERS, BLOCKED, TAILED
 from .layouts import choose_layouts
-from .lowering import VIEWS, Lowering
+from .lowering import VIEWS, VIRTUAL, Lowering
 from .memory import Launch, Memory, Step, exchanged, memories_of, writes_of
 
 __all__ = ["Lowered", "lower_program"]
@@ -59,6 +59,17 @@ def lower_program(program: Program, target: Target) -> Lowered:
     return Lowered((*before, *packing), steps, inputs, outputs, entries, tuple(constants.values()))
 
 
+def _viewed(value: Value) -> Value:
+    """What an output is a view of: computed in the caller's memory, it needs no copy."""
+    node = value.node
+    while node is not None and node.op.mnemonic == "reshape":
+        source = node.operands[0]
+        if source.node is None or source.node.op.mnemonic in VIRTUAL:
+            break
+        value, node = source, source.node
+    return value
+
+
 def _lower(
     graph: Graph,
     entries: dict[str, Memory],
@@ -70,11 +81,12 @@ def _lower(
     """Kernels of the nodes, then copies: to outputs that could not be computed in place, and to updated entries."""
     changing = {name for name, _ in graph.updates}
     updated = {v for _, v in graph.updates}
-    layouts = choose_layouts(graph, target, {*graph.outputs, *updated})
+    sources = [_viewed(value) for value in graph.outputs]
+    layouts = choose_layouts(graph, target, {*graph.outputs, *sources, *updated})
     fixed = frozenset(set(entries) - changing)
     lowering = Lowering(BARRIERS, TAILED, BLOCKED, prefix, entries, fixed, target, layouts)
     lowering.memory.update(zip(graph.inputs, inputs, strict=True))
-    for value, memory in zip(graph.outputs, outputs, strict=True):
+    for value, memory in zip(sources, outputs, strict=True):
         own = value.node is not None and value.node.op.mnemonic not in (*VIEWS, "constant")
         if own and value not in updated:
             lowering.wanted.setdefault(value, memory)
@@ -84,8 +96,8 @@ def _lower(
             lowering.map_kernel(value, memory, source=value)
     # every update is computed before the first entry is written: another update may read the old content
     written = {entries[name] for name, _ in graph.updates}
-    sources = {name: _source(lowering, value, written - {entries[name]}) for name, value in graph.updates}
-    for name, value in sources.items():
+    after = {name: _source(lowering, value, written - {entries[name]}) for name, value in graph.updates}
+    for name, value in after.items():
         lowering.map_kernel(value, entries[name], source=value)
     return lowering
 
