@@ -62,6 +62,8 @@ def block_start(node: Node) -> int | None:
 
 def behind_product(grouping: Grouping, members: set[Node], tip: Value) -> set[Node]:
     """The members and what joins them behind the tip; the members alone where nothing does, or one exit is left anyway."""
+    if not tip.type.shape:  # a product of vectors has no columns
+        return members
     blocks = blocks_of(tip, grouping.uses.get(tip, ()))
     if any(node in grouping.taken for node in blocks):
         return members

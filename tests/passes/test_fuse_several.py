@@ -129,3 +129,12 @@ def test_random_cells_keep_their_values(seed: int):
     again = nv.compile(program, threads=2)(*arrays)
     for old, new in zip(run(*arrays), again, strict=True):
         np.testing.assert_array_equal(new, old)
+
+
+def test_a_product_of_vectors_has_no_columns():
+    x, y = arg("x", 4), arg("y", 4)
+    product = b.dot_general(x, y, (0,), (0,))
+    program = Program("p", [Graph("f", [x, y], [b.tanh(product), b.exp(product)])])
+    arrays = [np.linspace(-1, 1, 4, dtype=np.float32), np.ones(4, np.float32)]
+    for got, want in zip(nv.compile(program)(*arrays), evaluate_program(program, arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
