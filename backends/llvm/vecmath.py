@@ -81,10 +81,15 @@ def _exp_poly(r: Expr) -> Expr:
 
 def exp(x: Expr) -> Expr:
     """e**x with infinities, NaN and denormal results."""
-    n, r = _reduce(_clamp(x, -105.0, 89.0))
-    value = Fma(_exp_poly(r), r * r, r) + 1.0
+    n, value = _exp_parts(_clamp(x, -105.0, 89.0))
     half = _shift("shr", n, 1)
     return value * _power_of_two(half) * _power_of_two(n - half)
+
+
+def _exp_parts(x: Expr) -> tuple[Expr, Expr]:
+    """n and v with e**x = v * 2**n, v near 1."""
+    n, r = _reduce(x)
+    return n, Fma(_exp_poly(r), r * r, r) + 1.0
 
 
 def expm1(x: Expr) -> Expr:
@@ -127,7 +132,9 @@ def tanh(x: Expr) -> Expr:
     z = x * x
     p = _poly(z, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
     a = _abs(x)
-    far = _f(1.0) - _f(2.0) / (exp(a + a) + 1.0)
+    most = Select(a > 10.0, _f(10.0), a)  # where the result is 1 already; NaN stays
+    n, value = _exp_parts(most + most)
+    far = _f(1.0) - _f(2.0) / (Fma(value, _power_of_two(n), _f(1.0)))
     return _copy_sign(Select(a < 0.625, Fma(p * z, a, a), far), x)
 
 
@@ -135,7 +142,9 @@ def sigmoid(x: Expr) -> Expr:
     """1 / (1 + e**-x), as t / (1 + t) on the left, with denormal results there; the quotient is refined by what the sum
     rounded away.
     """
-    t = exp(-_abs(x))
+    below = -_abs(x)
+    n, value = _exp_parts(Select(below < -105.0, _f(-105.0), below))
+    t = value * _power_of_two(n + 64) * _f(2.0**-64)  # the first product is exact, the second may be denormal
     top = Select(x < 0.0, t, _f(1.0))
     total = t + 1.0
     lost = t - (total - 1.0)
