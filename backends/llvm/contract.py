@@ -125,7 +125,10 @@ class _Expansion:
     def _choose(self) -> None:
         c = self.c
         self.mi, self.ni = Var("mi"), Var("ni")
-        self.a_place, self.b_place = self._place_a(), self._place_b()
+        self.a_place = self._place_a()
+        # rows that lie side by side are gathered as they lie
+        self.a_across = not self.a_place.direct and len(c.m) == 1 and flat_strides(c.a, c.m) == 1
+        self.b_place = self._place_b()
         in_place = self.a_place.direct and self.b_place.direct
         if c.schedule is not None:
             assert isinstance(c.schedule, ContractSchedule)
@@ -156,7 +159,9 @@ class _Expansion:
             self.b_place.direct and not isinstance(c.b, Packed) and (whole is None or whole % s.columns != 0)
         )
         needs_b = not self.b_place.direct or self.b_tail
-        self.a_scratch = None if self.a_place.direct else self._scratch("a", (s.mc, s.kc + 16))
+        lines = -(-s.mc // 16) | 1
+        shape = (s.kc, lines * 16) if self.a_across else (s.mc, s.kc + 16)  # an odd number of lines apart
+        self.a_scratch = None if self.a_place.direct else self._scratch("a", shape)
         self.b_scratch = self._scratch("b", (s.kc, s.columns)) if needs_b else None
 
     def _scratch(self, name: str, shape: tuple[int, ...]) -> Buffer:
@@ -171,6 +176,8 @@ class _Expansion:
         many = known(self.m) is None or (known(self.m) or 0) > 28
         if isinstance(row, int) and row != 0 and row * self.dtype.bytes % 4096 == 0 and many:
             return _Place()  # rows that share cache sets
+        if row == 1 and isinstance(k, int) and k * self.dtype.bytes >= 1024 and many and len(self.c.m) == 1:
+            return _Place()  # a line or two of each of many pages
         return _Place(row, k)
 
     def _place_b(self) -> _Place:
@@ -180,7 +187,7 @@ class _Expansion:
             return _Place(1, columns)
         n, k = flat_strides(c.b, [c.n]), flat_strides(c.b, c.k)
         few = known(self.m)
-        if n == 1 and k is not None and few is not None and few <= 28:
+        if n == 1 and k is not None and few is not None and (few <= 28 or self.a_across):
             return _Place(1, k)
         return _Place()
 
@@ -285,8 +292,12 @@ class _Expansion:
         stmts: list[Stmt] = []
         if self.a_scratch is not None:
             i, at = Var("i"), Var("at")
-            pack = over_k(self.a_scratch.store((i, at), c.a), at, bool(inner))
-            stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), pack)))
+            if self.a_across:
+                copy = (*decompose(m0 + i, c.m), self.a_scratch.store((at, i), c.a))
+                stmts.append(over_k(For(i, mcur, copy, "vector"), at, False))
+            else:
+                pack = over_k(self.a_scratch.store((i, at), c.a), at, bool(inner))
+                stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), pack)))
         p, j0, cols = Var("panel"), Var("j0"), Var("cols")
         start: list[Stmt] = [Let(j0, n0 + p * s.columns), Let(cols, rest_of(self.n, j0, s.columns))]
         bind = [*decompose(m0, c.m), *decompose(flat, c.k)]
@@ -294,7 +305,10 @@ class _Expansion:
 
         def tile(b: Load, b_k: Expr) -> Stmt:
             if self.a_scratch is not None:
-                a, row, k = self.a_scratch[0, 0], as_index(s.kc + 16), as_index(1)
+                a, strides = self.a_scratch[0, 0], (s.kc + 16, 1)
+                if self.a_across:
+                    strides = (1, self.a_scratch.shape[1])
+                row, k = map(as_index, strides)
             else:
                 assert isinstance(c.a, Load) and self.a_place.row is not None and self.a_place.k is not None
                 a, row, k = c.a, as_index(self.a_place.row), as_index(self.a_place.k)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nervure as nv
 from nervure.backends.llvm.kernel_ir import (
     Buffer,
     Cast,
@@ -440,3 +441,17 @@ def test_the_weight_gradient_sums_over_batch_and_pixels(compiled: Any, pad: int)
         got = np.full(want.shape, 77, "f4")
         run(image, gradient, got, B=n)
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(300, 65, 70), (1024, 33, 600), (257, 64, 33), (300, 1, 40)])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_rows_that_lie_side_by_side_are_gathered_as_they_lie(m: int, n: int, k: int, dtype: str) -> None:
+    def product(x: Any, y: Any) -> Any:
+        return np.transpose(x, (1, 0)) @ y
+
+    rng = np.random.default_rng(m)
+    x, y = (rng.standard_normal((k, columns)).astype({"f32": "f4", "f64": "f8"}[dtype]) for columns in (m, n))
+    specs = (f"{dtype}[{k},{m}]", f"{dtype}[{k},{n}]")
+    one, two = (nv.compile(product, *specs, threads=threads)(x, y) for threads in (1, 2))
+    np.testing.assert_allclose(one, x.T @ y, rtol=1e-4, atol=1e-3 if dtype == "f32" else 1e-10)
+    np.testing.assert_array_equal(one, two)
