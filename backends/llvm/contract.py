@@ -5,6 +5,8 @@ pieces of k in order, each a tile call; then the epilogue runs over them. An ope
 evaluated into scratch memory first, rows of A as [mc][kc], panels of B as [kc][columns].
 """
 
+# long file: one expansion, whose parts share a block's variables
+
 from __future__ import annotations
 
 from collections.abc import Sequence
