@@ -138,3 +138,19 @@ def test_a_product_of_vectors_has_no_columns():
     arrays = [np.linspace(-1, 1, 4, dtype=np.float32), np.ones(4, np.float32)]
     for got, want in zip(nv.compile(program)(*arrays), evaluate_program(program, arrays), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 1), (1, 4), (2, 3, 1), (1, 3, 2)])
+def test_maps_and_their_concat_along_a_last_axis_of_any_width(shape: tuple[int, ...]):
+    """As a step backwards through a recurrent layer of one unit has them."""
+    state, one, two = (arg(n, *shape) for n in ("state", "one", "two"))
+    p, q = b.mul(state, one), b.mul(state, two)
+    joined = b.concat([p, q, q], len(shape) - 1)
+    body = Graph("body", [state, one, two], [b.add(p, q), joined, b.concat([p, state], len(shape) - 1)])
+    first, ones, twos = arg("first", *shape), arg("ones", 5, *shape), arg("twos", 5, *shape)
+    results = b.scan(body, [first], [ones, twos], [], 5)
+    program = Program("p", [Graph("f", [first, ones, twos], list(results))])
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=v.type.static_shape()).astype(np.float32) for v in program.main.inputs]
+    for got, want in zip(nv.compile(program)(*arrays), evaluate_program(program, arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)

@@ -45,11 +45,13 @@ def uses_any(element: k.Expr, parts: set[k.Expr]) -> bool:
 class Loops:
     """Loops over a shape: the first `kept` axes each, the rest as one, so that the innermost is long and of unit stride.
 
-    Axes of one place have no loop.
+    Axes of one place have no loop, but the last where `column` asks for it.
     """
 
-    def __init__(self, pull: Pull, shape: Sequence[Dim], kept: int) -> None:
-        long = [axis for axis, d in enumerate(shape) if d != 1] or [*range(len(shape))[-1:]]
+    def __init__(self, pull: Pull, shape: Sequence[Dim], kept: int, column: bool = False) -> None:
+        last = len(shape) - 1
+        long = [axis for axis, d in enumerate(shape) if d != 1 or (column and axis == last)]
+        long = long or [*range(len(shape))[-1:]]
         rest = long[kept:]
         dims = [shape[axis] for axis in long[:kept]]
         if rest:

@@ -82,11 +82,12 @@ def _maps(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> bool:
     if not shape or any(v.type.shape != shape for _, values in pieces for v in values):
         return False
     width = shape[-1]
-    kept = len(shape) - 1 if any(len(values) > 1 for _, values in pieces) else 0
+    joined = any(len(values) > 1 for _, values in pieces)
+    kept = len(shape) - 1 if joined else 0
     while True:
         scope = KernelScope()
         pull = lowering.pull(scope)
-        loops = Loops(pull, shape, kept)
+        loops = Loops(pull, shape, kept, column=joined)
         elements = [[pull.read(v, loops.index) for v in values] for _, values in pieces]
         kept += 1
         if kept >= len(shape) or not any(uses_any(e, loops.parts) for each in elements for e in each):
