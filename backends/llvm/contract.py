@@ -1,7 +1,9 @@
+# long file: one expansion, whose parts share the blocks and their places
 """Contractions as loops: blocks, packing into scratch memory, calls of the register tile, and the epilogue.
 
 For each point of `batch`, block of mc rows and block of panels: the sums of the block are formed in scratch memory `c`, over
-pieces of k in order, each a tile call; then the epilogue runs over them. An operand that cannot be read where it lies is
+pieces of k in order, each a tile call; then the epilogue runs over them. Where one piece is the whole of k, an epilogue of few
+operations runs in the tile itself, on the sums in registers. An operand that cannot be read where it lies is
 evaluated into scratch memory first, rows of A as [mc][kc], panels of B as [kc][columns].
 """
 
@@ -18,11 +20,13 @@ from .affine import flat_strides, row_length, split_rows
 from .dot import expand_dot
 from .dot_schedule import DotSchedule
 from .extents import ceil_div, decompose, known, may_be_empty, rest_of, times
+from .finish import finishes
 from .kernel_ir import (
     Buffer,
     Carry,
     Contract,
     Expr,
+    Finish,
     For,
     If,
     Index,
@@ -34,6 +38,7 @@ from .kernel_ir import (
     Select,
     Step,
     Stmt,
+    Store,
     Tile,
     Turn,
     Var,
@@ -45,6 +50,7 @@ from .kernel_ir import (
 )
 from .schedule import ContractSchedule, choose_schedule, tile_heights
 from .target import Target
+from .walk import rewrite
 
 __all__ = ["default_schedule", "expand_contracts"]
 
@@ -155,16 +161,42 @@ class _Expansion:
                 self.s = replace(self.s, panels=len(c.sums), mc=min(self.s.mc, 3 * self.s.rows))
         s = self.s
         self.wide = s.columns if c.parts else s.columns * s.panels
-        self.c_scratch = self._scratch("c", (s.panels, s.mc, s.columns))
+        self.finish = self._finish()
         whole = known(self.n)
-        self.b_tail = (
-            self.b_place.direct and not isinstance(c.b, Packed) and (whole is None or whole % s.columns != 0)
-        )
+        self.ragged = whole is None or whole % s.columns != 0
+        if self.finish is None or self.ragged:
+            panels = s.panels if self.finish is None else 1
+            self.c_scratch = self._scratch("c", (panels, s.mc, s.columns))
+        self.b_tail = self.b_place.direct and not isinstance(c.b, Packed) and self.ragged
         needs_b = not self.b_place.direct or self.b_tail
         lines = -(-s.mc // 16) | 1
         shape = (s.kc, lines * 16) if self.a_across else (s.mc, s.kc + 16)  # an odd number of lines apart
         self.a_scratch = None if self.a_place.direct else self._scratch("a", shape)
         self.b_scratch = self._scratch("b", (s.kc, s.columns)) if needs_b else None
+
+    def _finish(self) -> Store | None:
+        """The epilogue, where it can run on the sums in registers: they are whole after one piece of k. A panel
+        beyond the last column goes through scratch memory; so do all where m is open, which takes tiles of many heights."""
+        c, s, k, n = self.c, self.s, known(self.k), known(self.n)
+        whole = k is not None and 0 < k <= s.kc and n is not None and n >= s.columns
+        if not whole or known(self.m) is None or c.parts or len(c.m) != 1 or len(c.epilogue) != 1:
+            return None
+        if len(c.k) > 1 and not (self.a_place.direct and self.b_place.direct):
+            return None
+        (store,) = c.epilogue
+        return store if isinstance(store, Store) and finishes(store, c.m[0].var, c.n.var, c.acc) else None
+
+    def _finish_at(self, store: Store, m0: Expr, j0: Expr) -> Finish:
+        """The epilogue of the panel at m0, j0."""
+        c, row, lane = self.c, Var("row"), Var("lane")
+        moved = {id(c.m[0].var): m0 + row, id(c.n.var): j0 + lane}
+        memo: dict[int, Expr] = {}
+
+        def new(e: Expr) -> Expr:
+            return rewrite(e, lambda x: moved.get(id(x)), memo)
+
+        at = replace(store, index=tuple(map(new, store.index)), value=new(store.value))
+        return Finish(row, Var("block"), lane, self.s.columns, c.acc, at)
 
     def _scratch(self, name: str, shape: tuple[int, ...]) -> Buffer:
         buffer = Buffer(f"{name}{len(self.scratch)}", self.dtype, shape, align=64)
@@ -211,14 +243,20 @@ class _Expansion:
             clear = For(j, s.columns, (self.c_scratch.store((p, i, j), zero(self.dtype)),), "vector")
             stmts.append(For(p, s.panels, (For(i, mcur, (clear,)),)))
         stmts += self._pieces(m0, n0, mcur, ncur, empty)
+        if self.finish is None:
+            panels = 1 if c.parts or s.panels == 1 else ceil_div(ncur, s.columns)
+            stmts.append(self._after(m0, mcur, n0, panels))
+        return stmts
+
+    def _after(self, m0: Expr, rows: Expr, n0: Expr, panels: Index) -> Stmt:
+        """The epilogue over sums in scratch memory."""
+        c, s = self.c, self.s
         p, i, j, j0 = Var("p"), Var("i"), Var("j"), Var("j0")
         sums = [Let(v, self.c_scratch[g if c.parts else p, i, j]) for g, v in enumerate(c.sums)]
         element = (Let(c.n.var, j0 + j), *sums, *c.epilogue)
         last = For(j, rest_of(self.n, j0, s.columns), element, "vector")
-        panels = 1 if c.parts or s.panels == 1 else ceil_div(ncur, s.columns)
         panel = For(p, panels, (Let(j0, n0 + p * s.columns), last))
-        stmts.append(For(i, mcur, (*decompose(m0 + i, c.m), panel)))
-        return stmts
+        return For(i, rows, (*decompose(m0 + i, c.m), panel))
 
     def _pieces(self, m0: Var, n0: Var, mcur: Var, ncur: Var, always: bool) -> list[Stmt]:
         """The loops over pieces of k: `outer` whole rows of the last k dim at a time, or pieces of one such row."""
@@ -303,9 +341,17 @@ class _Expansion:
         p, j0, cols = Var("panel"), Var("j0"), Var("cols")
         start: list[Stmt] = [Let(j0, n0 + p * s.columns), Let(cols, rest_of(self.n, j0, s.columns))]
         bind = [*decompose(m0, c.m), *decompose(flat, c.k)]
-        target_c = Load(self.c_scratch, (p, as_index(0), as_index(0)))
 
-        def tile(b: Load, b_k: Expr) -> Stmt:
+        def tiles(b: Load, b_k: Expr) -> list[Stmt]:
+            if self.finish is None:
+                return [tile(b, b_k, Load(self.c_scratch, (p, as_index(0), as_index(0))))]
+            whole = tile(b, b_k, self._finish_at(self.finish, m0, j0))
+            if not self.ragged:
+                return [whole]
+            sums = tile(b, b_k, Load(self.c_scratch, (as_index(0), as_index(0), as_index(0))))
+            return [If(cols.eq(s.columns), (whole,), (sums, self._after(m0, mcur, j0, 1)))]
+
+        def tile(b: Load, b_k: Expr, target_c: Load | Finish) -> Stmt:
             if self.a_scratch is not None:
                 a, strides = self.a_scratch[0, 0], (s.kc + 16, 1)
                 if self.a_across:
@@ -343,7 +389,7 @@ class _Expansion:
         def packed_tile() -> list[Stmt]:
             assert self.b_scratch is not None and isinstance(c.b, Expr)
             j, at = Var("j"), Var("at")
-            call = [*bind, tile(self.b_scratch[0, 0], as_index(s.columns))]
+            call = [*bind, *tiles(self.b_scratch[0, 0], as_index(s.columns))]
             row = flat_strides(c.b, [c.n])
             if (
                 isinstance(c.b, Load)
@@ -372,10 +418,10 @@ class _Expansion:
         if isinstance(c.b, Packed):
             panel = (p, self.ni) if c.parts else (self.ni * s.panels + p,)
             index = (*c.b.prefix, *panel, flat, as_index(0))
-            body = [*start, *bind, tile(Load(c.b.buffer, index), as_index(s.columns))]
+            body = [*start, *bind, *tiles(Load(c.b.buffer, index), as_index(s.columns))]
         elif self.b_place.direct:
             assert isinstance(c.b, Load) and self.b_place.k is not None
-            direct = [*bind, Let(c.n.var, j0), tile(c.b, as_index(self.b_place.k))]
+            direct = [*bind, Let(c.n.var, j0), *tiles(c.b, as_index(self.b_place.k))]
             body = (
                 [*start, *direct]
                 if not self.b_tail

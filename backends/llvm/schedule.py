@@ -67,11 +67,10 @@ def choose_schedule(
     rows = heights[vectors]
     if m is not None:
         rows = max(1, min(rows, m))
-    kc = 512 if in_place or packs_a else 256
-    if k is not None and k <= 2 * kc and not packs_a:
-        kc = max(k, 1) if in_place or k <= 320 else -(-k // 2)
-    elif k is not None and k > kc:
-        kc = -(-k // (-(-k // kc) * 16)) * 16
+    kc = 512
+    if k is not None:  # whole where it can be: what follows the sums then happens in registers
+        whole = 2 * kc if in_place else kc
+        kc = max(k, 1) if k <= whole else -(-_part(k, kc) // 16) * 16
     width = vectors * lanes
     high = _HIGH
     if not in_place and not packs_a and k is not None and k <= _HIGH:
@@ -112,7 +111,7 @@ def _blocks(
     m = max(m, 1)
     blocks = -(-m // high)
     # rows of A that are packed serve many columns; else a few panels, so that the result is written in long stretches
-    wide, least, units = (32, 8, _UNITS // 2) if packs_a else (4, 1, _UNITS)
+    wide, least, units = (32, 8, _UNITS // 4) if packs_a else (4, 1, _UNITS)
     wide = min(wide, panels)
     while wide > least and blocks * -(-panels // wide) < units:
         wide = -(-wide // 2)

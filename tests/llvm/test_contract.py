@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nervure as nv
+from nervure.backends.llvm.contract import expand_contracts
 from nervure.backends.llvm.kernel_ir import (
     Buffer,
     Cast,
@@ -192,6 +193,31 @@ def test_packed_weights_and_an_epilogue(compiled: Any, m: int) -> None:
     add, more = rng.standard_normal(n).astype("f4"), rng.standard_normal((m, n)).astype("f4")
     compiled(Kernel("mm", (a, p, bias, rest, c), (s,)))(x, packed, add, more, z)
     close(z, np.maximum(want + add + more, 0), k, f32)
+
+
+@pytest.mark.parametrize("n", [64, 70, 31])
+def test_sums_that_are_whole_are_finished_in_registers(compiled: Any, n: int) -> None:
+    """The same bits as by way of scratch memory, which an epilogue of two stores takes; none is left where all panels are full."""
+    m, k = 50, 40
+    a, b = Buffer("a", f32, (m, k)), Buffer("b", f32, (k, n))
+    old, twice = Buffer("old", f32, (m, n)), Buffer("twice", f32, (m, n))
+    i, j, q, acc = Var("i"), Var("j"), Var("q"), Var("acc", f32)
+    step = old.store((i, j), old[i, j] * 0.5 + acc)
+
+    def kernel(*epilogue: Any, more: tuple[Buffer, ...] = ()) -> Kernel:
+        dims = ((LoopDim(i, m),), LoopDim(j, n), (LoopDim(q, k),))
+        s = Contract(*dims, a[i, q], b[q, j], acc, epilogue)
+        return Kernel("mm", (a, b, old, *more), (s,))
+
+    one, two = kernel(step), kernel(step, twice.store((i, j), acc), more=(twice,))
+    scratch = [x.name[0] for x in expand_contracts(one, make_target("znver4")).scratch]
+    assert ("c" in scratch) == (n % 32 != 0)
+    x, y, _, _ = operands(m, n, k, f32)
+    before = np.random.default_rng(3).standard_normal((m, n)).astype("f4")
+    got, want = before.copy(), before.copy()
+    compiled(one)(x, y, got)
+    compiled(two)(x, y, want, np.empty_like(want))
+    np.testing.assert_array_equal(got, want)
 
 
 def test_batches_and_parallel_blocks_give_the_same_bits(compiled: Any) -> None:
