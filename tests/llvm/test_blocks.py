@@ -177,6 +177,26 @@ def test_depthwise_along_rows_agrees_with_the_reference(
     assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("spec, shape", [
+    ("f32[B,19,29,29]", (2, 19, 29, 29)), ("f32[1,19,H,W]", (1, 19, 5, 21)), ("f32[B,19,29]", (3, 19, 29)),
+])  # fmt: skip
+def test_a_window_of_one_place_is_a_product_of_what_lies_there(spec: str, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    results: list[Any] = []
+    for backend in ("llvm", "reference"):
+        nv.seed(3)
+        run = nv.compile(
+            nn.Sequential(nn.Conv2d(19, 37, 1) if len(shape) > 3 else nn.Conv1d(19, 37, 1), nn.ReLU()),
+            spec,
+            backend=backend,
+        )
+        results.append(run(x))
+        if backend == "llvm" and "H" not in spec:
+            assert [k.name for k in run.kernels] == ["k0_conv"], "no turns into blocks"  # type: ignore[attr-defined]
+    found, wanted = results
+    assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
+
+
 def test_rubbish_in_memory_does_not_reach_a_result() -> None:
     """Lanes beyond the channels and rims are zero even where the arena held NaN."""
     nv.seed(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....ir.dims import Dim, product
+from ....ir.dims import Dim, bounds, product
 from ....ir.graph import Node
 from ....ir.ops.common import accumulator
 from ....ir.ops.contract import DotGeneral
@@ -131,12 +131,12 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         conv_weights(lowering, node, tails, weights)
         return
     plan = plan_conv(node, lowering.target)
-    if plan is not None and plan.kind == "depthwise" and serves_rows(node):
-        source = lowering.memory_of(node.operands[0])
-        if source is not None and source.layout is None and tails[0].memory.layout is None:
-            depthwise_rows(lowering, node, tails)
-            return
-    if plan is not None:
+    source = lowering.memory_of(node.operands[0])
+    plain = source is not None and source.layout is None and tails[0].memory.layout is None
+    if plan is not None and plain and plan.kind == "depthwise" and serves_rows(node):
+        depthwise_rows(lowering, node, tails)
+        return
+    if plan is not None and not (plain and _is_product(node)):
         _KINDS[plan.kind](lowering, node, tails, plan)
         return
     x, w = node.operands
@@ -181,6 +181,19 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     index = (image.var, out, *at_pixel)
     batch = (image, group) if many else (image,)
     _contract(lowering, scope, pull, node, tails, index, batch, [row], column, depth, a, b)
+
+
+def _is_product(node: Node) -> bool:
+    """Whether a convolution is weights times image as both lie: turning plain memory into blocks and back gains nothing then."""
+    op, w = node.op, node.operands[1]
+    assert isinstance(op, Conv)
+    if not all(d == 1 for d in w.type.shape[2:]) or {*op.strides, *op.lhs_dilation} != {1}:
+        return False
+    image, result = (product(v.type.shape[1:]) for v in (node.operands[0], node.results[0]))
+    few_weights = (
+        bounds(image + result - w.type.size)[0] >= 0
+    )  # they are read as they lie, by few places each
+    return few_weights and op.groups == 1 and not any(low or high for low, high in op.padding)
 
 
 def _contract(
