@@ -1,4 +1,4 @@
-"""Loads object bytes into the process: a fresh LLJIT for each, which gives its memory back when closed."""
+"""Loads object bytes into the process: by elf.py, or by a fresh LLJIT for each; both give their memory back when closed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...ir.errors import BackendError
+from .elf import LoadedElf, MissingSymbol, load_elf
 from .target import host_target, llvm
 
 __all__ = ["LoadedObject", "load_object"]
@@ -53,7 +54,7 @@ class LoadedObject:
 
 def load_object(
     data: bytes, symbols: tuple[str, ...], imports: Mapping[str, int] | None = None
-) -> LoadedObject:
+) -> LoadedObject | LoadedElf:
     """Link an object into this process.
 
     Args:
@@ -63,6 +64,14 @@ def load_object(
     Raises:
         BackendError: a symbol is missing here
     """
+    try:
+        loaded = load_elf(data, symbols, imports or {})
+    except MissingSymbol as error:
+        raise BackendError(f"an object does not link: {error}") from None
+    return _by_llvm(data, symbols, imports or {}) if loaded is None else loaded
+
+
+def _by_llvm(data: bytes, symbols: tuple[str, ...], imports: Mapping[str, int]) -> LoadedObject:
     binding = llvm()
     host = host_target()
     machine = binding.Target.from_triple(host.triple).create_target_machine(
@@ -70,7 +79,7 @@ def load_object(
     )
     compiler = binding.create_lljit_compiler(machine)
     builder = binding.JITLibraryBuilder().add_object_img(data).add_current_process()
-    for symbol, address in (imports or {}).items():
+    for symbol, address in imports.items():
         builder = builder.import_symbol(symbol, address)
     for symbol in symbols:
         builder = builder.export_symbol(symbol)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...ir.errors import BackendError
 from ...runtime import cache as disk
+from .host import library
 from .target import Target, llvm
 
 __all__ = ["CodegenOptions", "assembly", "compile_object", "llvm_version", "undefined_symbols"]
@@ -29,7 +30,7 @@ class CodegenOptions:
 
 @cache
 def llvm_version() -> str:
-    """The versions of llvmlite and LLVM, for cache keys."""
+    """The versions of llvmlite and LLVM."""
     import llvmlite
 
     return f"llvmlite {llvmlite.__version__} llvm {'.'.join(map(str, llvm().llvm_version_info))}"
@@ -53,7 +54,7 @@ def compile_object(
         BackendError: LLVM refuses the text, or it needs a symbol outside ALLOWED_EXTERNALS
     """
     options = options or CodegenOptions()
-    key = disk.cache_key("object", text, llvm_version(), repr(target), repr(options)) if cached else ""
+    key = disk.cache_key("object", text, library(), repr(target), repr(options)) if cached else ""
     found = disk.load(key) if cached else None
     if found is not None:
         return found

@@ -15,6 +15,7 @@ from .pool_text import PAGE_BYTES, pool_text
 from .target import host_target
 
 if TYPE_CHECKING:
+    from .elf import LoadedElf
     from .jit import LoadedObject
 
 __all__ = ["Pool", "join_pool", "pool"]
@@ -31,7 +32,7 @@ class Pool:
         page:     the address of its page, which a fork wipes
     """
 
-    def __init__(self, loaded: LoadedObject) -> None:
+    def __init__(self, loaded: LoadedObject | LoadedElf) -> None:
         self._loaded = loaded.keep()
         self._memory = mmap.mmap(-1, PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._memory.madvise(_WIPEONFORK)

@@ -21,7 +21,7 @@ from ...ir.text.printer import print_program
 from ...ir.types import DTYPES, Array, TensorType
 from ...runtime import cache as disk
 from ...runtime.signature import Signature
-from .objects import llvm_version
+from .host import library
 from .options import Options
 
 __all__ = ["Recipe", "keep", "recall", "recipe_key"]
@@ -94,7 +94,7 @@ def recipe_key(program: Program, level: int, options: Options) -> str | None:
         return None
     text = print_program(program, digits=None, origins=False, data=False)
     chosen = [repr(options.machine), str(options.codegen), repr(sorted(options.choices.items()))]
-    return disk.cache_key("recipe", text, str(level), *chosen, llvm_version(), sources)
+    return disk.cache_key("recipe", text, str(level), *chosen, library(), sources)
 
 
 def recall(key: str, signature: Signature) -> Recipe | None:

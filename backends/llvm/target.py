@@ -11,6 +11,7 @@ from typing import Any
 
 from ...ir.errors import BackendError
 from .cpus import AARCH64, X86_AVX2, X86_AVX512, X86_FMA, X86_SSE
+from .host import Facts, facts
 
 __all__ = ["Target", "host_target", "llvm", "make_target", "runnable_target", "target_for"]
 
@@ -91,18 +92,21 @@ def _all_targets() -> Any:
 @cache
 def host_target() -> Target:
     """This machine."""
-    binding = llvm()
-    features = binding.get_host_cpu_features()
+    triple, cpu, features = facts(_asked)
     wanted = ",".join(sorted(f"{'+' if on else '-'}{name}" for name, on in features.items()))
-    triple = binding.get_process_triple()
     if triple.startswith("x86_64"):
         wide, fma = (
             features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"),
             bool(features.get("fma")),
         )
         size, registers = (64, 32) if wide else (32, 16) if features.get("avx2") else (16, 16)
-        return Target(triple, binding.get_host_cpu_name(), wanted, size, registers, fma)
-    return _known(triple, binding.get_host_cpu_name(), wanted)
+        return Target(triple, cpu, wanted, size, registers, fma)
+    return _known(triple, cpu, wanted)
+
+
+def _asked() -> Facts:
+    binding = llvm()
+    return binding.get_process_triple(), binding.get_host_cpu_name(), dict(binding.get_host_cpu_features())
 
 
 def target_for(name: str | None) -> Target:
