@@ -110,17 +110,21 @@ def load_elf(data: bytes, symbols: tuple[str, ...], imports: Mapping[str, int]) 
 
 class _Link:
     def __init__(self, data: bytes, imports: Mapping[str, int]) -> None:
-        self.data, self.imports = data, imports
-        ident, kind, machine, *_, start, _, _, _, _, size, count, names = _HEADER.unpack_from(data)
+        self.data: bytes = data
+        self.imports: Mapping[str, int] = imports
+        header: tuple[Any, ...] = _HEADER.unpack_from(data)
+        ident, kind, machine, start, size, count, names = (header[n] for n in (0, 1, 2, 6, 11, 12, 13))
         if ident[:6] != b"\x7fELF\x02\x01" or (kind, machine, size) != (1, 62, _SECTION.size):
             raise _Unknown
-        raw = [_SECTION.unpack_from(data, start + n * size) for n in range(count)]
-        text = raw[names][4]
-        self.sections = [
+        raw: list[tuple[int, ...]] = [_SECTION.unpack_from(data, start + n * size) for n in range(count)]
+        text = raw[int(names)][4]
+        self.sections: list[_Section] = [
             _Section(self.string(text + name), kind, flags, offset, size, link, info, max(align, 1))
             for name, kind, flags, _, offset, size, link, info, align, _ in raw
         ]
         self.slots: dict[str, int] = {}
+        self.symbols: list[tuple[str, int, int]] = []
+        self.memory = bytearray()
 
     def string(self, at: int) -> str:
         return self.data[at : self.data.index(b"\0", at)].decode()
@@ -131,7 +135,7 @@ class _Link:
         if table is None:
             raise _Unknown
         names = self.sections[table.link].offset
-        entries = [
+        entries: list[tuple[int, ...]] = [
             _SYMBOL.unpack_from(self.data, table.offset + n * _SYMBOL.size)
             for n in range(table.size // _SYMBOL.size)
         ]
@@ -203,7 +207,7 @@ class _Link:
         start = self.sections[s.info].place
         for offset, info, addend in _RELOCATION.iter_unpack(self.data[s.offset : s.offset + s.size]):
             kind, at = info & 0xFFFFFFFF, start + offset
-            name, section, value = self.symbols[info >> 32]
+            name, section, value = self.symbols[int(info) >> 32]
             stub = base + self.slots[name] if section == 0 and name else 0
             if section == 0:
                 target = targets.get(name, 0)
