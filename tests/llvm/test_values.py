@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nervure as nv
 from nervure.backends.llvm.kernel_ir import (
     Binary,
     Bits,
@@ -347,3 +348,22 @@ def test_an_expression_that_is_shared_is_computed_once(compiled: Any) -> None:
         e = e * e
     text = compiled(Kernel("k", (x, y), (For(i, 64, (y.store(i, e),), "vector"),))).text
     assert text.count("fmul") == 40
+
+
+@pytest.mark.parametrize("shape", [(40, 1024), (5, 8, 300), (3, 40, 130), (33, 257)])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_long_rows_are_reduced_row_by_row_in_the_order_of_one_column_after_another(
+    shape: tuple[int, ...], dtype: str
+) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(shape).astype({"f32": "f4", "f64": "f8"}[dtype])
+    axes = tuple(range(len(shape) - 1)) if shape[0] != 3 else (1,)
+    spec = f"{dtype}[{','.join(map(str, shape))}]"
+    total = nv.compile(lambda v: v.sum(axes), spec, threads=1)(x)
+    flat = x.reshape(3, 40, 130) if shape[0] == 3 else x.reshape(1, -1, shape[-1])
+    wanted = np.zeros((flat.shape[0], flat.shape[2]), x.dtype)
+    for row in range(flat.shape[1]):
+        wanted += flat[:, row]
+    np.testing.assert_array_equal(total.reshape(wanted.shape), wanted)
+    np.testing.assert_array_equal(nv.compile(lambda v: v.sum(axes), spec, threads=2)(x), total)
+    np.testing.assert_array_equal(nv.compile(lambda v: v.max(axes), spec)(x), x.max(axes))

@@ -264,7 +264,7 @@ class Lowering:
         for result, output in zip(node.results, body.outputs, strict=True):
             if result in self.wanted:
                 self.wanted[output] = self.wanted[result]
-        if len(body.outputs) > 1:
+        if len(body.outputs) > 1 or node.results[0] in self.also:
             several(self, node, body)
         for result, output in zip(node.results, body.outputs, strict=True):
             self.materialise(output)

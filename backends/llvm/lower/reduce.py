@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....ir.dims import Dim, product
+from ....ir.dims import Dim, bounds, ceildiv, product
 from ....ir.graph import Node
 from ....ir.ops.reduce import Accumulation, ArgReduce, Reduction
 from ....ir.types import i64
 from .. import kernel_ir as k
+from ..extents import rest_of
 from .loops import nest
 from .lowering import Lowering, Tail
 from .map_loops import uses_any
@@ -16,6 +17,11 @@ from .memory import KernelScope
 from .pull import Pull
 
 __all__ = ["arg_reduction", "reduction"]
+
+WIDTH = 256
+"""Columns that are reduced together: a row of partial results in the first cache."""
+MANY = 32
+"""Rows from which on that pays."""
 
 MONOIDS: dict[str, str] = {
     "reduce_sum": "add",
@@ -47,7 +53,30 @@ def reduction(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     pull.give(node.results[0], space.kept, result.cast(dtype))
     stored = pull.read(tail.value, space.kept)
     store = scope.output(tail.memory, tail.value.type.shape).store(space.kept, stored)
+    if space.wide and acc.is_float and acc.bits > 16:
+        row = k.Buffer("sums", acc, (WIDTH,), align=64)
+        lowering.launch(scope, op.mnemonic, _down(space, reduce, store, row), node.origins, (row,))
+        return
     lowering.launch(scope, op.mnemonic, space.around([reduce, store]), node.origins)
+
+
+def _down(space: Space, reduce: k.Reduce, store: k.Store, row: k.Buffer) -> list[k.Stmt]:
+    """Row by row into a row of partial results instead of one column after another: the same sums in the same order, and
+    memory is read in long stretches."""
+    (result,), (value,), monoid = reduce.results, reduce.values, reduce.monoid
+    block, lane = k.Var("block"), k.Var("j")
+    column, width = _var(space.index[-1]), space.shape[-1]
+    at: k.Stmt = k.Let(column, block * WIDTH + lane)
+    some = rest_of(width, block * WIDTH, WIDTH)
+    clear = k.For(lane, some, (row.store((lane,), monoid.identity[0]),), "vector")
+    left, right = monoid.left[0], monoid.right[0]
+    step = (at, k.Let(left, row[lane]), k.Let(right, value), row.store((lane,), monoid.result[0]))
+    fold: k.Stmt = k.For(lane, some, step, "vector")
+    for dim in reversed(reduce.dims):
+        fold = k.For(dim.var, dim.extent, (fold,))
+    last = k.For(lane, some, (at, k.Let(result, row[lane]), store), "vector")
+    around = [(_var(space.index[a]), space.shape[a]) for a in space.kept_axes[:-1]]
+    return nest([clear, fold, last], [*around, (block, ceildiv(width, WIDTH))])
 
 
 def arg_reduction(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
@@ -99,8 +128,19 @@ class Space:
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         """The body inside loops over the kept axes; the last is a vector loop where x's last axis is kept."""
-        kept = [a for a in range(len(self.shape)) if a not in self.axes]
-        return nest(body, [(_var(self.index[a]), self.shape[a]) for a in kept], vector=self.vectorise)
+        loops = [(_var(self.index[a]), self.shape[a]) for a in self.kept_axes]
+        return nest(body, loops, vector=self.vectorise)
+
+    @property
+    def kept_axes(self) -> list[int]:
+        return [a for a in range(len(self.shape)) if a not in self.axes]
+
+    @property
+    def wide(self) -> bool:
+        """Whether rows are long, and so many that one element of each is an element of many pages."""
+        reduced = product(tuple(self.shape[a] for a in self.axes))
+        width = self.shape[-1] if self.vectorise else 0
+        return isinstance(width, int) and width >= WIDTH // 2 and bounds(reduced)[1] >= MANY
 
 
 def _var(index: k.Expr) -> k.Var:

@@ -17,6 +17,7 @@ from .. import kernel_ir as k
 from .elementwise import ELEMENTWISE
 from .map_loops import Loops, uses_any
 from .memory import KernelScope, Tail
+from .pull import MAPS
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -40,9 +41,10 @@ def _written(lowering: Lowering, node: Node, body: Graph, tails: Sequence[Tail])
     from .contract import product_of
 
     roots = [n for n in body.nodes if isinstance(n.op, DotGeneral)]
-    if not roots:
+    others = [n for n in body.nodes if n.op.mnemonic not in MAPS]
+    if not others:
         return _maps(lowering, node, tails)
-    if len(roots) > 1:
+    if others != roots or len(roots) > 1:
         return False
     (root,) = roots
     blocks = _blocks_behind(root, body)
