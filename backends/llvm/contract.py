@@ -11,7 +11,7 @@ evaluated into scratch memory first, rows of A as [mc][kc], panels of B as [kc][
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...ir.dims import Dim
@@ -164,8 +164,8 @@ class _Expansion:
         self.finish = self._finish()
         whole = known(self.n)
         self.ragged = whole is None or whole % s.columns != 0
-        if self.finish is None or self.ragged:
-            panels = s.panels if self.finish is None else 1
+        if not self.finish or self.ragged:
+            panels = 1 if self.finish else s.panels
             self.c_scratch = self._scratch("c", (panels, s.mc, s.columns))
         self.b_tail = self.b_place.direct and not isinstance(c.b, Packed) and self.ragged
         needs_b = not self.b_place.direct or self.b_tail
@@ -174,29 +174,41 @@ class _Expansion:
         self.a_scratch = None if self.a_place.direct else self._scratch("a", shape)
         self.b_scratch = self._scratch("b", (s.kc, s.columns)) if needs_b else None
 
-    def _finish(self) -> Store | None:
-        """The epilogue, where it can run on the sums in registers: they are whole after one piece of k. A panel
+    def _finish(self) -> tuple[Store, ...]:
+        """The stores of the epilogue, where it can run on the sums in registers: they are whole after one piece of k. A panel
         beyond the last column goes through scratch memory; so do all where m is open, which takes tiles of many heights."""
         c, s, k, n = self.c, self.s, known(self.k), known(self.n)
         whole = k is not None and 0 < k <= s.kc and n is not None and n >= s.columns
-        if not whole or known(self.m) is None or c.parts or len(c.m) != 1 or len(c.epilogue) != 1:
-            return None
+        if not whole or known(self.m) is None or c.parts or len(c.m) != 1:
+            return ()
         if len(c.k) > 1 and not (self.a_place.direct and self.b_place.direct):
-            return None
-        (store,) = c.epilogue
-        return store if isinstance(store, Store) and finishes(store, c.m[0].var, c.n.var, c.acc) else None
+            return ()
+        values: dict[int, Expr] = {}
+        stores: list[Store] = []
+        for x in c.epilogue:
+            match x:
+                case Let():
+                    values[id(x.var)] = _replaced(x.value, values)
+                case Store():
+                    stores.append(replace(x, value=_replaced(x.value, values)))
+                case _:
+                    return ()
+        return tuple(stores) if finishes(stores, c.m[0].var, c.n.var, c.acc) else ()
 
-    def _finish_at(self, store: Store, m0: Expr, j0: Expr) -> Finish:
+    def _finish_at(self, m0: Expr, j0: Expr) -> Finish:
         """The epilogue of the panel at m0, j0."""
         c, row, lane = self.c, Var("row"), Var("lane")
         moved = {id(c.m[0].var): m0 + row, id(c.n.var): j0 + lane}
         memo: dict[int, Expr] = {}
-
-        def new(e: Expr) -> Expr:
-            return rewrite(e, lambda x: moved.get(id(x)), memo)
-
-        at = replace(store, index=tuple(map(new, store.index)), value=new(store.value))
-        return Finish(row, Var("block"), lane, self.s.columns, c.acc, at)
+        stores = [
+            replace(
+                x,
+                index=tuple(_replaced(e, moved, memo) for e in x.index),
+                value=_replaced(x.value, moved, memo),
+            )
+            for x in self.finish
+        ]
+        return Finish(row, Var("block"), lane, self.s.columns, c.acc, tuple(stores))
 
     def _scratch(self, name: str, shape: tuple[int, ...]) -> Buffer:
         buffer = Buffer(f"{name}{len(self.scratch)}", self.dtype, shape, align=64)
@@ -243,7 +255,7 @@ class _Expansion:
             clear = For(j, s.columns, (self.c_scratch.store((p, i, j), zero(self.dtype)),), "vector")
             stmts.append(For(p, s.panels, (For(i, mcur, (clear,)),)))
         stmts += self._pieces(m0, n0, mcur, ncur, empty)
-        if self.finish is None:
+        if not self.finish:
             panels = 1 if c.parts or s.panels == 1 else ceil_div(ncur, s.columns)
             stmts.append(self._after(m0, mcur, n0, panels))
         return stmts
@@ -343,9 +355,9 @@ class _Expansion:
         bind = [*decompose(m0, c.m), *decompose(flat, c.k)]
 
         def tiles(b: Load, b_k: Expr) -> list[Stmt]:
-            if self.finish is None:
+            if not self.finish:
                 return [tile(b, b_k, Load(self.c_scratch, (p, as_index(0), as_index(0))))]
-            whole = tile(b, b_k, self._finish_at(self.finish, m0, j0))
+            whole = tile(b, b_k, self._finish_at(m0, j0))
             if not self.ragged:
                 return [whole]
             sums = tile(b, b_k, Load(self.c_scratch, (as_index(0), as_index(0), as_index(0))))
@@ -456,3 +468,8 @@ class _Expansion:
         update = update_var if len(dims) > 1 else inner
         loop = For(dims[0].var, dims[0].extent, tuple(stmts), "serial", (Carry(result, start, update),))
         return result, [loop]
+
+
+def _replaced(e: Expr, values: Mapping[int, Expr], memo: dict[int, Expr] | None = None) -> Expr:
+    """The expression with the variables of these identities replaced."""
+    return rewrite(e, lambda x: values.get(id(x)), memo)

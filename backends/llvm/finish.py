@@ -7,7 +7,7 @@ distance of rows is part of the function.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,12 +27,15 @@ MOST = 16
 """Operations after a sum that are written out for each register of a tile."""
 
 
-def finishes(store: Store, row: Var, lane: Var, acc: Var) -> bool:
-    """Whether a store can stand in a `Finish`: few cheap operations, and addresses as it wants them."""
-    if store.mask is not None or store.combine is not None or not isinstance(_step(store, row), int):
-        return False
+def finishes(stores: Sequence[Store], row: Var, lane: Var, acc: Var) -> bool:
+    """Whether stores can stand in a `Finish`: few cheap operations, and addresses as it wants them."""
+    for store in stores:
+        if store.mask is not None or store.combine is not None or store.buffer.dtype != acc.dtype:
+            return False
+        if not isinstance(_step(store, row), int) or _step(store, lane) != 1:
+            return False
     count = 0
-    for e in _parts(store.value, acc):
+    for e in _parts([store.value for store in stores], acc):
         if isinstance(e, Load):
             if e.inside is not None or not isinstance(_step(e, row), int) or _step(e, lane) not in (0, 1):
                 return False
@@ -42,13 +45,13 @@ def finishes(store: Store, row: Var, lane: Var, acc: Var) -> bool:
             count += 1
         elif not isinstance(e, Const) and e is not acc:
             return False
-    return count <= MOST and _step(store, lane) == 1 and store.buffer.dtype == acc.dtype
+    return count <= MOST
 
 
-def _parts(value: Expr, acc: Var) -> list[Expr]:
-    """The nodes of an element's expression, each once, loads as leaves; operands before what uses them."""
+def _parts(values: Sequence[Expr], acc: Var) -> list[Expr]:
+    """The nodes of an element's expressions, each once, loads as leaves; operands before what uses them."""
     found: dict[int, Expr] = {}
-    stack = [(value, False)]
+    stack = [(value, False) for value in reversed(values)]
     while stack:
         e, ready = stack.pop()
         if id(e) in found:
@@ -98,7 +101,8 @@ class Finishing:
         """That of a tile, where it has one."""
         if not isinstance(tile.c, Finish):
             return None
-        loads = tuple(e for e in _parts(tile.c.store.value, tile.c.acc) if isinstance(e, Load))
+        values = [store.value for store in tile.c.stores]
+        loads = tuple(e for e in _parts(values, tile.c.acc) if isinstance(e, Load))
         return Finishing(tile.c, loads, tile.vectors, tile.lanes, target)
 
     @property
@@ -109,7 +113,7 @@ class Finishing:
     @property
     def places(self) -> list[Load | Store]:
         """Whatever has an address."""
-        return [*self.loads, self.finish.store]
+        return [*self.loads, *self.finish.stores]
 
     @property
     def names(self) -> list[str]:
@@ -128,13 +132,15 @@ class Finishing:
         """The same for functions that are the same."""
         numbers: dict[int, int] = {}
         words = [str(self.row_bytes), str(self.each)]
-        for e in _parts(self.finish.store.value, self.finish.acc):
+        values = [store.value for store in self.finish.stores]
+        for e in _parts(values, self.finish.acc):
             at = [] if isinstance(e, Load) else [numbers[id(x)] for x in expr_children(e)]
             what = f"{e.op}" if isinstance(e, (Unary, Binary, Compare)) else ""
             what += f"{e.value!r}" if isinstance(e, Const) else ""
             lane = _step(e, self.finish.lane) if isinstance(e, Load) else ""
             numbers[id(e)] = len(numbers)
             words.append(f"{type(e).__name__}{e.dtype}{what}{lane}{at}")
+        words.append(str([numbers.get(id(value), -1) for value in values]))
         return "f" + hashlib.blake2b("; ".join(words).encode(), digest_size=8).hexdigest()
 
     def pointers(self, e: LoopEmitter) -> list[V]:
@@ -186,6 +192,6 @@ class Finishing:
                     if key not in b.here.known:
                         b.here.known[key] = e.load_from(load.buffer, place(n), stride, None)
                     b.here.bound[id(load)] = b.here.known[key]
-            value = e.wide(f.store.value)
-            b.effect(f"store {value.type} {value.text}, ptr {place(len(self.loads)).text}, align {size}")
+            for n, value in enumerate([e.wide(store.value) for store in f.stores], start=len(self.loads)):
+                b.effect(f"store {value.type} {value.text}, ptr {place(n).text}, align {size}")
         yield from b.here.lines

@@ -133,7 +133,7 @@ class _Cost:
                 flop = max(1, 125 // self.target.lanes(size))
                 cost = depth * maximum(self.value(s.m) * 2 * flop, size * _PANEL)
                 if isinstance(s.c, Finish):
-                    cost = cost + self.value(s.m) * self.statement(s.c.store, s.lanes, set())
+                    cost = cost + self.value(s.m) * self.block(s.c.stores, s.lanes)
                 return cost * (s.vectors * s.lanes)
             case Dot():
                 flops = self.value(s.m) * self.value(s.n) * self.value(s.length) * 2

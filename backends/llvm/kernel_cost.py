@@ -95,7 +95,7 @@ class _Count:
                 return max(self.block(s.then), self.block(s.otherwise))
             case Tile():
                 depth = prod(self.value(p.extent) for p in s.steps)
-                after = self.statement(s.c.store, set()) if isinstance(s.c, Finish) else 0
+                after = self.block(s.c.stores) if isinstance(s.c, Finish) else 0
                 return (2 * depth + after) * self.value(s.m) * s.vectors * s.lanes
             case Dot():
                 return 2 * self.value(s.m) * self.value(s.n) * self.value(s.length)

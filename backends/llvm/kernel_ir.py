@@ -182,9 +182,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finish:
-    """What becomes of a tile's sums while they are in registers: `store`, once for each row and column of the panel.
+    """What becomes of a tile's sums while they are in registers: `stores`, once for each row and column of the panel.
 
-    The store has no mask. Its index and those of the loads in its value are of unit stride in `lane` or, of a load, do not use it; their
+    The stores have no masks; what they store is known before the first writes. Their indices and those of the loads in their values are of unit stride in `lane` or, of a load, do not use it; their
     distance from row to row is a constant; `block` may appear anywhere.
 
     Args:
@@ -200,7 +200,7 @@ class Finish:
     lane: Var
     width: int
     acc: Var
-    store: Store
+    stores: tuple[Store, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -206,7 +206,8 @@ class _Printer:
                 if isinstance(s.c, Finish):
                     names = ", ".join(map(self.name, (s.c.row, s.c.block, s.c.lane)))
                     yield f"{indent}each {self.name(s.c.acc)} at {names} of {s.c.width} {{"
-                    yield from self.stmt(s.c.store, deeper)
+                    for store in s.c.stores:
+                        yield from self.stmt(store, deeper)
                     yield f"{indent}}}"
             case Dot():
                 yield (

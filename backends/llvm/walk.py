@@ -102,7 +102,7 @@ def stmts(body: Iterable[Stmt]) -> Iterator[Stmt]:
             case Contract():
                 yield from stmts(s.epilogue)
             case Tile() if isinstance(s.c, Finish):
-                yield s.c.store
+                yield from s.c.stores
             case _:
                 pass
 

@@ -12,6 +12,7 @@ import nervure as nv
 from nervure.backends.llvm.contract import expand_contracts
 from nervure.backends.llvm.kernel_ir import (
     Buffer,
+    Call,
     Cast,
     Contract,
     Kernel,
@@ -197,7 +198,7 @@ def test_packed_weights_and_an_epilogue(compiled: Any, m: int) -> None:
 
 @pytest.mark.parametrize("n", [64, 70, 31])
 def test_sums_that_are_whole_are_finished_in_registers(compiled: Any, n: int) -> None:
-    """The same bits as by way of scratch memory, which an epilogue of two stores takes; none is left where all panels are full."""
+    """One store and two, the same bits as by way of scratch memory, which exp takes; none is left where all panels are full."""
     m, k = 50, 40
     a, b = Buffer("a", f32, (m, k)), Buffer("b", f32, (k, n))
     old, twice = Buffer("old", f32, (m, n)), Buffer("twice", f32, (m, n))
@@ -209,15 +210,23 @@ def test_sums_that_are_whole_are_finished_in_registers(compiled: Any, n: int) ->
         s = Contract(*dims, a[i, q], b[q, j], acc, epilogue)
         return Kernel("mm", (a, b, old, *more), (s,))
 
-    one, two = kernel(step), kernel(step, twice.store((i, j), acc), more=(twice,))
-    scratch = [x.name[0] for x in expand_contracts(one, make_target("znver4")).scratch]
-    assert ("c" in scratch) == (n % 32 != 0)
-    x, y, _, _ = operands(m, n, k, f32)
+    def more(value: Any) -> Kernel:
+        return kernel(step, twice.store((i, j), value), more=(twice,))
+
+    one, two, exp = kernel(step), more(acc * 2.0), more(Call("exp", (acc,)))
+    scratch = [
+        [x.name[0] for x in expand_contracts(t, make_target("znver4")).scratch] for t in (one, two, exp)
+    ]
+    assert ["c" in names for names in scratch] == [n % 32 != 0] * 2 + [True]
+    x, y, _, sums = operands(m, n, k, f32)
     before = np.random.default_rng(3).standard_normal((m, n)).astype("f4")
-    got, want = before.copy(), before.copy()
+    got, both, want, second = (before.copy() for _ in range(4))
     compiled(one)(x, y, got)
-    compiled(two)(x, y, want, np.empty_like(want))
+    compiled(two)(x, y, both, second)
+    compiled(exp)(x, y, want, np.empty_like(want))
     np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(both, want)
+    close(second, 2 * sums, k, f32)
 
 
 def test_batches_and_parallel_blocks_give_the_same_bits(compiled: Any) -> None:

@@ -76,8 +76,8 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     acc = k.Var("acc", f32)
     store = result.store(scope, pull, node, block, lane, (n, *outer, start + i), acc)
     finish = None
-    if not result.layout.ragged and finishes(store, i, lane, acc):
-        finish = k.Finish(i, half, lane, plan.out_block, acc, store)
+    if not result.layout.ragged and finishes((store,), i, lane, acc):
+        finish = k.Finish(i, half, lane, plan.out_block, acc, (store,))
     tile = k.Tile(
         rows,
         columns // lanes,
