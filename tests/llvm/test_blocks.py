@@ -230,6 +230,19 @@ def test_winograd_is_within_its_bound_and_can_be_turned_off(channels: int, size:
         nv.compile(model, "f32" + spec, winograd="no")
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("high", "wide"), [(4, 4), (5, 16), (7, 9), (12, 6), (33, 18)])
+def test_winograd_of_open_sizes(batch: int, high: int, wide: int) -> None:
+    """The last tile of an axis keeps one to four results; a result of fewer than four places is a part of one tile."""
+    model = nn.Sequential(nn.Conv2d(16, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 16, 3))
+    program = nv.trace(model, "f32[B,16,H:3..64,W:3..64]")
+    run = nv.compile(program)
+    assert any("winograd" in kernel.name for kernel in run.kernels)
+    x = np.random.default_rng(high).normal(size=(batch, 16, high, wide)).astype(np.float32)
+    want = nv.compile(program, backend="reference")(x)
+    np.testing.assert_allclose(run(x), want, rtol=0, atol=2e-5 * np.abs(want).max())
+
+
 def test_results_in_blocks_are_the_same_bits_for_any_number_of_threads() -> None:
     nv.seed(0)
     model = nn.Sequential(

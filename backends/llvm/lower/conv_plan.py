@@ -21,6 +21,9 @@ FEW = 8
 UNROLLED = 49
 """Places of a window that a depthwise convolution may write out."""
 
+USUAL = 16
+"""Places along an axis of open size that the choice of a kernel counts with, or the least there may be."""
+
 LARGE = 1 << 14
 """Places of a window above which a convolution is better a product of matrices."""
 
@@ -110,9 +113,12 @@ def _winograd_halo(node: Node) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
     x, y = node.operands[0].type.shape[2:], node.results[0].type.shape[2:]
     assert isinstance(node.op, Conv)
-    for size, out, (low, _) in zip(x, y, node.op.padding, strict=True):
-        assert isinstance(size, int) and isinstance(out, int)
-        found.append((low, -(-out // 4) * 4 + 2 - low - size))
+    for size, out, (low, high) in zip(x, y, node.op.padding, strict=True):
+        if isinstance(size, int) and isinstance(out, int):
+            high = -(-out // 4) * 4 + 2 - low - size
+        else:
+            high += 3  # the last tile begins before the last result
+        found.append((low, high))
     return tuple(found)
 
 
@@ -129,10 +135,10 @@ def _winograd_pays(node: Node, target: Target) -> bool:
         return False
     (out, channels), place = w.type.shape[:2], node.results[0].type.shape[2:]
     images = bounds(x.type.shape[0])[0]
-    sizes = [d for d in (out, channels, *place, *x.type.shape[2:]) if isinstance(d, int)]
-    if len(sizes) != 6 or min(sizes[:2]) < 16 or min(sizes[2:]) < 4:
+    assert isinstance(out, int) and isinstance(channels, int)
+    high, wide = (d if isinstance(d, int) else max(USUAL, bounds(d)[0]) for d in place)
+    if min(out, channels) < 16 or min(high, wide) < 4:
         return False
-    out, channels, high, wide = sizes[:4]
     tiles = max(1, images) * -(-high // 4) * -(-wide // 4)
     saved = channels * out * (9 * max(1, images) * high * wide - 36 * tiles)
     moved = 27 * 4 * channels * out

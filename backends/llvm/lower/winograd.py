@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ....ir.dims import ceildiv
 from ....ir.graph import Node
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
@@ -82,7 +83,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     x, (tail,) = node.operands[0], tails
     shape = node.results[0].type.shape
     source = in_layout(lowering, x, plan.in_block, plan.halo)
-    assert source.layout is not None and isinstance(shape[2], int) and isinstance(shape[3], int)
+    assert source.layout is not None
     result = ConvResult(lowering, node, tail, plan.out_block)
     depth = source.layout.blocks * plan.in_block
     blocks = result.layout.blocks
@@ -90,7 +91,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     columns, panels = panel * plan.out_block, blocks // panel
     packed = _pack(lowering, node, depth, columns, panels)
 
-    high, wide = -(-shape[2] // 4), -(-shape[3] // 4)
+    high, wide = ceildiv(shape[2], 4), ceildiv(shape[3], 4)
     tiles = times([shape[0], high, wide])
     group = _group(known(tiles), depth, blocks * plan.out_block, rows)
     scope = KernelScope()
@@ -146,26 +147,47 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     index = block_ * plan.out_block + lane_
     grid = [[sums.at(k.as_index(6 * i + j), tile_, index) for j in range(6)] for i in range(6)]
     results = _both(grid, _out)
-    back: list[k.Stmt] = []
-    for i, row in enumerate(results):
-        for j, e in enumerate(row):
-            acc = k.Var(f"acc{i}{j}", f32)
-            y, x_ = pull.affine(ty, 4, i), pull.affine(tx, 4, j)
-            one = lowering.pull(scope, blocked=True)
-            store = result.store(scope, one, node, block_, lane_, (n, y, x_), acc)
-            inside: k.Expr | None = None
-            for e_, size, over in ((y, shape[2], i), (x_, shape[3], j)):
-                if size % 4 and over >= size % 4:
-                    test = e_ < size
-                    inside = test if inside is None else inside & test
-            statements = (k.Let(acc, e), store)
-            back += statements if inside is None else [k.If(inside, statements)]
-    over_lanes = k.For(lane_, plan.out_block, tuple(back), "vector")
-    out = k.For(tile_, count, (*place, k.For(block_, blocks, (over_lanes,))))
+    sizes = shape[2], shape[3]
+    if all(isinstance(d, int) for d in sizes):
+        back: list[k.Stmt] = []
+        for i, row in enumerate(results):
+            for j, e in enumerate(row):
+                acc = k.Var(f"acc{i}{j}", f32)
+                y, x_ = pull.affine(ty, 4, i), pull.affine(tx, 4, j)
+                one = lowering.pull(scope, blocked=True)
+                store = result.store(scope, one, node, block_, lane_, (n, y, x_), acc)
+                inside: k.Expr | None = None
+                for e_, size, over in ((y, shape[2], i), (x_, shape[3], j)):
+                    if isinstance(size, int) and over >= size % 4 > 0:
+                        test = e_ < size
+                        inside = test if inside is None else inside & test
+                statements = (k.Let(acc, e), store)
+                back += statements if inside is None else [k.If(inside, statements)]
+        each: tuple[k.Stmt, ...] = (k.For(lane_, plan.out_block, tuple(back), "vector"),)
+        scratch = (spread, sums)
+    else:  # few results of the last tiles of an axis are there: a loop over those that are
+        kept = k.Buffer("t", f32, (4, 4, plan.out_block), align=64)
+        scratch = (spread, sums, kept)
+        stores = [
+            kept.store((k.as_index(i), k.as_index(j), lane_), e)
+            for i, row in enumerate(results)
+            for j, e in enumerate(row)
+        ]
+        i, j, acc, again = k.Var("i"), k.Var("j"), k.Var("acc", f32), k.Var("c")
+        y, x_ = pull.affine(ty, 4, 0) + i, pull.affine(tx, 4, 0) + j
+        one = lowering.pull(scope, blocked=True)
+        store = result.store(scope, one, node, block_, again, (n, y, x_), acc)
+        inner = k.For(again, plan.out_block, (k.Let(acc, kept.at(i, j, again)), store), "vector")
+        down, along = (rest_of(d, at * 4, 4) for d, at in zip(sizes, (ty, tx), strict=True))
+        each = (
+            k.For(lane_, plan.out_block, tuple(stores), "vector"),
+            k.For(i, down, (k.For(j, along, (inner,)),)),
+        )
+    out = k.For(tile_, count, (*place, k.For(block_, blocks, each)))
 
     body = (k.Let(first, task * group), k.Let(count, rest_of(tiles, first, group)), into, products, out)
     loops = nest(body, [(task, ceil_div(tiles, group))])
-    lowering.launch(scope, "winograd", loops, node.origins, scratch=(spread, sums))
+    lowering.launch(scope, "winograd", loops, node.origins, scratch=scratch)
     result.finish(lowering)
 
 
