@@ -130,11 +130,19 @@ def _part(total: int, most: int) -> int:
     return -(-total // -(-total // most))
 
 
-def tile_shape(target: Target, block: int, blocks: int) -> tuple[int, int, int]:
-    """Rows, blocks in a panel and lanes of a convolution's register tile, for `blocks` blocks of output channels."""
+def tile_shape(target: Target, block: int, blocks: int, width: int | None = None) -> tuple[int, int, int]:
+    """Rows, blocks in a panel and lanes of a convolution's register tile, for `blocks` blocks of output channels.
+
+    Rows of a result of known `width` may be too short to fill the tile: then a panel of more blocks does.
+    """
     lanes = min(target.lanes(4), block)
     each = block // lanes
     panel = 2 if blocks % 2 == 0 and 2 * each <= target.registers // 12 else 1
+    for wider in (4, 3):
+        vectors = wider * each
+        if width is not None and blocks % wider == 0 and (width + 1) * vectors < target.registers:
+            panel = wider
+            break
     vectors = panel * each
     return max(1, min(28, (target.registers - vectors - 1) // vectors)), panel, lanes
 

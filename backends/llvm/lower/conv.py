@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from ....ir.dims import Dim
@@ -49,7 +50,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
 
     each = channels // op.groups
     blocks = -(-out // plan.out_block)
-    rows, panel, lanes = tile_shape(lowering.target, plan.out_block, blocks // op.groups)
+    rows, panel, lanes = tile_shape(lowering.target, plan.out_block, blocks // op.groups, known(shape[-1]))
     columns = panel * plan.out_block
     panels = blocks // panel
     packed = _pack(lowering, node, plan, columns, panels, each, window)
@@ -123,11 +124,10 @@ def window_steps(
     nest += [(size, strides[axis] * op.rhs_dilation[axis - 2]) for axis, size in enumerate(window, start=2)]
     nest.append((lanes, 1))
     rest = channels % layout.block
-    if rest and channels > layout.block and set(window) == {1}:
-        image_step, weights_step = k.as_index(strides[1]), k.as_index(lanes * columns)
-        outer = k.Step(k.as_index(nest[0][0]), image_step, weights_step)
-        return outer, k.Step(k.as_index(lanes), k.as_index(1), k.as_index(columns), rest)
     merged: list[tuple[int, k.Index]] = []
+    if rest and channels > layout.block:  # the lanes apart, so that those beyond the channels are left out
+        merged = [nest[0], *(step for step in nest[1:-1] if step[0] != 1), nest[-1]]
+        nest = []
     for extent, stride in reversed(nest):
         if extent == 1:
             continue
@@ -140,6 +140,8 @@ def window_steps(
     for extent, stride in reversed(merged or [(1, 1)]):
         steps.insert(0, k.Step(k.as_index(extent), k.as_index(stride), k.as_index(below)))
         below *= extent
+    if rest and channels > layout.block:
+        steps[-1] = replace(steps[-1], last=rest)
     return tuple(steps)
 
 

@@ -66,6 +66,8 @@ def plan_conv(node: Node, target: Target) -> ConvPlan | None:
     ):
         return None
     block = block_of(channels)
+    if channels == out == 1 and prod(sizes) <= UNROLLED:
+        return ConvPlan("depthwise", block, block, op.padding)
     if op.groups == 1:
         if channels <= 4 * FEW and (halo := _across_halo(node, target)) is not None:
             return ConvPlan("across", 1, 1, halo)
@@ -101,7 +103,7 @@ def _across_halo(node: Node, target: Target) -> tuple[tuple[int, int], ...] | No
         return None
     columns = across_columns(width, target)
     whole = -(-width // columns) * columns
-    if op.strides[-1] != 1 or not 4 <= out <= 8 or 3 * width < 2 * whole:
+    if op.strides[-1] != 1 or not out <= 8 or 3 * width < 2 * whole:
         return None
     low = op.padding[-1][0]
     reach = (window - 1) * op.rhs_dilation[-1]
