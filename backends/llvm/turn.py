@@ -34,9 +34,12 @@ def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False)
         return name
     ty, size = llvm_type(dtype), dtype.bytes
     vt = f"<{lanes} x {ty}>"
+    masked = lanes * size == 64
     out = [
-        f"define internal void {name}(ptr %s, i64 %row, ptr %d, i64 %step, i64 %count, i64 %length) nounwind {{",
-        "entry:", "  %last = sub i64 %count, 1", f"  %whole = and i64 %length, {-lanes}", "  br label %columns",
+        f"define internal void {name}(ptr %s, i64 %row, ptr %d, i64 %step, i64 %count, i64 %length) nounwind {{", "entry:",
+        *([f"  %own = alloca [{lanes} x {vt}], align 64"] if masked else []),
+        "  %last = sub i64 %count, 1", f"  %whole = and i64 %length, {-lanes}", "  %left = sub i64 %length, %whole",
+        "  br label %columns",
         "columns:", "  %j = phi i64 [ 0, %entry ], [ %jn, %next ]",
         "  %some = icmp slt i64 %j, %count", "  br i1 %some, label %rows, label %end", "rows:",
     ]  # fmt: skip
@@ -51,37 +54,18 @@ def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False)
         f"  %jb = mul i64 %j, {size}", "  %t = getelementptr i8, ptr %d, i64 %jb", "  br label %blocks",
         "blocks:", "  %p = phi i64 [ 0, %rows ], [ %pn, %block ]",
         "  %more = icmp slt i64 %p, %whole", "  br i1 %more, label %block, label %rest", "block:",
+        *_square(ty, lanes, clean, "", "%p", [f"load {vt}, ptr %a{i}, align {size}" for i in range(lanes)]),
     ]  # fmt: skip
-    current: list[str] = []
-    for i in range(lanes):
-        out += [
-            f"  %a{i} = getelementptr {ty}, ptr %r{i}, i64 %p",
-            f"  %v{i} = load {vt}, ptr %a{i}, align {size}",
-        ]
-        current.append(f"%v{i}")
-        if clean and i:
-            out.append(f"  %kv{i} = select i1 %in{i}, {vt} %v{i}, {vt} zeroinitializer")
-            current[i] = f"%kv{i}"
-    stage = 1
-    while stage < lanes:  # exchange the off-diagonal squares of side `stage`
-        low = ", ".join(f"i32 {lane if not lane & stage else lanes + lane - stage}" for lane in range(lanes))
-        high = ", ".join(f"i32 {lane + stage if not lane & stage else lanes + lane}" for lane in range(lanes))
-        for i in range(lanes):
-            if not i & stage:
-                a, b = current[i], current[i + stage]
-                for k, mask in ((i, low), (i + stage, high)):
-                    current[k] = f"%x{stage}_{k}"
-                    out.append(f"  {current[k]} = shufflevector {vt} {a}, {vt} {b}, <{lanes} x i32> <{mask}>")
-        stage *= 2
     for i in range(lanes):
         out += [
             f"  %q{i} = add i64 %p, {i}", f"  %w{i} = mul i64 %q{i}, %step",
-            f"  %g{i} = getelementptr i8, ptr %t, i64 %w{i}", f"  store {vt} {current[i]}, ptr %g{i}, align {size}",
+            f"  %g{i} = getelementptr i8, ptr %t, i64 %w{i}", f"  store {vt} %y{i}, ptr %g{i}, align {size}",
         ]  # fmt: skip
+    out += [f"  %pn = add i64 %p, {lanes}", "  br label %blocks", "rest:"]
+    out += _part(module, ty, size, lanes, clean) if masked else ["  br label %ones"]
     out += [
-        f"  %pn = add i64 %p, {lanes}", "  br label %blocks",
-        "rest:", "  %z = phi i64 [ %whole, %blocks ], [ %zn, %one ]",
-        "  %left = icmp slt i64 %z, %length", "  br i1 %left, label %one, label %next", "one:",
+        "ones:", "  %z = phi i64 [ %whole, %rest ], [ %zn, %one ]",
+        "  %less = icmp slt i64 %z, %length", "  br i1 %less, label %one, label %next", "one:",
     ]  # fmt: skip
     value = "poison"
     for i in range(lanes):
@@ -97,8 +81,63 @@ def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False)
         value = f"%n{i}"
     out += [
         "  %zo = mul i64 %z, %step", "  %zp = getelementptr i8, ptr %t, i64 %zo", f"  store {vt} {value}, ptr %zp, align {size}",
-        "  %zn = add i64 %z, 1", "  br label %rest",
+        "  %zn = add i64 %z, 1", "  br label %ones",
         "next:", f"  %jn = add i64 %j, {lanes}", "  br label %columns", "end:", "  ret void", "}", "",
     ]  # fmt: skip
     module.functions[name] = "\n".join(out)
     return name
+
+
+def _square(ty: str, lanes: int, clean: bool, tag: str, place: str, loads: list[str]) -> list[str]:
+    """Lines that read a square at a place of the rows by `loads` from %a<tag>.. and turn it into %y<tag>.."""
+    vt = f"<{lanes} x {ty}>"
+    out: list[str] = []
+    current: list[str] = []
+    for i in range(lanes):
+        out += [f"  %a{tag}{i} = getelementptr {ty}, ptr %r{i}, i64 {place}", f"  %v{tag}{i} = {loads[i]}"]
+        current.append(f"%v{tag}{i}")
+        if clean and i:
+            out.append(f"  %kv{tag}{i} = select i1 %in{i}, {vt} %v{tag}{i}, {vt} zeroinitializer")
+            current[i] = f"%kv{tag}{i}"
+    stage = 1
+    while stage < lanes:  # exchange the off-diagonal squares of side `stage`
+        low = ", ".join(f"i32 {lane if not lane & stage else lanes + lane - stage}" for lane in range(lanes))
+        high = ", ".join(f"i32 {lane + stage if not lane & stage else lanes + lane}" for lane in range(lanes))
+        for i in range(lanes):
+            if not i & stage:
+                a, b = current[i], current[i + stage]
+                for k, mask in ((i, low), (i + stage, high)):
+                    current[k] = f"%x{tag}{stage}_{k}" if 2 * stage < lanes else f"%y{tag}{k}"
+                    out.append(f"  {current[k]} = shufflevector {vt} {a}, {vt} {b}, <{lanes} x i32> <{mask}>")
+        stage *= 2
+    return out
+
+
+def _part(module: Module, ty: str, size: int, lanes: int, clean: bool) -> list[str]:
+    """What is left of a row, if it is not little: a square under a mask, turned in memory of our own, of which as much is copied."""
+    vt = f"<{lanes} x {ty}>"
+    name = f"@llvm.masked.load.v{lanes}{'f' if ty in ('float', 'double') else 'i'}{8 * size}.p0"
+    module.declare(f"{vt} {name}(ptr, <{lanes} x i1>, {vt})")
+    loads = [
+        f"call {vt} {name}(ptr align {size} %am{i}, <{lanes} x i1> %mask, {vt} zeroinitializer)"
+        for i in range(lanes)
+    ]
+    numbers = ", ".join(f"i64 {i}" for i in range(lanes))
+    stores: list[str] = []
+    for i in range(lanes):
+        stores += [
+            f"  %h{i} = getelementptr {vt}, ptr %own, i64 {i}",
+            f"  store {vt} %ym{i}, ptr %h{i}, align 64",
+        ]
+    return [
+        "  %many = icmp sgt i64 %left, 2", "  br i1 %many, label %part, label %ones", "part:",
+        f"  %left1 = insertelement <{lanes} x i64> poison, i64 %left, i64 0",
+        f"  %lefts = shufflevector <{lanes} x i64> %left1, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer",
+        f"  %mask = icmp slt <{lanes} x i64> <{numbers}>, %lefts",
+        *_square(ty, lanes, clean, "m", "%whole", loads), *stores, "  br label %copies",
+        "copies:", "  %u = phi i64 [ 0, %part ], [ %un, %copy ]",
+        "  %under = icmp slt i64 %u, %left", "  br i1 %under, label %copy, label %next", "copy:",
+        f"  %hu = getelementptr {vt}, ptr %own, i64 %u", f"  %vu = load {vt}, ptr %hu, align 64",
+        "  %pu = add i64 %whole, %u", "  %uo = mul i64 %pu, %step", "  %up = getelementptr i8, ptr %t, i64 %uo",
+        f"  store {vt} %vu, ptr %up, align {size}", "  %un = add i64 %u, 1", "  br label %copies",
+    ]  # fmt: skip
