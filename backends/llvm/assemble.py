@@ -13,6 +13,7 @@ from .grain import program_cost
 from .lower import memory as lower
 from .lower.whole import Lowered, lower_program
 from .program import Arg, Branch, KernelProgram, Launch, Loop, Memory, Step, While
+from .reuse import reused
 from .target import Target
 
 __all__ = ["Assembled", "assemble"]
@@ -74,7 +75,7 @@ def assemble(program: Program, target: Target) -> Assembled:
         tuple(memories[m] for m in lowered.outputs),
         tuple(memories[m] for m in slots),
         steps(lowered.prepare),
-        run := steps(lowered.run),
+        run := reused(steps(lowered.run)),
         (program_cost(run, target), *signature_of(program).extents),
     )
     data = tuple(m.data for m in lowered.constants if m.data is not None)

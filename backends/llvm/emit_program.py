@@ -10,6 +10,7 @@ from ...ir.dims import Dim, evaluate_dim, free_symbols
 from . import context
 from .builder import Builder, Module, V
 from .emit_stmt import Emitter, emit_kernel
+from .places import fixed_offsets
 from .program import (
     Arg,
     Branch,
@@ -145,18 +146,10 @@ class _Writer:
         return self._place_slots(uses, sizes)
 
     def _place_fixed(self, uses: list[tuple[Memory, int, int]], sizes: list[int]) -> V:
-        """Large ones first, each in the first gap between those that live with it."""
-        placed: list[tuple[int, int, int, int]] = []
-        for n in sorted(range(len(uses)), key=lambda n: (-sizes[n], n)):
-            memory, first, last = uses[n]
-            at = 0
-            for start, end in sorted((at, end) for f, g, at, end in placed if f <= last and first <= g):
-                if start - at >= sizes[n]:
-                    break
-                at = max(at, end)
-            placed.append((first, last, at, at + sizes[n]))
+        offsets = fixed_offsets([(first, last) for _, first, last in uses], sizes)
+        for (memory, _, _), at in zip(uses, offsets, strict=True):
             self.arena[id(memory)] = self.b.number(at, "i64")
-        return self.b.number(max((end for *_, end in placed), default=0), "i64")
+        return self.b.number(max(map(sum, zip(offsets, sizes, strict=True)), default=0), "i64")
 
     def _place_slots(self, uses: list[tuple[Memory, int, int]], sizes: list[V]) -> V:
         """Each in the free slot whose usual size is nearest; a slot is as large as the largest in it, slots follow each other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..backends.llvm.program import Memory, arena_uses, args_of, prepared_offsets
+from ..backends.llvm.program import Launch, Memory, arena_uses, args_of, prepared_offsets
 from ..ir.dims import dim_text, evaluate_dim
 from ..ir.errors import InputError
 
@@ -42,7 +42,10 @@ def plan_text(executable: LLVMExecutable, sizes: Mapping[str, int] | None = None
     for key, offset in offsets.items():
         lines.append(f"{'prepared':9} {nbytes(known[key]):>16}  {known[key].name} at {offset}")
     for memory, first, last in arena_uses(program.run):
-        lines.append(f"{'arena':9} {nbytes(memory):>16}  {memory.name}, steps {first} to {last}")
+        both = [n for n, s in enumerate(program.run) if sum(a.memory is memory for a in args_of(s)) > 1]
+        within = [n for n in both if isinstance(program.run[n], Launch)]
+        note = f", in place at {', '.join(map(str, within))}" if within else ""
+        lines.append(f"{'arena':9} {nbytes(memory):>16}  {memory.name}, steps {first} to {last}{note}")
     return "\n".join([*lines, *_totals(executable, env)]) + "\n"
 
 
