@@ -28,7 +28,7 @@ from .joining import VIEWS, joined, places
 from .map_loops import map_kernel
 from .memory import KernelScope, Launch, Memory, Step, Tail
 from .pull import MAPS, Pull
-from .several import several
+from .several import one_kernel
 
 __all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 
@@ -264,8 +264,7 @@ class Lowering:
         for result, output in zip(node.results, body.outputs, strict=True):
             if result in self.wanted:
                 self.wanted[output] = self.wanted[result]
-        if len(body.outputs) > 1 or node.results[0] in self.also:
-            several(self, node, body)
+        one_kernel(self, node, body)
         for result, output in zip(node.results, body.outputs, strict=True):
             self.materialise(output)
             memory = self.memory_of(output)

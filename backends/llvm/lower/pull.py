@@ -22,7 +22,7 @@ from .elementwise import ELEMENTWISE, elementwise
 from .groups import dim_groups
 from .patches import patches
 
-__all__ = ["MAPS", "Pull", "is_map"]
+__all__ = ["MAPS", "ZERO", "Pull", "is_map"]
 
 Index = tuple[k.Expr, ...]
 Request = tuple[Value, Index, "k.Expr | None"]
@@ -149,7 +149,7 @@ class Pull:
         image, channel, *place = index
         inner = [self.affine(i, 1, low) for i, (low, _) in zip(place, layout.halo, strict=True)]
         if layout.block == 1:
-            return (image, channel, *inner, _ZERO)
+            return (image, channel, *inner, ZERO)
         known = self.halves.get(channel)
         if known is not None and known[0] == layout.block:
             return (image, known[1], *inner, known[2])
@@ -196,7 +196,7 @@ class Pull:
 
     def reshaped(self, index: Index, shape: Sequence[Dim], old: Sequence[Dim]) -> Index:
         """Where the element at an index of `shape` stands in the same elements under the shape `old`."""
-        at: list[k.Expr] = [_ZERO] * len(old)
+        at: list[k.Expr] = [ZERO] * len(old)
         for left, right in dim_groups(old, shape):
             if len(left) == 1 and len(right) == 1:
                 at[left[0]] = index[right[0]]
@@ -211,7 +211,7 @@ class Pull:
             return self.flat[index][1]
         kept = [(i, d) for i, d in zip(index, shape, strict=True) if d != 1]
         if not kept:
-            return _ZERO
+            return ZERO
         total, _ = kept[0]
         for i, d in kept[1:]:
             before = total
@@ -222,7 +222,7 @@ class Pull:
 
     def _split(self, linear: k.Expr, shape: Sequence[Dim]) -> Index:
         kept = [axis for axis, d in enumerate(shape) if d != 1]
-        parts: list[k.Expr] = [_ZERO] * len(shape)
+        parts: list[k.Expr] = [ZERO] * len(shape)
         rest = linear
         for axis in reversed(kept):
             if axis == kept[0]:
@@ -273,14 +273,14 @@ def _broadcast(pull: Pull, node: Node, index: Index, inside: k.Expr | None, elem
     assert isinstance(node.op, BroadcastInDim)
     x = node.operands[0]
     at = tuple(
-        _ZERO if size == 1 else index[axis] for size, axis in zip(x.type.shape, node.op.axes, strict=True)
+        ZERO if size == 1 else index[axis] for size, axis in zip(x.type.shape, node.op.axes, strict=True)
     )
     return element(x, at, inside)
 
 
 def _permute(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
     assert isinstance(node.op, Permute)
-    at: list[k.Expr] = [_ZERO] * len(index)
+    at: list[k.Expr] = [ZERO] * len(index)
     for axis, source in enumerate(node.op.axes):
         at[source] = index[axis]
     return element(node.operands[0], tuple(at), inside)
@@ -372,7 +372,7 @@ def _gather_elements(pull: Pull, node: Node, index: Index, inside: k.Expr | None
     return element(x, (*index[:axis], pull.clamped(where, x.type.shape[axis]), *index[axis + 1 :]), inside)
 
 
-_ZERO = k.const(0, i64)
+ZERO = k.const(0, i64)
 _MOVES: dict[str, Move] = {
     "constant": _constant,
     "iota": _iota,

@@ -18,11 +18,20 @@ from .elementwise import ELEMENTWISE
 from .map_loops import Loops, uses_any
 from .memory import KernelScope, Tail
 from .pull import MAPS
+from .softmax import softmax
 
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["several"]
+__all__ = ["one_kernel"]
+
+
+def one_kernel(lowering: Lowering, node: Node, body: Graph) -> None:
+    """Compute all results of a region by one kernel, where it is more than a barrier and its tail and has such a form."""
+    if len(body.outputs) > 1 or node.results[0] in lowering.also:
+        several(lowering, node, body)
+    else:
+        softmax(lowering, node, body)
 
 
 def several(lowering: Lowering, node: Node, body: Graph) -> None:
