@@ -253,6 +253,31 @@ def test_results_in_blocks_are_the_same_bits_for_any_number_of_threads() -> None
     assert all(np.array_equal(r, results[0]) for r in results)
 
 
+@pytest.mark.parametrize("batch", [1, 9, 16, 33])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_derivative_by_few_weights_is_summed_in_parts(batch: int, known: bool) -> None:
+    """Parts of the batch, which the last ones may have none of; the same bits for any number of threads."""
+    size = batch if known else "B"
+    x = np.random.default_rng(batch).standard_normal((batch, 1, 20, 20)).astype(np.float32)
+
+    def weights(**options: Any) -> dict[str, Any]:
+        nv.seed(3)
+        layers = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU())
+        step = nv.training_step(
+            layers, lambda y: (y * y).mean(), nv.optim.SGD(lr=0.5), f"f32[{size},1,20,20]"
+        )
+        run = nv.compile(step, **options)
+        run(x)
+        return run.state_dict()
+
+    want, once = weights(backend="reference"), weights(threads=1)
+    for key, value in want.items():
+        assert np.abs(once[key] - value).max() <= 10 * BOUND * max(np.abs(value).max(), 1e-3), key
+    for threads in (2, 8):
+        more = weights(threads=threads)
+        assert all(np.array_equal(more[key], once[key]) for key in once)
+
+
 def test_what_follows_a_convolution_in_its_kernel_may_be_no_float():
     program = nv.parse("""nervure 1
 program p {

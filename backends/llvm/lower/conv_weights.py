@@ -2,13 +2,15 @@
 
 It is recognised by its operands, both permuted. Rows of a tile are the lanes of a block of input channels (or, where there are
 few channels, the places of the window), columns the output channels of a panel of the slope; the sum runs over rows and
-columns of an image inside the tile, and over images outside of it, in order.
+columns of an image inside the tile, and over images outside of it, in order. Where there are few panels and blocks, the images are
+summed in parts, as many as the shapes say, so that threads have something to share; a tree adds the parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import prod
 
 from ....ir.dims import Dim
@@ -17,7 +19,7 @@ from ....ir.ops.move import Permute, Reshape
 from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
-from ..extents import ceil_div, rest_of
+from ..extents import ceil_div, known, rest_of
 from ..layout import block_of
 from ..schedule import tile_heights, tile_shape
 from ..target import Target
@@ -32,6 +34,9 @@ __all__ = ["WeightsPlan", "conv_weights", "plan_weights"]
 
 NEAR = 24 << 10
 """Bytes that should stay in the first cache."""
+
+PARTS = 8
+"""Parts of the images that are summed apart, where there are fewer panels and blocks than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,12 @@ def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: We
     image = scope.view(source, source.layout.shape(plan.x.type.shape))
     slopes = scope.view(slope, slope.layout.shape(plan.g.type.shape))
     places = prod(loops_of)
-    sums_memory = Memory("arena", f32, panels * inner * places * tall * columns)
-    sums = scope.output(sums_memory, (panels, inner, places, tall, columns))
-    p, cb, n, zero = k.Var("panel"), k.Var("cb"), k.Var("n"), k.as_index(0)
+    images = plan.x.type.shape[0]
+    parts = 1 if panels * inner >= PARTS else min(PARTS, max(1, known(images) or PARTS))
+    apart = (parts, panels, inner, places, tall, columns)
+    sums_memory = Memory("arena", f32, prod(apart))
+    sums = scope.output(sums_memory, apart)
+    part, p, cb, n, zero = k.Var("part"), k.Var("panel"), k.Var("cb"), k.Var("n"), k.as_index(0)
     at = [k.Var(f"w{axis}") for axis in range(len(loops_of))]
     corner: list[k.Expr] = []
     rim = list(zip(source.layout.halo, op.padding, op.strides, strict=True))
@@ -150,7 +158,7 @@ def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: We
         k.as_index(op.strides[-1] if plan.run else 1),
         k.Load(slopes, (n, p * panel, first + low[0], *map(k.as_index, low[1:]), zero)),
         k.as_index(slopes.steps[1] if panel > 1 else lanes),
-        k.Load(sums, (p, cb, flat, zero, zero)),
+        k.Load(sums, (part, p, cb, flat, zero, zero)),
         k.as_index(columns),
         k.as_index(tall),
         steps,
@@ -163,13 +171,19 @@ def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: We
     for var, size in reversed(list(zip(at, loops_of, strict=True))):
         body = [k.For(var, size, tuple(body))]
     each, i, j = k.Var("at"), k.Var("i"), k.Var("j")
-    clear = k.For(j, columns, (sums.store((p, cb, each, i, j), k.zero(f32)),), "vector")
+    clear = k.For(j, columns, (sums.store((part, p, cb, each, i, j), k.zero(f32)),), "vector")
     empty = k.For(each, places, (k.For(i, tall, (clear,)),))
     chunks = (k.Let(first, y * chunk), k.Let(rows, rest_of(high[0], first, chunk)), *body)
-    over_images = k.For(n, plan.x.type.shape[0], (k.For(y, ceil_div(high[0], chunk), chunks),))
-    loops = nest([empty, over_images], [(p, panels), (cb, inner)])
+    share = k.as_index(ceil_div(images, parts))
+    begin, turn = k.Var("begin"), k.Var("turn")
+    over_rows = k.For(y, ceil_div(high[0], chunk), chunks)
+    over_images = k.For(
+        turn, k.minimum(k.as_index(images) - begin, share), (k.Let(n, begin + turn), over_rows)
+    )
+    begins = k.Let(begin, part * share)
+    loops = nest([empty, begins, over_images], [(part, parts), (p, panels), (cb, inner)])
     lowering.launch(scope, "conv_weights", loops, node.origins)
-    _unpack(lowering, node, tail, plan, sums_memory, (panels, inner, places, tall, columns))
+    _unpack(lowering, node, tail, plan, sums_memory, apart)
 
 
 def _chunk(places: Sequence[Dim], floats: int) -> int:
@@ -183,7 +197,7 @@ def _chunk(places: Sequence[Dim], floats: int) -> int:
 def _unpack(
     lowering: Lowering, node: Node, tail: Tail, plan: WeightsPlan, sums: Memory, shape: tuple[int, ...]
 ) -> None:
-    """From the panels of sums to the result, with its tail."""
+    """From the panels of sums, added over the parts, to the result, with its tail."""
     result = node.results[0].type.shape
     window = [d for d in result[2:] if isinstance(d, int)]
     channels, out, columns = result[0], result[1], shape[-1]
@@ -206,13 +220,17 @@ def _unpack(
     acc = k.Var("acc", f32)
     pull.give(node.results[0], index, acc)
     store = scope.output(tail.memory, tail.value.type.shape).store(index, pull.read(tail.value, index))
-    body: list[k.Stmt] = [k.Let(acc, panels.at(p, block, outer, row, j)), store]
+    total: list[k.Expr] = [panels.at(part, p, block, outer, row, j) for part in range(shape[0])]
+    while len(total) > 1:
+        pairs = zip_longest(total[::2], total[1::2])
+        total = [a if b is None else a + b for a, b in pairs]
+    body: list[k.Stmt] = [k.Let(acc, total[0]), store]
     count = k.Var("count")
     vector = k.For(j, count, tuple(body), "vector")
     body = [k.Let(count, rest_of(out, p * columns, columns)), vector]
     lowering.launch(
         scope,
         "unpack",
-        nest(body, [(c, channels), *zip(at, window, strict=True), (p, shape[0])]),
+        nest(body, [(c, channels), *zip(at, window, strict=True), (p, shape[1])]),
         node.origins,
     )
