@@ -149,3 +149,14 @@ def test_weights_that_change_between_calls_are_packed_again() -> None:
     state = run.state_dict()
     run.load_state_dict({name: np.asarray(value) * 2 for name, value in state.items()})
     np.testing.assert_allclose(run(x), 2 * before, rtol=1e-6)
+
+
+@pytest.mark.parametrize("spec", ["f32[3,5,200]", "f32[B,T,200]", "f32[2,B,3,200]", "f32[200]"])
+def test_rows_of_several_axes(spec: str) -> None:
+    model = nn.Linear(200, 7)
+    run: Any = nv.compile(model, spec, cache=False)
+    if host_target().vector_bytes == 64:
+        assert "schedule dot" in "\n".join(map(str, run.kernels))
+    shape = [int(s) if s.isdigit() else 4 for s in spec[4:-1].split(",")]
+    x = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    np.testing.assert_allclose(run(x), x @ np.asarray(model.weight).T + np.asarray(model.bias), atol=1e-5)

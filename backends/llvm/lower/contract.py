@@ -57,13 +57,13 @@ def product_of(lowering: Lowering, node: Node, tails: Sequence[Tail], parts: int
     at_y = _place(y.type.rank, (op.rhs_batch, batch), (op.rhs_contract, depth), (free_y, right))
     index = tuple(d.var for d in (*batch, *left, *right))
     acc = accumulator(x.type.dtype, op.acc)
-    if not batch and len(left) == len(right) == 1 and depth and acc in (f32, f64) and parts == 1:
-        sides = Operand(x, left[0], at_x), Operand(y, right[0], at_y)
+    if not batch and len(right) == 1 and depth and acc in (f32, f64) and parts == 1:
+        sides = Operand(x, left, at_x), Operand(y, right, at_y)
         found = dot_rows(lowering, scope, pull, *sides, depth, acc, node.origins)
         if found is not None:
             rows, column, a, b, schedule = found
             place = (lowering, scope, pull, node, tails, index)
-            _contract(*place, (), [rows], column, depth, a, b, schedule=schedule)
+            _contract(*place, (), rows, column, depth, a, b, schedule=schedule)
             return True
     if not batch and len(right) == 1 and depth and acc in (f32, f64):
         if parts > 1:
