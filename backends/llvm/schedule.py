@@ -111,7 +111,7 @@ def _blocks(
     m = max(m, 1)
     blocks = -(-m // high)
     # rows of A that are packed serve many columns; else a few panels, so that the result is written in long stretches
-    wide, least, units = (32, 8, _UNITS // 4) if packs_a else (4, 1, _UNITS)
+    wide, least, units = (64, 8, _UNITS // 4) if packs_a else (4, 1, _UNITS)
     wide = min(wide, panels)
     while wide > least and blocks * -(-panels // wide) < units:
         wide = -(-wide // 2)
