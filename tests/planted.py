@@ -426,15 +426,14 @@ def chain(x: Value, w: Weights) -> Value:
     return b.div(b.sub(e, x), b.add(e, number(x, 1.0)))
 
 
-def fused_swapped(kept: Any, group: Any, mapping: Any) -> Value:
-    result = kept(group, mapping)
-    node = result.node
+def fused_swapped(kept: Any, group: Any, mapping: Any) -> tuple[Value, ...]:
+    node = kept(group, mapping)[0].node
     operands = list(node.operands)
     for j, k in combinations(range(len(operands)), 2):
         if operands[j].type == operands[k].type:
             operands[j], operands[k] = operands[k], operands[j]
             break
-    return make_one(node.op, *operands, regions=node.regions)
+    return make(node.op, *operands, regions=node.regions)
 
 
 def two_inputs(x: Value, w: Weights) -> Value:
