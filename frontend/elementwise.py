@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..ir import build as b
-from ..ir.dims import Atom, Dim, Symbol, dim_text, make_function, symbol
+from ..ir.dims import Dim, dim_text, from_atom
 from ..ir.errors import TypeInferenceError
 from ..ir.graph import Value
 from ..ir.ops.nn import dim_value
@@ -68,7 +68,7 @@ def dim_scalar(dim: Dim, dtype: DType) -> Value:
     counter = b.full(TensorType(i64), 1)
     total: Value | None = None
     for monomial, coefficient in dim.terms:
-        factors = [dim_value(_atom_dim(atom), counter) for atom, power_ in monomial for _ in range(power_)]
+        factors = [dim_value(from_atom(atom), counter) for atom, power_ in monomial for _ in range(power_)]
         if coefficient != 1 or not factors:
             factors.append(b.full(TensorType(i64), coefficient))
         term = factors[0]
@@ -77,12 +77,6 @@ def dim_scalar(dim: Dim, dtype: DType) -> Value:
         total = term if total is None else b.add(total, term)
     assert total is not None, "an expression has a term"
     return b.cast(total, dtype)
-
-
-def _atom_dim(atom: Atom) -> Dim:
-    if isinstance(atom, Symbol):
-        return symbol(atom.name, atom.lo, atom.hi)
-    return make_function(atom.name, atom.a, atom.b)
 
 
 def broadcast(op: str, *values: Value) -> list[Value]:

@@ -31,6 +31,7 @@ __all__ = [
     "evaluate_dim",
     "floordiv",
     "free_symbols",
+    "from_atom",
     "maximum",
     "minimum",
     "mod",
@@ -147,10 +148,11 @@ Shape = tuple[Dim, ...]
 
 def symbol(name: str, lo: int = 1, hi: int = 4096) -> Dim:
     """The dim that stands for a symbol."""
-    return _from_atom(Symbol(name, lo, hi))
+    return from_atom(Symbol(name, lo, hi))
 
 
-def _from_atom(atom: Atom) -> Dim:
+def from_atom(atom: Atom) -> Dim:
+    """The dim that is a symbol or a function alone."""
     return Expr(((((atom, 1),), 1),))
 
 
@@ -234,7 +236,7 @@ def floordiv(a: Dim, b: Dim) -> Dim:
             return whole + floordiv(a - whole * b, b)
     quotient = Func("floordiv", a, b)
     lo, hi = _atom_bounds(quotient)
-    return lo if lo == hi else _from_atom(quotient)
+    return lo if lo == hi else from_atom(quotient)
 
 
 def ceildiv(a: Dim, b: Dim) -> Dim:
@@ -243,7 +245,7 @@ def ceildiv(a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         return -(-a // b)
     exact = _divide_exactly(a, b)
-    return exact if exact is not None else _from_atom(Func("ceildiv", a, b))
+    return exact if exact is not None else from_atom(Func("ceildiv", a, b))
 
 
 def mod(a: Dim, b: Dim) -> Dim:
@@ -253,7 +255,7 @@ def mod(a: Dim, b: Dim) -> Dim:
         return a % b
     if _divide_exactly(a, b) is not None:
         return 0
-    return _from_atom(Func("mod", a, b))
+    return from_atom(Func("mod", a, b))
 
 
 def _check_divisor(b: Dim) -> None:
@@ -272,7 +274,7 @@ def minimum(a: Dim, b: Dim) -> Dim:
     lo, hi = bounds(a - b)  # what both share cancels: the smaller of t and t - 1
     if hi <= 0 or lo >= 0:
         return a if hi <= 0 else b
-    return _from_atom(Func("min", *sorted((a, b), key=dim_text)))
+    return from_atom(Func("min", *sorted((a, b), key=dim_text)))
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
@@ -285,7 +287,7 @@ def maximum(a: Dim, b: Dim) -> Dim:
     lo, hi = bounds(a - b)
     if hi <= 0 or lo >= 0:
         return b if hi <= 0 else a
-    return _from_atom(Func("max", *sorted((a, b), key=dim_text)))
+    return from_atom(Func("max", *sorted((a, b), key=dim_text)))
 
 
 _FUNCTIONS: dict[str, Callable[[int, int], int]] = {
@@ -328,7 +330,7 @@ def substitute(dim: Dim, env: Mapping[str, Dim]) -> Dim:
         value: Dim = coefficient
         for atom, power in monomial:
             if isinstance(atom, Symbol):
-                factor = env.get(atom.name, _from_atom(atom))
+                factor = env.get(atom.name, from_atom(atom))
             else:
                 factor = _MAKERS[atom.name](substitute(atom.a, env), substitute(atom.b, env))
             for _ in range(power):
@@ -396,7 +398,7 @@ def common_atoms(dim: Dim) -> dict[Atom, int]:
 
 def without_atom(dim: Dim, atom: Atom) -> Dim:
     """A dim whose terms all hold the atom, divided by it."""
-    found = _divide_exactly(dim, _from_atom(atom))
+    found = _divide_exactly(dim, from_atom(atom))
     assert found is not None, "all terms hold it"
     return found
 
@@ -420,7 +422,7 @@ def _undivided(dim: Expr) -> tuple[Dim, int]:
         for atom, divisor, coefficient in quotients:
             many = coefficient * factor
             rest = -1 * mod(atom.a, divisor) if atom.name == "floordiv" else mod(-1 * atom.a, divisor)
-            total = total - many * _from_atom(atom) + many // divisor * (atom.a + rest)
+            total = total - many * from_atom(atom) + many // divisor * (atom.a + rest)
     return total, scale
 
 

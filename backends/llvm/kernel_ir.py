@@ -15,6 +15,7 @@ but vectors. `str(kernel)` prints it (kernel_text.py)::
             | "tile" ...                                    a call of the register-tile micro-kernel
             | "dot" ...                                     the same with lanes along k
             | "turn" ...                                    a panel packed from a transposed operand
+            | "interleave" ...                              elements of a few rows side by side
             | "contract" ...                                sum over k of a * b, then an epilogue; contract.py expands it
     expr    = const | dim | var | buffer "[" expr, ... "]" ["if" expr "else" expr]
             | op "(" expr, ... ")" | "cast" dtype | "bits" dtype | function "(" expr, ... ")"

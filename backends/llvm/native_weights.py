@@ -6,7 +6,6 @@ What `prepare` computes and packs is made here and now, by this machine; of the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,19 +19,7 @@ from .context import ALIGNMENT, ENTRY_POINTS
 from .emit_program import program_text
 from .jit import load_object
 from .objects import compile_object
-from .program import (
-    Arg,
-    Branch,
-    Copy,
-    KernelProgram,
-    Launch,
-    Loop,
-    Memory,
-    Step,
-    While,
-    args_of,
-    prepared_offsets,
-)
+from .program import Arg, KernelProgram, Memory, args_of, prepared_offsets, with_args
 from .target import Target, host_target
 
 __all__ = ["HEAD_BYTES", "Slot", "Weights", "freeze_weights"]
@@ -157,7 +144,7 @@ def _prepare(kernels: KernelProgram, arrays: list[Array], target: Target) -> Arr
                 return arg
             return Arg(output, arg.offset + offsets[id(arg.memory)])
 
-        steps = tuple(_with_args(s, moved) for s in kernels.prepare)
+        steps = tuple(with_args(s, moved) for s in kernels.prepare)
         packer = KernelProgram((), (), (output,), kernels.store, (), steps)
         host = host_target()
         machine = replace(target, triple=host.triple, cpu=host.cpu, features=host.features)
@@ -166,24 +153,3 @@ def _prepare(kernels: KernelProgram, arrays: list[Array], target: Target) -> Arr
         native.prepare([a.ctypes.data for a in arrays])
         native.run([], [block.ctypes.data])
     return block[:end]
-
-
-def _with_args(step: Step, change: Callable[[Arg], Arg]) -> Step:
-    """The step with every argument changed, inner ones too."""
-
-    def inner(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        return tuple(_with_args(s, change) for s in steps)
-
-    match step:
-        case Launch():
-            return replace(step, args=tuple(map(change, step.args)))
-        case Copy():
-            return replace(step, target=change(step.target), source=change(step.source))
-        case Loop():
-            return replace(step, body=inner(step.body))
-        case While():
-            return replace(step, cond=change(step.cond), body=inner(step.body))
-        case Branch():
-            return replace(
-                step, cond=change(step.cond), then=inner(step.then), otherwise=inner(step.otherwise)
-            )

@@ -10,7 +10,7 @@ sizes are, else computed from the dims at entry. Equal kernels are emitted once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
@@ -29,6 +29,7 @@ __all__ = [
     "While",
     "arena_uses",
     "kernels_of",
+    "with_args",
 ]
 
 Place = Literal["input", "output", "store", "prepared", "arena"]
@@ -148,6 +149,27 @@ def args_of(step: Step) -> Iterator[Arg]:
                 yield from args_of(s)
         case _:
             assert_never(step)
+
+
+def with_args(step: Step, change: Callable[[Arg], Arg]) -> Step:
+    """The step with every argument changed, inner ones too."""
+
+    def inner(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        return tuple(with_args(s, change) for s in steps)
+
+    match step:
+        case Launch():
+            return replace(step, args=tuple(map(change, step.args)))
+        case Copy():
+            return replace(step, target=change(step.target), source=change(step.source))
+        case Loop():
+            return replace(step, body=inner(step.body))
+        case While():
+            return replace(step, cond=change(step.cond), body=inner(step.body))
+        case Branch():
+            return replace(
+                step, cond=change(step.cond), then=inner(step.then), otherwise=inner(step.otherwise)
+            )
 
 
 def arena_uses(steps: Sequence[Step]) -> list[tuple[Memory, int, int]]:

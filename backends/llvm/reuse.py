@@ -8,13 +8,12 @@ In which order the turns run, and on which thread, changes nothing then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from ...ir.dims import Dim
 from .extents import known
 from .kernel_expr import Binary, Const, Expr, Size
 from .kernel_ir import Buffer, Contract, For, If, Kernel, Let, Load, LoopDim, Reduce, Stmt, Store, Var
-from .program import Arg, Branch, Copy, Launch, Loop, Memory, Step, While, arena_uses
+from .program import Arg, Launch, Memory, Step, arena_uses, with_args
 from .walk import all_exprs, expr_children, stmts
 
 __all__ = ["in_place", "reused"]
@@ -48,35 +47,17 @@ def reused(steps: Sequence[Step]) -> tuple[Step, ...]:
                     spans[id(source)] = (spans[id(source)][0], spans[id(target.memory)][1])
                     memories[t] = source
                     break
-    return tuple(_moved(s, taken) for s in steps) if taken else tuple(steps)
+
+    def moved(arg: Arg) -> Arg:
+        return Arg(now(arg.memory), arg.offset)
+
+    return tuple(with_args(s, moved) for s in steps) if taken else tuple(steps)
 
 
 def _alone(step: Launch, memories: Sequence[Memory], at: int) -> bool:
     """Whether one argument is the memory, from its begin, and no other one is."""
     offset = step.args[at].offset
     return isinstance(offset, int) and offset == 0 and sum(m is memories[at] for m in memories) == 1
-
-
-def _moved(step: Step, taken: dict[int, Memory]) -> Step:
-    def arg(a: Arg) -> Arg:
-        return Arg(taken.get(id(a.memory), a.memory), a.offset)
-
-    def all_of(body: Sequence[Step]) -> tuple[Step, ...]:
-        return tuple(_moved(s, taken) for s in body)
-
-    match step:
-        case Launch():
-            return replace(step, args=tuple(map(arg, step.args)))
-        case Copy():
-            return replace(step, target=arg(step.target), source=arg(step.source))
-        case Loop():
-            return replace(step, body=all_of(step.body))
-        case While():
-            return replace(step, cond=arg(step.cond), body=all_of(step.body))
-        case Branch():
-            return replace(
-                step, cond=arg(step.cond), then=all_of(step.then), otherwise=all_of(step.otherwise)
-            )
 
 
 def in_place(kernel: Kernel, target: Buffer, source: Buffer) -> bool:

@@ -18,6 +18,7 @@ from ...ir.dims import (
     evaluate_dim,
     floordiv,
     free_symbols,
+    from_atom,
     substitute,
     symbol,
     without_atom,
@@ -59,7 +60,7 @@ def solution(difference: Dim) -> tuple[str, Dim] | None:
 def _essential(difference: Dim) -> Dim:
     """What must be 0 for the difference to be: without factors that never are, or the factor that alone can be."""
     for atom, power in common_atoms(difference).items():
-        lone = Expr(((((atom, 1),), 1),))
+        lone = from_atom(atom)
         low, high = bounds(without_atom(difference, atom))
         if low > 0 or high < 0:
             return lone
@@ -74,7 +75,7 @@ def _alone(difference: Dim) -> tuple[str, Dim] | None:
     for monomial, coefficient in difference.terms if isinstance(difference, Expr) else ():
         if len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Symbol):
             s = monomial[0][0]
-            term = coefficient * symbol(s.name, s.lo, s.hi)
+            term = coefficient * from_atom(s)
             rest = term - difference if coefficient > 0 else difference - term
             size = abs(coefficient)
             dim = floordiv(rest, size)

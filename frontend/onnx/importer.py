@@ -118,7 +118,7 @@ def _attempt(model: Model, signature: Signature, name: str | None) -> tuple[Prog
     refusals += missing
     refusals += [Refusal(n, "initializer", model.opset, why) for n, why in model.unread.items()]
     with tracing(state):
-        scope = Scope(state, state.root, versions=model.versions)
+        scope = Scope(state, state.root, versions=model.versions, inputs=frozenset(given))
         scope.names |= {**model.weights, **signature.bound, **given}
         scope.names |= {row.node: None for row in missing}
         walk = Walk(model, refusals)

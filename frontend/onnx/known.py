@@ -73,7 +73,7 @@ class Known:
             return self
         return Known(self.dtype, self.data.astype(self.dtype.numpy))
 
-    def whole(self) -> Known:
+    def as_integers(self) -> Known:
         """The same with integers and dims as elements, where all are whole."""
         return self if not self.is_static else Known(self.dtype, self.data.astype(np.int64).astype(object))
 
@@ -109,7 +109,7 @@ def known_dims(op: str, operands: list[Known | None], attribute: Callable[[str, 
         rule = FLOAT_RULES.get(op)
         if not all(o is None or o.is_whole for o in operands):
             return None
-        operands = [o if o is None or not o.dtype.is_float else o.whole() for o in operands]
+        operands = [o if o is None or not o.dtype.is_float else o.as_integers() for o in operands]
     if rule is None:
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +238,11 @@ class OnnxNode:
     def spread(self, x: Value, like: Value) -> Value:
         """x in the shape of another value."""
         return broadcast_to(x, like.type.shape)
+
+    def or_nan(self, condition: Value, x: Value) -> Value:
+        """x where the bool[] holds, else NaN everywhere: what a branch that may not be taken asks of sizes, no input has to hold."""
+        held = b.broadcast_in_dim(condition, x.type.shape, ())
+        return b.select(held, x, self.full(x.type.dtype, x.type.shape, math.nan))
 
     def full(self, dtype: DType, shape: Sequence[Dim], value: Any) -> Value:
         """One number everywhere."""

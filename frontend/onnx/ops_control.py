@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ def body_scope(n: OnnxNode) -> Scope:
         path=f"{outer.path}{n.name}/",
         versions=outer.versions,
         taken=outer.taken,
+        inputs=outer.inputs,
         optional=outer.optional,
     )
 
@@ -93,13 +93,7 @@ def if_(n: OnnxNode) -> Any:
         values = [t.value for t in then()]
         if not all(v.type.dtype.is_float for v in values):
             raise
-        return [_if(condition.value, v) for v in values]
-
-
-def _if(condition: Value, x: Value) -> Value:
-    """x, or NaN everywhere: within a branch that may not be taken, a condition on sizes asks nothing of inputs."""
-    held = b.broadcast_in_dim(condition, x.type.shape, ())
-    return b.select(held, x, b.full(x.type, math.nan))
+        return [n.or_nan(condition.value, v) for v in values]
 
 
 @op("Scan", since=9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,18 +90,11 @@ def squeeze(n: OnnxNode) -> Value:
             and bounds(shape[k])[0] >= 1
             and not is_zero(shape[k] - 1)
         ):
-            x = _only(x, k)
+            lone = b.eq(dim_scalar(shape[k], i64), b.full(TensorType(i64), 1))
+            x = n.or_nan(lone, part_of(x, k, 0, 1))
         else:
             n.equal(shape[k], 1, f"axis {k} is squeezed")
     return b.reshape(x, [d for k, d in enumerate(shape) if k not in gone])
-
-
-def _only(x: Value, axis: int) -> Value:
-    """The one element of an axis, and NaN where there are more: a branch that may not be taken asks nothing of inputs."""
-    first = part_of(x, axis, 0, 1)
-    lone = b.eq(dim_scalar(x.type.shape[axis], i64), b.full(TensorType(i64), 1))
-    nothing = b.full(first.type, math.nan)
-    return b.select(b.broadcast_in_dim(lone, first.type.shape, ()), first, nothing)
 
 
 @op("Unsqueeze")

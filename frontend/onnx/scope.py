@@ -77,6 +77,7 @@ class Scope:
         versions:   of each domain
         taken:      names of the store
         absent:     inputs of a function that its call leaves out
+        inputs:     names of the model's inputs, which can be bound
         optional:   whether it is a branch, or within one, that a run may not take
     """
 
@@ -89,6 +90,7 @@ class Scope:
     versions: dict[str, int] = field(default_factory=dict[str, int])
     taken: dict[str, int] = field(default_factory=dict[str, int])
     absent: set[str] = field(default_factory=set[str])
+    inputs: frozenset[str] = frozenset()
     optional: bool = False
 
     def item(self, name: str) -> tuple[Item, Scope]:
@@ -140,7 +142,9 @@ class Scope:
         if not isinstance(found, Value):
             return ()
         leaves = leaves_of(found)
-        return tuple(sorted(leaf.name for leaf in leaves if leaf.entry is None and leaf.name))
+        return tuple(
+            sorted({leaf.name for leaf in leaves if leaf.entry is None and leaf.name in self.inputs})
+        )
 
     def attribute(self, name: str, default: Any) -> Any:
         """An attribute of the function call that the graph is the body of."""

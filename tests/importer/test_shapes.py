@@ -176,3 +176,27 @@ def test_a_constant_is_not_computed_through_a_tensor_that_is_too_large():
     ]
     program = nv.import_onnx(model(nodes, [info("x", [2])], [info("y", [2])], weights, opset=18))
     assert "reduce_max" in str(program)
+
+
+def test_what_changes_within_a_loop_cannot_be_bound():
+    """A carry that decides a shape: the refusal names no input, and has no hint to bind one."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Range", ["zero", "n", "one"], ["places"]),
+            helper.make_node("ReduceMax", ["places"], ["n_next"], keepdims=0),
+        ],
+        "body",
+        [info("k", [], INT), info("go", [], TensorProto.BOOL), info("n", [], INT)],
+        [info("go_on", [], TensorProto.BOOL), info("n_next", [], INT)],
+    )
+    nodes = [
+        helper.make_node("Add", ["start", "one"], ["first"]),
+        helper.make_node("Loop", ["count", "", "first"], ["y"], "round", body=body),
+    ]
+    weights = {"count": np.array(100), "zero": np.array(0), "one": np.array(1)}
+    given = model(nodes, [info("start", [], INT)], [info("y", [], INT)], weights)
+    with pytest.raises(nv.NervureError, match="must be known before the program runs") as caught:
+        nv.import_onnx(given)
+    assert caught.value.report.needs == ()
+    assert "bind" not in str(caught.value)

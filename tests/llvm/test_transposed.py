@@ -57,11 +57,7 @@ def test_a_bias_and_an_activation_are_in_the_convolution():
 def test_rows_are_interleaved(ways, dtype, length):
     run = nv.compile(lambda x: x.transpose(0, 2, 1), f"{dtype}[2,{ways},L]")
     assert ("interleave" in kernels(run)) == (ways < 5)
-    x = (
-        np.arange(2 * ways * length)
-        .reshape(2, ways, length)
-        .astype({"f": "f", "i": "i"}[dtype[0]] + str(int(dtype[1:]) // 8))
-    )
+    x = np.arange(2 * ways * length).reshape(2, ways, length).astype(f"{dtype[0]}{int(dtype[1:]) // 8}")
     np.testing.assert_array_equal(run(x), x.transpose(0, 2, 1))
 
 

@@ -20,7 +20,7 @@ from .pull import Pull
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["Loops", "map_kernel", "uses_any"]
+__all__ = ["Loops", "longest_loops", "map_kernel", "uses_any"]
 
 MAX_WAYS = 4
 """Rows that are interleaved in registers; more are gathered."""
@@ -100,17 +100,28 @@ class Loops:
         return nest(body, list(zip(self.vars, self.extents, strict=True)), vector=True)
 
 
-def map_kernel(lowering: Lowering, read: Value, target: Memory, origins: Origins) -> None:
-    """The kernel that computes a value into memory that lies as its type says, or has as many elements."""
-    kept = 0
+def longest_loops(
+    lowering: Lowering, values: Sequence[Value], shape: Sequence[Dim], *, column: bool = False
+) -> tuple[KernelScope, Loops, list[k.Expr]]:
+    """The fewest loops over a shape in which no index is taken apart, and the elements of the values there.
+
+    Args:
+        column: whether the last axis has a loop of its own
+    """
+    kept = max(0, len(shape) - 1) if column else 0
     while True:
         scope = KernelScope()
         pull = lowering.pull(scope)
-        loops = Loops(pull, read.type.shape, kept)
-        element = pull.read(read, loops.index)
+        loops = Loops(pull, shape, kept, column)
+        elements = [pull.read(value, loops.index) for value in values]
         kept += 1
-        if not uses_any(element, loops.parts):
-            break
+        if not any(uses_any(e, loops.parts) for e in elements):
+            return scope, loops, elements
+
+
+def map_kernel(lowering: Lowering, read: Value, target: Memory, origins: Origins) -> None:
+    """The kernel that computes a value into memory that lies as its type says, or has as many elements."""
+    scope, loops, (element,) = longest_loops(lowering, [read], read.type.shape)
     size = read.type.dtype.bytes
     woven = loops.woven(scope, target, element, lowering.target.lanes(size)) if size >= 4 else None
     body = loops.around([loops.store(scope, target, element)]) if woven is None else woven

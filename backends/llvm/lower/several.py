@@ -15,8 +15,8 @@ from ....ir.ops.move import Concat
 from ....passes.fuse_several import blocks_of
 from .. import kernel_ir as k
 from .elementwise import ELEMENTWISE
-from .map_loops import Loops, uses_any
-from .memory import KernelScope, Tail
+from .map_loops import longest_loops
+from .memory import Tail
 from .pull import MAPS
 from .softmax import softmax
 
@@ -94,15 +94,11 @@ def _maps(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> bool:
         return False
     width = shape[-1]
     joined = any(len(values) > 1 for _, values in pieces)
-    kept = len(shape) - 1 if joined else 0
-    while True:
-        scope = KernelScope()
-        pull = lowering.pull(scope)
-        loops = Loops(pull, shape, kept, column=joined)
-        elements = [[pull.read(v, loops.index) for v in values] for _, values in pieces]
-        kept += 1
-        if kept >= len(shape) or not any(uses_any(e, loops.parts) for each in elements for e in each):
-            break
+    scope, loops, found = longest_loops(
+        lowering, [v for _, values in pieces for v in values], shape, column=joined
+    )
+    rest = iter(found)
+    elements = [[next(rest) for _ in values] for _, values in pieces]
     # all that is read is read before anything is written: a result may lie where an operand does
     held = [[k.Var(f"r{n}_{m}", e.dtype) for m, e in enumerate(each)] for n, each in enumerate(elements)]
     body: list[k.Stmt] = [
