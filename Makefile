@@ -25,7 +25,7 @@ test-torch: ## comparisons with PyTorch, which is installed for it; a skip fails
 	@PYTHONPATH=scripts .venv/bin/python -m pytest -p no_skips -n 2 -m torch tests/
 
 PYTHONS ?=
-test-pythons: ## the call and the threads under other interpreters: PYTHONS='python3.12 python3.13'
+test-pythons: ## the call and the threads under Python 3.11 to 3.13, as far as they are here, or PYTHONS='python3.12 ...'
 	@sh scripts/pythons.sh $(PYTHONS)
 
 bench: ## nervure and every CPU runtime that installs, one and two threads
