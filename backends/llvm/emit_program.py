@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -22,10 +22,10 @@ from .program import (
     Step,
     While,
     arena_uses,
-    content,
     kernel_names,
     prepared_offsets,
 )
+from .structure import structure
 from .target import Target
 from .walk import kernel_symbols
 
@@ -52,7 +52,7 @@ def program_text(program: KernelProgram, target: Target) -> str:
 def program_module(program: KernelProgram, target: Target) -> Module:
     """The module of a program: its kernels and ENTRY_POINTS."""
     module = Module(target.fma)
-    names: dict[str, str] = {}
+    names: dict[Hashable, str] = {}
     for key, (name, kernel) in kernel_names(program).items():
         names[key] = emit_kernel(module, replace(kernel, name=name), target)
     for title, steps in (("nv_prepare", program.prepare), ("nv_run", program.run)):
@@ -81,7 +81,12 @@ def constant_arena(program: KernelProgram, target: Target) -> int | None:
 
 
 def _plan(
-    module: Module, target: Target, program: KernelProgram, names: dict[str, str], head: str, symbols: bool
+    module: Module,
+    target: Target,
+    program: KernelProgram,
+    names: dict[Hashable, str],
+    head: str,
+    symbols: bool,
 ) -> str:
     writer = _Writer(module, target, program, names, symbols=symbols)
     arena = writer.place(program.run if symbols else program.prepare)
@@ -93,7 +98,7 @@ def _plan(
     return b.finish(f"define void @{head} nounwind")
 
 
-def _sizes(module: Module, target: Target, program: KernelProgram, names: dict[str, str]) -> str:
+def _sizes(module: Module, target: Target, program: KernelProgram, names: dict[Hashable, str]) -> str:
     writer = _Writer(module, target, program, names, symbols=True)
     b = writer.b
     for n, size in enumerate(program.sizes):
@@ -111,7 +116,12 @@ class _Writer:
     """Writes one entry point."""
 
     def __init__(
-        self, module: Module, target: Target, program: KernelProgram, names: dict[str, str], symbols: bool
+        self,
+        module: Module,
+        target: Target,
+        program: KernelProgram,
+        names: dict[Hashable, str],
+        symbols: bool,
     ) -> None:
         self.b = Builder(module)
         self.names = names
@@ -220,7 +230,7 @@ class _Writer:
                 for name in kernel_symbols(s.kernel):
                     value = self.dim(s.symbols[name]) if name in s.symbols else self.emitter.symbols[name]
                     args.append(f"i64 {value.text}")
-                b.effect(f"call void @{self.names[content(s.kernel)]}({', '.join(['ptr %ctx', *args])})")
+                b.effect(f"call void @{self.names[structure(s.kernel)]}({', '.join(['ptr %ctx', *args])})")
             case Copy():
                 target, source, size = self.pointer(s.target), self.pointer(s.source), self.dim(s.nbytes)
                 b.module.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")

@@ -344,7 +344,7 @@ class Contract:
 Stmt = Let | Store | For | Reduce | If | Tile | Dot | Turn | Interleave | Contract
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Kernel:
     """A compiled unit.
 

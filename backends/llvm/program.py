@@ -10,12 +10,13 @@ sizes are, else computed from the dims at entry. Equal kernels are emitted once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
 from ...ir.dims import Dim, Symbol, dim_text
 from .kernel_ir import Kernel
+from .structure import structure
 
 __all__ = [
     "Arg",
@@ -211,22 +212,17 @@ def kernels_of(steps: Sequence[Step]) -> Iterator[Kernel]:
                 pass
 
 
-def content(kernel: Kernel) -> str:
-    """The kernel's text without its name: equal ones are one function."""
-    return str(replace(kernel, name="k", origin=""))
-
-
 def _arg(arg: Arg) -> str:
     plus = "" if isinstance(arg.offset, int) and arg.offset == 0 else f"+{dim_text(arg.offset)}"
     return f"{arg.memory.name}{plus}"
 
 
-def _steps(steps: Sequence[Step], names: Mapping[str, str], indent: str) -> Iterator[str]:
+def _steps(steps: Sequence[Step], names: Mapping[Hashable, str], indent: str) -> Iterator[str]:
     for s in steps:
         match s:
             case Launch():
                 given = "".join(f" {k}={dim_text(v)}" for k, v in sorted(s.symbols.items()))
-                yield f"{indent}{names[content(s.kernel)]}({', '.join(map(_arg, s.args))}){given}"
+                yield f"{indent}{names[structure(s.kernel)]}({', '.join(map(_arg, s.args))}){given}"
             case Copy():
                 yield f"{indent}copy {_arg(s.target)} = {_arg(s.source)} bytes {dim_text(s.nbytes)}"
             case Loop():
@@ -248,11 +244,11 @@ def _steps(steps: Sequence[Step], names: Mapping[str, str], indent: str) -> Iter
                 assert_never(s)
 
 
-def kernel_names(program: KernelProgram) -> dict[str, tuple[str, Kernel]]:
-    """Each different kernel by its content, with the name of its function."""
-    found: dict[str, tuple[str, Kernel]] = {}
+def kernel_names(program: KernelProgram) -> dict[Hashable, tuple[str, Kernel]]:
+    """Each different kernel by its structure, with the name of its function."""
+    found: dict[Hashable, tuple[str, Kernel]] = {}
     for kernel in kernels_of((*program.prepare, *program.run)):
-        found.setdefault(content(kernel), (f"k{len(found)}_{kernel.name}", kernel))
+        found.setdefault(structure(kernel), (f"k{len(found)}_{kernel.name}", kernel))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..backends.llvm.kernel_cost import kernel_bytes, kernel_flops
@@ -14,9 +14,9 @@ from ..backends.llvm.program import (
     Loop,
     Step,
     While,
-    content,
     kernel_names,
 )
+from ..backends.llvm.structure import structure
 from ..ir.dims import Dim, evaluate_dim
 
 __all__ = ["StepCost", "step_cost"]
@@ -52,13 +52,13 @@ def step_cost(program: KernelProgram, sizes: Sizes) -> list[StepCost]:
     return [_cost(step, names, dict(sizes)) for step in program.run]
 
 
-def _cost(step: Step, names: Mapping[str, str], sizes: dict[str, int]) -> StepCost:
+def _cost(step: Step, names: Mapping[Hashable, str], sizes: dict[str, int]) -> StepCost:
     match step:
         case Launch():
             given = {name: _number(dim, sizes) for name, dim in step.symbols.items()}
             kernel, own = step.kernel, {**sizes, **given}
             return StepCost(
-                names[content(kernel)], kernel.does, 1, kernel_flops(kernel, own), kernel_bytes(kernel, own),
+                names[structure(kernel)], kernel.does, 1, kernel_flops(kernel, own), kernel_bytes(kernel, own),
                 _number(kernel.saved, own), kernel.origin,
             )  # fmt: skip
         case Copy():

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..backends.base import find_backend
 from ..backends.llvm.executable import LLVMExecutable
-from ..backends.llvm.program import KernelProgram, content, kernel_names, kernels_of
+from ..backends.llvm.program import KernelProgram, kernel_names, kernels_of
+from ..backends.llvm.structure import structure
 from ..ir.errors import InputError
 from ..ir.graph import Graph, Node
 from ..ir.program import Program
@@ -116,7 +117,7 @@ def _kernels_at(program: KernelProgram, line: str) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for kernel in kernels_of((*program.prepare, *program.run)):
         if line in kernel.origin.split(", "):
-            name, same = names[content(kernel)]
+            name, same = names[structure(kernel)]
             found[name] = str(same)
     return list(found.items())
 

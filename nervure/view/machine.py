@@ -12,11 +12,11 @@ from ..backends.llvm.objects import assembly
 from ..backends.llvm.program import (
     Launch,
     arena_uses,
-    content,
     kernel_names,
     kernels_of,
     prepared_offsets,
 )
+from ..backends.llvm.structure import structure
 from ..backends.llvm.target import host_target
 from ..inspect.plan import plan_text
 from ..ir.dims import dim_text
@@ -38,7 +38,7 @@ def code_json(
     lines: dict[str, dict[str, None]] = {name: {} for name, _ in names.values()}
     for kernel in kernels_of((*program.prepare, *program.run)):
         if kernel.origin:
-            lines[names[content(kernel)][0]].update(dict.fromkeys(kernel.origin.split(", ")))
+            lines[names[structure(kernel)][0]].update(dict.fromkeys(kernel.origin.split(", ")))
     kernels = [(n, n, str(replace(k, name=n, origin=""))) for n, k in names.values()]
     text = assembly(executable.text, host_target())
     kinds: list[tuple[str, str, list[Block]]] = [
@@ -119,7 +119,7 @@ def memory_json(executable: LLVMExecutable, pool: Pool) -> dict[str, Any]:
         rows.append(["scratch", pool(memory.name), pool(dim_text(memory.nbytes)), first, last])
     known = kernel_names(program)
     steps = [
-        pool(known[content(s.kernel)][0] if isinstance(s, Launch) else type(s).__name__.lower())
+        pool(known[structure(s.kernel)][0] if isinstance(s, Launch) else type(s).__name__.lower())
         for s in program.run
     ]
     totals = [pool(t) for t in plan_text(executable).splitlines() if t.startswith("total")]
