@@ -65,8 +65,11 @@ class _Numbers:
             return repr(x)
         if type(x).__module__ != Kernel.__module__:  # numbers, texts, dims, schedules
             return x
-        kind: type[Any] = type(x)
-        return (kind.__name__, *(self.of(getattr(x, name)) for name in _names(kind)))
+        return self.parts(x)
+
+    def parts(self, x: object) -> tuple[Hashable, ...]:
+        """The kind and the fields of a statement, or of a part of one."""
+        return (type(x).__name__, *(self.of(getattr(x, name)) for name in _names(type(x))))
 
     def buffer(self, b: Buffer) -> int:
         return self.buffers[id(b)]
