@@ -9,6 +9,7 @@ import ctypes
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -57,7 +58,8 @@ done:
 
 
 def read_text(lanes: int) -> str:
-    """``read(p, n)``: adds up n times STREAMS vectors that lie behind each other."""
+    """``read(p, n)``: adds up n times STREAMS vectors that lie behind each other; ``to_and_fro(p, blocks, n)``: reads as many
+    blocks of n in this order, then in the other."""
     v = f"<{lanes} x float>"
     names = range(STREAMS)
     phis = "\n".join(f"  %a{k} = phi {v} [ zeroinitializer, %entry ], [ %b{k}, %loop ]" for k in names)
@@ -89,6 +91,28 @@ done:
 {chr(10).join(total)}
   %r = extractelement {v} {last}, i32 0
   ret float %r
+}}
+define float @to_and_fro(ptr %p, i64 %blocks, i64 %n) {{
+entry:
+  %both = shl i64 %blocks, 1
+  %last = add i64 %both, -1
+  %size = mul i64 %n, {STREAMS * lanes * 4}
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %j, %loop ]
+  %s = phi float [ 0.0, %entry ], [ %t, %loop ]
+  %left = sub i64 %last, %i
+  %back = icmp uge i64 %i, %blocks
+  %at = select i1 %back, i64 %left, i64 %i
+  %o = mul i64 %at, %size
+  %q = getelementptr i8, ptr %p, i64 %o
+  %r = call float @read(ptr %q, i64 %n)
+  %t = fadd float %s, %r
+  %j = add i64 %i, 1
+  %more = icmp ult i64 %j, %both
+  br i1 %more, label %loop, label %done
+done:
+  ret float %t
 }}
 """
 
@@ -163,6 +187,9 @@ class Meter:
         address = self._jit.get_function_address
         self._peak = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)(address("peak"))
         self._read = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_void_p, ctypes.c_int64)(address("read"))
+        self._to_and_fro = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
+            address("to_and_fro")
+        )
         self.peak()
 
     def peak(self, seconds: float = 0.004) -> float:
@@ -171,12 +198,17 @@ class Meter:
         work = 2.0 * self.lanes * ACCUMULATORS * rounds
         return work / best_seconds(lambda: self._peak(rounds), seconds)
 
-    def read(self, size: int, seconds: float = 0.05) -> float:
-        """Bytes a second read again and again from a buffer of that size."""
+    def read(self, size: int, seconds: float = 0.05, block: int = 0) -> float:
+        """Bytes a second read again and again from a buffer of that size; with blocks of so many bytes, every other time
+        the last one first."""
         step = 4 * self.lanes * STREAMS
         memory = np.ones(size // 4 + 16, np.float32)
         start = -(-memory.ctypes.data // 64) * 64
         count = size // step
+        if block:
+            blocks, each = size // block, block // step
+            call = partial(self._to_and_fro, start, blocks, each)
+            return 2 * blocks * each * step / best_seconds(call, seconds)
         return count * step / best_seconds(lambda: self._read(start, count), seconds)
 
     def machine(self) -> Machine:

@@ -61,7 +61,7 @@ def assemble(program: Program, target: Target) -> Assembled:
     def step(s: lower.Step) -> Step:
         match s:
             case lower.Launch():
-                return Launch(s.kernel, tuple(map(place, s.arguments)))
+                return Launch(s.kernel, tuple(map(place, s.arguments)), s.symbols)
             case lower.Loop():
                 return Loop(s.symbol, s.extent, steps(s.body))
             case lower.While():

@@ -34,6 +34,7 @@ from .kernel_ir import (
     Let,
     Load,
     LoopDim,
+    LoopKind,
     Packed,
     Select,
     Step,
@@ -119,10 +120,11 @@ class _Expansion:
             LoopDim(self.ni, ceil_div(self.n, self.wide)),
         )
         around = [*self.c.batch, mi, ni]
+        kind: LoopKind = "parallel" if self.c.parallel else "serial"
         if self.c.parallel:
             body, zeros = [*zeros, *body], []
         for dim in reversed(around):
-            body = [For(dim.var, dim.extent, tuple(body), "parallel" if self.c.parallel else "serial")]
+            body = [For(dim.var, dim.extent, tuple(body), kind, back=self.c.back)]
         return [*zeros, *body]
 
     def schedule(self) -> ContractSchedule:
@@ -428,7 +430,7 @@ class _Expansion:
             return [For(turn, turns, (*place, over_k(fill, at, False))), *call]
 
         if isinstance(c.b, Packed):
-            panel = (p, self.ni) if c.parts else (self.ni * s.panels + p,)
+            panel = (self.ni, p) if c.parts else (self.ni * s.panels + p,)
             index = (*c.b.prefix, *panel, flat, as_index(0))
             body = [*start, *bind, *tiles(Load(c.b.buffer, index), as_index(s.columns))]
         elif self.b_place.direct:

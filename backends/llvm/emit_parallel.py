@@ -70,7 +70,12 @@ def _nest(s: For) -> tuple[list[For], Sequence[Stmt]]:
     loops = [s]
     while len(loops[-1].body) == 1:
         (inner,) = loops[-1].body
-        if not isinstance(inner, For) or inner.kind != "parallel" or _has_var(inner.extent):
+        if (
+            not isinstance(inner, For)
+            or inner.kind != "parallel"
+            or _has_var(inner.extent)
+            or inner.back != s.back
+        ):
             break
         loops.append(inner)
     return loops, loops[-1].body
@@ -115,24 +120,40 @@ def _task(e: Emitter, name: str, loops: list[For], body: Sequence[Stmt], cost: D
 
 
 def _rows(task: Emitter, loops: list[For], body: Sequence[Stmt], begin: V, end: V) -> None:
-    """Iterations begin..end of the nest: the index of each loop is carried, and counts up as an odometer does."""
+    """Iterations begin..end of the nest: the index of each loop is carried, and counts up as an odometer does.
+
+    Those of a nest that may run back are made anew each time.
+    """
     b = task.b
     extents = [task.index(loop.extent) for loop in loops]
-    starts: list[V] = []
-    rest = begin
-    for extent in reversed(extents[1:]):
-        # begin may be past a nest that is empty; the loop then does not run
-        least = b.intrinsic("smax", extent, b.number(1, "i64")) if extent.number is None else extent
-        starts.insert(0, task.udiv("mod", rest, least))
-        rest = task.udiv("floordiv", rest, least)
-    starts.insert(0, rest)
 
-    def run(i: V, carried: Sequence[V]) -> Sequence[V]:
-        indices = list(carried) if carried else [i]
+    def places(flat: V) -> list[V]:
+        found: list[V] = []
+        for extent in reversed(extents[1:]):
+            # begin may be past a nest that is empty; the loop then does not run
+            least = b.intrinsic("smax", extent, b.number(1, "i64")) if extent.number is None else extent
+            found.insert(0, task.udiv("mod", flat, least))
+            flat = task.udiv("floordiv", flat, least)
+        return [flat, *found]
+
+    def bound(indices: Sequence[V]) -> None:
         for loop, index in zip(loops, indices, strict=True):
             task.loop_vars.add(id(loop.var))
             task.bind(loop.var, index)
         task.block(body)
+
+    if loops[0].back != 0:
+
+        def either(i: V, carried: Sequence[V]) -> Sequence[V]:
+            bound(places(task.turned(loops[0].back, i, begin, end)))
+            return carried
+
+        task.loop(begin, end, 1, [], either)
+        return
+
+    def run(i: V, carried: Sequence[V]) -> Sequence[V]:
+        indices = list(carried) if carried else [i]
+        bound(indices)
         following: list[V] = []
         more = b.number(1, "i64")
         for index, extent in list(zip(indices, extents, strict=True))[:0:-1]:
@@ -142,7 +163,7 @@ def _rows(task: Emitter, loops: list[For], body: Sequence[Stmt], begin: V, end: 
             more = b.pure("zext i1 {0} to i64", (full,), "i64")
         return [b.add(indices[0], more), *following] if carried else []
 
-    task.loop(begin, end, 1, starts if len(loops) > 1 else [], run)
+    task.loop(begin, end, 1, places(begin) if len(loops) > 1 else [], run)
 
 
 def _fixed_grain(cost: Dim, vector: bool) -> int | None:

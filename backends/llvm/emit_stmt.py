@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from ...ir.dims import Dim
 from ...ir.types import i64
 from . import arith, dot_tile, interleave, microkernel, turn
 from .builder import Builder, Module, V
@@ -93,12 +94,12 @@ class Emitter(LoopEmitter):
 
     def _serial(self, s: For) -> None:
         self.enter(s)
-        extent = self.index(s.extent)
+        extent, first = self.index(s.extent), self.b.number(0, "i64")
         inits = [self.wide(c.init) for c in s.carries]
 
         def body(i: V, carried: Sequence[V]) -> Sequence[V]:
             self.loop_vars.add(id(s.var))
-            self.bind(s.var, i)
+            self.bind(s.var, self.turned(s.back, i, first, extent))
             for c, v in zip(s.carries, carried, strict=True):
                 self.bind(c.var, v)
             self.block(s.body)
@@ -106,12 +107,20 @@ class Emitter(LoopEmitter):
 
         trip_once = isinstance(s.extent, int) and s.extent == 1
         if trip_once:
-            results = self.inline(lambda: list(body(self.b.number(0, "i64"), inits)))
+            results = self.inline(lambda: list(body(first, inits)))
         else:
-            results = self.loop(self.b.number(0, "i64"), extent, 1, inits, body)
+            results = self.loop(first, extent, 1, inits, body)
         self.leave(s)
         for c, v in zip(s.carries, results, strict=True):
             self.bind(c.var, v)
+
+    def turned(self, back: Dim, i: V, begin: V, end: V) -> V:
+        """Which of the iterations begin..end runs as the i-th: counted from the end where `back` is 1."""
+        if back == 0:
+            return i
+        b = self.b
+        cond = b.simple("icmp ne", self.dim(back), b.number(0, "i64"), ty="i1")
+        return b.select(cond, b.sub(b.add(begin, end), b.add(i, b.number(1, "i64"))), i)
 
     @property
     def _top(self) -> bool:

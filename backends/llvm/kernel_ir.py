@@ -7,7 +7,7 @@ but vectors. `str(kernel)` prints it (kernel_text.py)::
     kernel  = "kernel" name "(" buffer, ... ")" "{" scratch* stmt* "}"
     buffer  = name ":" dtype "[" dim, ... "]" ["strides" "[" dim, ... "]"] ["align" n]
     scratch = "scratch" buffer                              static shape, one per thread, content undefined
-    stmt    = "for" ["parallel"] ["vector"] var "in" extent [carry var "=" expr, ...] block [yield]
+    stmt    = "for" ["parallel"] ["vector"] var "in" extent ["back" dim] [carry var "=" expr, ...] block [yield]
             | "reduce" var, ... "=" monoid "over" (var "in" extent), ... "of" expr, ... block
             | "if" expr block ["else" block]
             | var "=" expr                                  a binding, seen by what follows in the block
@@ -32,7 +32,8 @@ f32 and rounds. No operand is reassociated.
 A `vector` loop may run iterations side by side in any grouping: the writer promises that no iteration reads what
 another one writes. Its bits do not depend on the grouping. `parallel` promises the same of threads: such loops stand at
 the top of a kernel's body, directly in each other, and see its buffers, symbols and top-level bindings; elsewhere they are
-serial. How many iterations a thread takes at once changes no bit, and is no business of the writer (grain.py). A `reduce` keeps 16 interleaved partials along its last
+serial. How many iterations a thread takes at once changes no bit, and is no business of the writer (grain.py). Where `back`, of
+parallel loops only, is 1 and not 0, a thread runs its iterations last first. A `reduce` keeps 16 interleaved partials along its last
 dimension, carries them over the outer ones, and joins them by a fixed tree (8, 4, 2, 1), whatever the target; an empty
 one gives the identities. Inside a vector loop it folds every lane in order. `for` with carries is the sequential fold; inside a vector loop it folds every lane.
 
@@ -127,6 +128,7 @@ class For:
     body: tuple[Stmt, ...]
     kind: LoopKind = "serial"
     carries: tuple[Carry, ...] = ()
+    back: Dim = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -320,6 +322,7 @@ class Contract:
         epilogue: statements over acc, m, n, batch vars, run with n as a vector loop
         parallel: whether batch and blocks of m and n run in parallel
         parts:    the sums with further matrices b
+        back:     where it is 1, blocks run last first
         schedule: a schedule.ContractSchedule, or a schedule.DotSchedule where a and b are plain loads of unit stride in k; None lets the target choose
     """
 
@@ -334,6 +337,7 @@ class Contract:
     parallel: bool = False
     parts: tuple[Var, ...] = ()
     schedule: object | None = None
+    back: Dim = 0
 
     @property
     def sums(self) -> tuple[Var, ...]:

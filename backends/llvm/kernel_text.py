@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from ...ir.dims import dim_text, shape_text
+from ...ir.dims import Dim, dim_text, shape_text
 from .kernel_ir import (
     Binary,
     Bits,
@@ -166,7 +166,7 @@ class _Printer:
                 inits = ", ".join(
                     f"{self.name(c.var)}: {c.var.dtype} = {self.expr(c.init)}" for c in s.carries
                 )
-                head = f"{indent}for{kind} {self.name(s.var)} in {self.index(s.extent)}"
+                head = f"{indent}for{kind} {self.name(s.var)} in {self.index(s.extent)}{_back(s.back)}"
                 yield f"{head} carry {inits} {{" if inits else f"{head} {{"
                 yield from self.block(s.body, deeper)
                 if s.carries:
@@ -234,7 +234,7 @@ class _Printer:
                 )
             case Contract():
                 batch = f" batch {self.dims(s.batch)}" if s.batch else ""
-                yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))} {{"
+                yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))}{_back(s.back)} {{"
                 yield from self.bindings([s.a, *(() if isinstance(s.b, Packed) else (s.b,))], deeper)
                 b = (
                     f"packed {self.load(s.b.buffer, s.b.prefix)}"
@@ -255,6 +255,10 @@ def _const(e: Const) -> str:
     if e.dtype.name in ("i64", "f32", "bool"):
         return repr(e.value).lower() if e.dtype.name == "bool" else repr(e.value)
     return f"{e.value!r}:{e.dtype}"
+
+
+def _back(dim: Dim) -> str:
+    return "" if dim == 0 else f" back {dim_text(dim)}"
 
 
 def _buffer(b: Buffer) -> str:

@@ -177,4 +177,5 @@ def kernel_symbols(kernel: Kernel) -> tuple[str, ...]:
             used.setdefault(id(e.buffer), e.buffer)
     for b in used.values():
         dims += (*b.shape, *b.steps)
+    dims += (s.back for s in stmts(kernel.body) if isinstance(s, For | Contract))
     return tuple(sorted({s.name for d in dims if isinstance(d, DimExpr) for s in free_symbols(d)}))

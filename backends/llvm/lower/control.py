@@ -19,6 +19,7 @@ from ....ir.ops.loops import While as WhileOp
 from ....ir.types import bool_
 from .lowering import VIEWS, Lowering, Tail
 from .memory import Branch, Loop, Memory, Step, While
+from .zigzag import zigzag
 
 __all__ = ["if_", "scan", "while_"]
 
@@ -44,7 +45,8 @@ def scan(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         lowering.map_kernel(init, slot.at(0), source=init)
     given = [*(s.at(step) for s in slots), *rows, *node.operands[last:]]
     results = [*(s.at(step + 1) for s in slots), *ys]
-    lowering.steps.append(Loop(counter, op.length, region(lowering, body, given, results)))
+    steps = zigzag(region(lowering, body, given, results), counter, lowering.target)
+    lowering.steps.append(Loop(counter, op.length, steps))
     for tail, slot in zip(tails, slots, strict=False):
         tail.memory = slot.at(op.length)
 

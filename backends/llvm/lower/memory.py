@@ -96,11 +96,12 @@ class Tail:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel call: the kernel and the memory of each of its buffers."""
+    """One kernel call: the kernel and the memory of each of its buffers; `symbols` that are not the program's own."""
 
     kernel: k.Kernel
     arguments: tuple[Memory, ...]
     writes: tuple[Memory, ...]
+    symbols: Mapping[str, Dim] = field(default_factory=dict[str, Dim])
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,9 @@ def exchanged(step: Step, other: Mapping[Memory, Memory]) -> Step:
 
     match step:
         case Launch():
-            return Launch(step.kernel, tuple(map(new, step.arguments)), tuple(map(new, step.writes)))
+            return replace(
+                step, arguments=tuple(map(new, step.arguments)), writes=tuple(map(new, step.writes))
+            )
         case Loop():
             return replace(step, body=all_of(step.body))
         case While():

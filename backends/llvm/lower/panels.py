@@ -51,12 +51,12 @@ def panels_of(
         return None
     columns = choose_schedule(lowering.target, acc, None, width, long, in_place=True).columns
     panels = -(-width // columns)
-    shape = (*((parts,) if parts > 1 else ()), panels, long, columns)
+    shape = (panels, *((parts,) if parts > 1 else ()), long, columns)
     place = Memory("prepared" if outside is None else "arena", acc, prod(shape))
     filling = KernelScope()
     pull = lowering.pull(filling)
     part, panel, lane = k.Var("part"), k.Var("panel"), k.Var("j")
-    around = [k.LoopDim(part, parts), k.LoopDim(panel, panels)] if parts > 1 else [k.LoopDim(panel, panels)]
+    around = [k.LoopDim(panel, panels), *([k.LoopDim(part, parts)] if parts > 1 else [])]
     within = panel * columns + lane
     whole = within + part * width if parts > 1 else within
     steps = tuple(whole if i is column.var else i for i in at)
