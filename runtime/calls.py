@@ -10,7 +10,6 @@ import numpy as np
 
 from ..ir.dims import Dim
 from ..ir.types import TensorType
-from .interpreter import new_array_address
 from .signature import Signature, plain_symbol
 
 __all__ = ["CallTable", "Ports", "RawTable", "ports_of"]
@@ -56,7 +55,7 @@ class CallTable(ctypes.Structure):
         ("out", _WORD),
         ("none", _WORD),
         ("count", _INT),
-        ("new", _WORD),
+        ("memory", _WORD),
     )
 
 
@@ -109,7 +108,6 @@ class Ports:
         table.ranges, table.dims, table.values = map(ctypes.addressof, (self.ranges, last, values))
         table.patience, table.slow, table.count, table.arena = PATIENCE, id(slow), len(sizes), arena
         table.array, table.tuple, table.out, table.none = id(np.ndarray), id(tuple), id(OUT), id(None)
-        table.new = new_array_address()
 
 
 def ports_of(signature: Signature, symbols: Sequence[str], extents: Mapping[Dim, int]) -> Ports | None:

@@ -113,9 +113,13 @@ class Executable:
                 code="NV0605",
             )
         try:
-            return [np.empty(shape, dtype=t.dtype.numpy) for _, t, shape in wanted]
+            return [self.empty(shape, t.dtype.numpy) for _, t, shape in wanted]
         except MemoryError as error:
             raise InputError(f"no memory for the results: {error}", code="NV0605") from error
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A new array for a result."""
+        return np.empty(shape, dtype)
 
     def _outputs(self, env: dict[str, int], out: Any, inputs: Sequence[Array]) -> list[Array]:
         wanted = [(name, t, t.concrete(env)) for name, t in self.signature.outputs]

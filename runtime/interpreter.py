@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["address_of", "new_array_address", "refusal", "set_words", "subtype"]
+__all__ = ["address_of", "array_functions", "new_array_address", "refusal", "set_words", "subtype"]
 
 KNOWN = ((3, 11), (3, 12), (3, 13))
 """The versions whose structures were looked at and whose calls are tested."""
@@ -36,7 +36,7 @@ def refusal() -> str | None:
         return "this build of CPython has objects of another layout"
     if struct.calcsize("P") != 8 or sys.byteorder != "little" or sys.platform == "win32":
         return "this platform is not known"
-    if _api() is None:
+    if array_functions() is None:
         return "numpy has no table of functions"
     arrays = [
         np.zeros((3, 5), "f4"),
@@ -71,8 +71,8 @@ def _looks_as_thought(a: np.ndarray[Any, Any]) -> bool:
     )
 
 
-def _api() -> Any:
-    """NumPy's table of functions, as an array of addresses."""
+def array_functions(count: int = _NEW_FROM_DESCR + 1) -> Any:
+    """The first so many addresses of NumPy's table of functions; None where it has none."""
     module: Any = sys.modules.get("numpy._core._multiarray_umath") or sys.modules.get(
         "numpy.core._multiarray_umath"
     )
@@ -81,13 +81,13 @@ def _api() -> Any:
         return None
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = (ctypes.c_void_p * (_NEW_FROM_DESCR + 1)).from_address(pointer(capsule, None))
+    table = (ctypes.c_void_p * count).from_address(pointer(capsule, None))
     return table if table[2] == id(np.ndarray) else None
 
 
 def new_array_address() -> int:
     """The address of PyArray_NewFromDescr."""
-    return int(_api()[_NEW_FROM_DESCR])
+    return int(array_functions()[_NEW_FROM_DESCR])
 
 
 def address_of(name: str) -> int:

@@ -23,5 +23,5 @@ for python in "$@"; do
     "$python" -m venv "$place/$name"
     "$place/$name/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[test]"
     "$python" -V
-    "$place/$name/bin/python" -m pytest -q -p no:cacheprovider tests/llvm/test_call.py tests/llvm/test_call_state.py tests/llvm/test_pool.py
+    "$place/$name/bin/python" -m pytest -q -p no:cacheprovider tests/llvm/test_call.py tests/llvm/test_call_state.py tests/llvm/test_placing.py tests/llvm/test_pool.py
 done

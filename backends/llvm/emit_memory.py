@@ -6,7 +6,7 @@ from ...ir.dims import Dim, Symbol, bounds
 from ...ir.types import DType, i64, u8
 from . import arith
 from .builder import Builder, Module, V, llvm_type
-from .kernel_ir import Buffer, Expr, Index
+from .kernel_ir import Buffer, Expr, Index, Load
 from .target import Target
 
 __all__ = ["MemoryEmitter", "memory_type"]
@@ -134,6 +134,13 @@ class MemoryEmitter:
             if c is not None and c.number != 1:
                 result = c if result is None else self.b.simple("and", result, c)
         return result
+
+    def fetch(self, place: Load) -> None:
+        """Bring the first lane's line of memory into the first cache."""
+        pointer, stride = self.address(place.buffer, place.index)
+        if stride is not None:
+            self.module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+            self.b.effect(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
 
     def load_from(self, buffer: Buffer, pointer: V, stride: int | None, inside: V | None) -> V:
         """A load by address; zero where `inside` is false."""

@@ -14,6 +14,7 @@ from .emit_parallel import emit_parallel
 from .kernel_ir import (
     Contract,
     Dot,
+    Fetch,
     For,
     If,
     Interleave,
@@ -50,6 +51,8 @@ class Emitter(LoopEmitter):
                     self.loop_vars.add(id(s.var))
             case Store():
                 self._store(s)
+            case Fetch():
+                self.fetch(s.place)
             case For():
                 if self._top and s.kind.startswith("parallel") and emit_parallel(self, s):
                     pass

@@ -152,6 +152,12 @@ class LLVMExecutable(Executable):
             self._arm()
         return result
 
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A new array for a result; a large one lies on a 64-byte boundary."""
+        return (
+            super().empty(shape, dtype) if self._trampoline is None else self._trampoline.empty(shape, dtype)
+        )
+
     def execute(self, inputs: Sequence[Array], env: dict[str, int], outputs: Sequence[Array]) -> None:
         dims = [env[name] for name in self._symbols]
         sources = [x.ctypes.data for x in inputs]
@@ -229,6 +235,7 @@ class LLVMExecutable(Executable):
             dims = [0] * len(self._symbols)
             arena, sizes = self._native.plan(dims)[0], self._native.sizes(dims, len(extents) + 1)
             ports.fill(self._table, LLVMExecutable.__call__, arena, sizes)
+            self._table.memory = ctypes.addressof(self._trampoline.memory)
             self._table.ready = 1
 
     def _raw_call(self, inputs: list[Array], env: dict[str, int], outputs: list[Array]) -> RawCall:

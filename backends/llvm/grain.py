@@ -17,6 +17,7 @@ from .kernel_ir import (
     Contract,
     Dot,
     Expr,
+    Fetch,
     Finish,
     For,
     If,
@@ -118,6 +119,8 @@ class _Cost:
                 return self.values([s.value], lanes, seen)
             case Store():
                 return self.values([s.value, *s.index], lanes, seen) + _MEMORY // lanes
+            case Fetch():
+                return _OPERATION // lanes
             case For():
                 inner = self.target.lanes(4) if s.kind.endswith("vector") and not s.carries else lanes
                 each = self.block(s.body, inner) + self.values([c.update for c in s.carries], lanes, set())

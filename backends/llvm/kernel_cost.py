@@ -12,6 +12,7 @@ from .kernel_expr import Binary, Call, Cast, Const, Expr, Fma, Index, Size, Unar
 from .kernel_ir import (
     Contract,
     Dot,
+    Fetch,
     Finish,
     For,
     If,
@@ -103,7 +104,7 @@ class _Count:
                 points = self.points((*s.batch, *s.m, s.n))
                 terms = _ops([s.a, *([s.b] if isinstance(s.b, Expr) else [])], set())
                 return points * (self.points(s.k) * (2 + terms) * len(s.sums) + self.block(s.epilogue))
-            case Turn() | Interleave():
+            case Turn() | Interleave() | Fetch():
                 return 0
 
     def turns(self, loop: For, count: int) -> int:

@@ -12,6 +12,7 @@ but vectors. `str(kernel)` prints it (kernel_text.py)::
             | "if" expr block ["else" block]
             | var "=" expr                                  a binding, seen by what follows in the block
             | buffer "[" expr, ... "]" ["add" | "mul" | "min" | "max"] "=" expr ["where" expr]
+            | "fetch" buffer "[" expr, ... "]"              brings a line of memory nearer; may lie outside
             | "tile" ...                                    a call of the register-tile micro-kernel
             | "dot" ...                                     the same with lanes along k
             | "turn" ...                                    a panel packed from a transposed operand
@@ -77,7 +78,7 @@ from .kernel_expr import (
 )  # fmt: skip
 
 __all__ = [
-    "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Dot", "Expr",
+    "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Dot", "Expr", "Fetch",
     "Finish", "Fma", "For", "If", "Index", "Interleave", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
     "Step", "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
@@ -104,6 +105,14 @@ class Store:
         assert self.value.dtype == self.buffer.dtype, (
             f"store of {self.value.dtype} to {self.buffer.dtype} {self.buffer.name}"
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fetch:
+    """Brings the line of memory around `place` into the first cache; of a vector loop, that of the first lane. Changes nothing and
+    never fails, wherever `place` lies."""
+
+    place: Load
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -345,7 +354,7 @@ class Contract:
         return (self.acc, *self.parts)
 
 
-Stmt = Let | Store | For | Reduce | If | Tile | Dot | Turn | Interleave | Contract
+Stmt = Let | Store | Fetch | For | Reduce | If | Tile | Dot | Turn | Interleave | Contract
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

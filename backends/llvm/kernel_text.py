@@ -17,6 +17,7 @@ from .kernel_ir import (
     Contract,
     Dot,
     Expr,
+    Fetch,
     Finish,
     Fma,
     For,
@@ -161,6 +162,8 @@ class _Printer:
             case Store():
                 mask = "" if s.mask is None else f" where {self.expr(s.mask)}"
                 yield f"{indent}{self.load(s.buffer, s.index)} {s.combine or ''}= {self.expr(s.value)}{mask}"
+            case Fetch():
+                yield f"{indent}fetch {self.load(s.place.buffer, s.place.index)}"
             case For():
                 kind = "" if s.kind == "serial" else f" {s.kind}"
                 inits = ", ".join(

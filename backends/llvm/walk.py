@@ -17,6 +17,7 @@ from .kernel_ir import (
     Contract,
     Dot,
     Expr,
+    Fetch,
     Finish,
     Fma,
     For,
@@ -118,6 +119,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
             return (s.value,)
         case Store():
             return (*s.index, s.value, *(() if s.mask is None else (s.mask,)))
+        case Fetch():
+            return (s.place,)
         case For():
             return (*_index(s.extent), *(c.init for c in s.carries), *(c.update for c in s.carries))
         case Reduce():

@@ -159,20 +159,22 @@ def test_its_derivatives_agree_with_the_reference(name: str) -> None:
 @pytest.mark.parametrize("window, padding, dilation", [
     (3, 1, 1), (3, 0, 1), (3, 2, 1), (3, 3, (2, 1)), (5, 2, 1), ((1, 5), (0, 2), 1), ((5, 1), (4, 0), 1), (7, 3, 1), (3, (0, 2), (1, 2)),
 ])  # fmt: skip
+@pytest.mark.parametrize("wide", [43, 120])
 def test_depthwise_along_rows_agrees_with_the_reference(
-    window: Any, padding: Any, dilation: Any, stride: Any
+    window: Any, padding: Any, dilation: Any, stride: Any, wide: int
 ) -> None:
-    x = np.random.default_rng(1).standard_normal((2, 3, 18, 43)).astype(np.float32)
+    x = np.random.default_rng(1).standard_normal((2, 3, 18, wide)).astype(np.float32)
     results = []
     for backend in ("llvm", "reference"):
         nv.seed(3)
         model = nn.Sequential(
             nn.Conv2d(3, 3, window, stride, padding=padding, dilation=dilation, groups=3), nn.ReLU()
         )
-        run = nv.compile(model, "f32[B,3,18,43]", backend=backend)
+        run = nv.compile(model, f"f32[B,3,18,{wide}]", backend=backend)
         results.append(run(x))
         if backend == "llvm":
             assert ["depthwise" in k.name for k in run.kernels] == [True], "no turns into blocks"  # type: ignore[attr-defined]
+            assert ("fetch " in str(run.kernels[0])) is (wide > 43)
     found, wanted = results
     assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
 

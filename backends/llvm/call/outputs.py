@@ -119,10 +119,8 @@ entry:
   %outputs = load i64, ptr %outputs.at, align 8
   %ports.at = getelementptr %call, ptr %call, i64 0, i32 11
   %ports = load ptr, ptr %ports.at, align 8
-  %array.at = getelementptr %call, ptr %call, i64 0, i32 21
-  %array = load ptr, ptr %array.at, align 8
-  %new.at = getelementptr %call, ptr %call, i64 0, i32 26
-  %new = load ptr, ptr %new.at, align 8
+  %memory.at = getelementptr %call, ptr %call, i64 0, i32 26
+  %memory = load ptr, ptr %memory.at, align 8
   br label %each
 each:
   %i = phi i64 [ 0, %entry ], [ %i1, %made ]
@@ -135,9 +133,12 @@ begin:
   %rank = load i64, ptr %rank.at, align 8
   %axes.at = getelementptr %port, ptr %port, i64 0, i32 2
   %axes = load ptr, ptr %axes.at, align 8
+  %size.at = getelementptr %port, ptr %port, i64 0, i32 3
+  %size = load i64, ptr %size.at, align 8
   br label %next
 next:
   %k = phi i64 [ 0, %begin ], [ %k1, %step ]
+  %bytes = phi i64 [ %size, %begin ], [ %bytes1, %step ]
   %left = icmp ult i64 %k, %rank
   br i1 %left, label %step, label %make
 step:
@@ -145,12 +146,13 @@ step:
   %d = call i64 @extent(ptr %axis, ptr %dims, ptr %values)
   %d.at = getelementptr i64, ptr %shape, i64 %k
   store i64 %d, ptr %d.at, align 8
+  %bytes1 = mul i64 %bytes, %d
   %k1 = add i64 %k, 1
   br label %next
 make:
   %nd = trunc i64 %rank to i32
   call void @Py_IncRef(ptr %descr)
-  %y = call ptr %new(ptr %array, ptr %descr, i32 %nd, ptr %shape, ptr null, ptr null, i32 0, ptr null)
+  %y = call ptr @nv_new_array(ptr %memory, ptr %descr, i32 %nd, ptr %shape, i64 %bytes)
   %failed = icmp eq ptr %y, null
   br i1 %failed, label %done, label %made
 made:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from math import prod
 from typing import Any
 
+import numpy as np
+
+from ....ir.types import Array
 from ....runtime import interpreter
 from ....runtime.native import FreeList
+from ....runtime.placing import ALLOCATOR, memory_table
 from ..jit import load_object
 from ..objects import compile_object
 from ..target import host_target
@@ -22,6 +27,7 @@ class Trampoline:
 
     Attributes:
         executable, raw: subclasses whose instances it calls
+        memory: how results are made
     """
 
     def __init__(self, executable: type, raw: type) -> None:
@@ -38,6 +44,22 @@ class Trampoline:
         self.push: Callable[[int, int], None] = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
             self._loaded.address("nv_push")
         )
+
+        self.memory = memory_table({name: self._loaded.address(name) for name in ALLOCATOR})
+        self._new: Callable[[int, Any, int, int, int], Array] = ctypes.PYFUNCTYPE(
+            ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_int, ctypes.c_void_p, ctypes.c_int64
+        )(self._loaded.address("nv_new_array"))
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A new array as a call makes it.
+
+        Raises:
+            MemoryError: as NumPy does
+        """
+        dims = (ctypes.c_int64 * len(shape))(*shape)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(dtype))
+        bytes_ = prod(shape) * dtype.itemsize
+        return self._new(ctypes.addressof(self.memory), dtype, len(shape), ctypes.addressof(dims), bytes_)
 
     def attach(self, instance: Any, table: ctypes.Structure) -> None:
         """Let calls of an instance of `executable` or `raw` go through the table, which the instance keeps."""

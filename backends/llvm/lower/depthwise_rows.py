@@ -3,7 +3,8 @@
 A vector of neighbouring columns goes down the image. Each row that comes in is loaded once, shifted by each place of the
 window, and used in the sums of all results that it belongs to; those that are not complete are carried to the next row. No copy
 with a rim is made: columns outside are masked, rows outside are left out of the sums. It saves the turns into blocks and back as well,
-which cost more than the convolution.
+which cost more than the convolution. What the next vector of columns will read is fetched meanwhile: the machine's own prefetch
+does not see it coming, since lines of one column lie a row apart.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from .memory import KernelScope
 from .pull import Pull
 
 __all__ = ["depthwise_rows", "serves_rows"]
+
+_LINE = 16
+"""Columns of a line of memory."""
+_EARLY = 4
+"""Rows that the next vector of columns is fetched ahead."""
+_FAR = 2048
+"""Elements of a channel from which on that is done: smaller ones stay in the first cache."""
 
 Sums = list["k.Expr | None"]
 """The sums of results that are not complete, the next one first; None where nothing has been added."""
@@ -146,6 +154,17 @@ def depthwise_rows(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> Non
                 ]
         return (finish(k.as_index(at), sums[0]) if at >= 0 else []), [*sums[1:], None]
 
+    def fetches(y: k.Expr) -> list[k.Stmt]:
+        """The next columns of rows that come in some rows later."""
+        if rows.size * wide < _FAR:
+            return []
+        ahead = [
+            pull.affine(y, rows.step, rows.reach - rows.low - back + _EARLY) for back in range(rows.step)
+        ]
+        lines = [pull.affine(j, op.strides[1], _LINE * (op.strides[1] + n)) for n in range(op.strides[1])]
+        places = [pull.read(x, (n, c, row, line)) for row in ahead for line in lines]
+        return [k.Fetch(place) for place in places if isinstance(place, k.Load)]
+
     first, behind = rows.inner
     sums: Sums = [None] * (rows.carried + 1)
     body: list[k.Stmt] = []
@@ -162,7 +181,7 @@ def depthwise_rows(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> Non
     updates = [k.zero(f32) if acc is None else acc for acc in inner[1:]]
     inits = [k.zero(f32) if acc is None else acc for acc in sums[:-1]]
     carries = [k.Carry(*three) for three in zip(begun, inits, updates, strict=True)]
-    statements = (k.Let(y, turn + first if first else turn), *finish(y, inner[0]))
+    statements = (k.Let(y, turn + first if first else turn), *fetches(y), *finish(y, inner[0]))
     body.append(k.For(turn, behind - first, statements, carries=tuple(carries)))
     sums = [*begun, None]
     for at in range(behind, rows.results):
