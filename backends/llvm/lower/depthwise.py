@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product as places
 from math import prod
 
+from ....ir.dims import Dim, floordiv
 from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import f32
@@ -24,6 +25,14 @@ TOGETHER = 8
 """Neighbouring results of a row that share what they load."""
 
 
+def _runs(width: int | None) -> tuple[int, ...]:
+    """Lengths of runs that fill a row, one after the other: where its width is known, as few rests as can be."""
+    if width is None:
+        return (TOGETHER, TOGETHER // 2, 1)
+    most = min(TOGETHER, width)
+    return (min(range(max(1, most // 2), most + 1), key=lambda t: (width % t, -t)), 1)
+
+
 def depthwise(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan) -> None:
     """For each image, block, row and run of a few neighbours: the sums over the window, a channel a lane."""
     op, (x, w), (tail,) = node.op, node.operands, tails
@@ -35,59 +44,61 @@ def depthwise(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvP
     result = ConvResult(lowering, node, tail, plan.out_block)
     packed = _pack(lowering, node, plan, window)
 
-    width = known(shape[-1])
-    together = min(TOGETHER, width) if width is not None else 1
-    if width is not None:  # as few rests as can be
-        together = min(range(max(1, together // 2), together + 1), key=lambda t: (width % t, -t))
-    bodies: list[k.Stmt] = []
-    loops: list[k.Stmt] = []
     scope = KernelScope()
     image = scope.view(source, source.layout.shape(x.type.shape))
     weights = scope.view(packed, (result.layout.blocks, *window, plan.out_block))
-    n, block, lane, run = k.Var("n"), k.Var("cb"), k.Var("c"), k.Var("run")
+    n, block, lane = k.Var("n"), k.Var("cb"), k.Var("c")
     outer = tuple(k.Var(f"o{axis}") for axis in range(len(window) - 1))
 
     def run_of(count: int, start: k.Expr) -> k.Stmt:
-        """The results at start, start + 1, ..."""
-        taps: dict[tuple[int, ...], k.Expr] = {}
-        factors = {o: weights.at(block, *o, lane) for o in places(*map(range, window))}
+        """The results at start, start + 1, ...: a row of the window after the other, so that few of its places are held at once."""
         base = lowering.pull(scope, blocked=True)
         assert source.layout is not None
+        shifts = [low - pad for (low, _), (pad, _) in zip(source.layout.halo, op.padding, strict=True)]
+        sums: list[k.Expr | None] = [None] * count
         body: list[k.Stmt] = []
-        for t in range(count):
-            acc: k.Expr | None = None
-            for o, factor in factors.items():
-                at = (*o[:-1], o[-1] * op.rhs_dilation[-1] + t * op.strides[-1])
-                if at not in taps:
-                    index: list[k.Expr] = []
-                    for axis, var in enumerate((*outer, start)):
-                        shift = source.layout.halo[axis][0] - op.padding[axis][0]
-                        step = at[-1] if axis == len(outer) else o[axis] * op.rhs_dilation[axis]
-                        index.append(base.affine(var, op.strides[axis], shift + step))
-                    taps[at] = image.at(n, block, *index, lane)
-                acc = taps[at] * factor if acc is None else k.Fma(taps[at], factor, acc)
-            assert acc is not None
-            total = k.Var(f"acc{t}", f32)
+        for row in places(*map(range, window[:-1])):
+            at = [
+                base.affine(var, op.strides[axis], shifts[axis] + row[axis] * op.rhs_dilation[axis])
+                for axis, var in enumerate(outer)
+            ]
+            for t in range(count):
+                acc = sums[t]
+                for column in range(window[-1]):
+                    shift = shifts[-1] + column * op.rhs_dilation[-1] + t * op.strides[-1]
+                    tap = base.memo(
+                        ("tap", row, shift),
+                        lambda at=at, shift=shift: image.at(
+                            n, block, *at, base.affine(start, op.strides[-1], shift), lane
+                        ),
+                    )
+                    factor = base.memo(
+                        ("weight", row, column),
+                        lambda row=row, column=column: weights.at(block, *row, column, lane),
+                    )
+                    acc = tap * factor if acc is None else k.Fma(tap, factor, acc)
+                assert acc is not None
+                total = k.Var("_".join(map(str, ("acc", t, *row))), f32)
+                body.append(k.Let(total, acc))
+                sums[t] = total
+        for t, total in enumerate(sums):
+            assert total is not None
             pull = lowering.pull(scope, blocked=True)
-            body.append(k.Let(total, acc))
-            body.append(
-                result.store(scope, pull, node, block, lane, (n, *outer, start + t if t else start), total)
-            )
+            place = (n, *outer, start + t if t else start)
+            body.append(result.store(scope, pull, node, block, lane, place, total))
         return k.For(lane, plan.out_block, tuple(body), "vector")
 
+    bodies: list[k.Stmt] = []
+    done: Dim = 0
+    for count in _runs(known(shape[-1])):
+        run, start = k.Var(f"run{count}"), k.Var(f"start{count}")
+        turns = floordiv(shape[-1] - done, count)
+        if turns == 0:
+            continue
+        bodies.append(k.For(run, turns, (k.Let(start, run * count + done), run_of(count, start))))
+        done = done + turns * count
     around = [(n, shape[0]), (block, result.layout.blocks), *zip(outer, shape[2:-1], strict=True)]
-    if width is None:
-        loops = nest([run_of(1, run)], [*around, (run, shape[-1])])
-    else:
-        start = k.Var("start")
-        whole = k.For(run, width // together, (k.Let(start, run * together), run_of(together, start)))
-        bodies = [whole]
-        if width % together:
-            rest = k.Var("rest")
-            begin = k.Var("begin")
-            tail_run = (k.Let(begin, rest + width // together * together), run_of(1, begin))
-            bodies.append(k.For(rest, width % together, tail_run))
-        loops = nest(bodies, around)
+    loops = nest(bodies, around)
     lowering.launch(scope, "depthwise", loops, node.origins)
     result.finish(lowering)
 
