@@ -15,14 +15,16 @@ VARIABLE = "NERVURE_NUM_THREADS"
 
 
 class Team(ctypes.Structure):
-    """What a call's thread pool is told: the pool's page, and the threads that may work, the caller among them."""
+    """What a call's thread pool is told: the pool's page, the threads that may work, the caller among them, and the function
+    that gives way to others for a moment."""
 
-    _fields_ = (("page", ctypes.c_void_p), ("threads", ctypes.c_int64))
+    _fields_ = (("page", ctypes.c_void_p), ("threads", ctypes.c_int64), ("rest", ctypes.c_void_p))
     page: int | None
     threads: int
+    rest: int | None
 
 
-_TEAM = Team(None, 0)
+_TEAM = Team(None, 0, None)
 
 
 def shared_team() -> Team:

@@ -15,6 +15,7 @@ from .lower.whole import Lowered, lower_program
 from .program import Arg, Branch, KernelProgram, Launch, Loop, Memory, Step, While
 from .reuse import reused
 from .target import Target
+from .together import loops_together
 
 __all__ = ["Assembled", "assemble"]
 
@@ -75,7 +76,7 @@ def assemble(program: Program, target: Target) -> Assembled:
         tuple(memories[m] for m in lowered.outputs),
         tuple(memories[m] for m in slots),
         steps(lowered.prepare),
-        run := reused(steps(lowered.run)),
+        run := loops_together(reused(steps(lowered.run)), target),
         (program_cost(run, target), *signature_of(program).extents),
     )
     data = tuple(m.data for m in lowered.constants if m.data is not None)

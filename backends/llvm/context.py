@@ -6,7 +6,8 @@
         void **store;       /* one pointer a store slot, in the program's order */
         void *prepared;     /* what nv_prepare made of the store: packed weights; nv_plan says how many bytes */
         void *arena;        /* scratch memory of one run */
-        void *user;         /* for the owner of parallel_for */
+        void *user;         /* for the owner of parallel_for; null, or its second word is how many threads there may be and
+                               its third void (*)(int32_t *at, int32_t seen, int32_t turn), which gives way to others */
         void (*trace)(struct nv_context *, int64_t step);   /* called after each top-level step of nv_run; may be null */
     } nv_context;
 
@@ -21,7 +22,7 @@
 are 0..n, each index once, and return when all are done; the ranges' sizes and threads never change a result.
 nv_serial is one such function. Arena and prepared are aligned to 64 bytes; nothing needs to be cleared. nv_prepare
 runs before the first nv_run, and again when the store changed; both return 0, or the number of a failed check. The
-object allocates nothing and calls nothing but ALLOWED_EXTERNALS (emit.py) and parallel_for.
+object allocates nothing and calls nothing but ALLOWED_EXTERNALS (emit.py), parallel_for and what gives way.
 """
 
 from __future__ import annotations

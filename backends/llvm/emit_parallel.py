@@ -20,7 +20,7 @@ from .walk import expr_children, stored_buffers
 if TYPE_CHECKING:
     from .emit_stmt import Emitter
 
-__all__ = ["TASK", "emit_parallel"]
+__all__ = ["TASK", "emit_parallel", "emit_share"]
 
 TASK = "(ptr %arg, i64 %begin, i64 %end)"
 """The parameters of a task, as parallel_for calls it."""
@@ -63,6 +63,27 @@ def emit_parallel(e: Emitter, s: For) -> bool:
         e.branch(many, shared, alone)
     e.forget(stored_buffers(s.body))
     return True
+
+
+def emit_share(e: Emitter, s: For, share: V, shares: V) -> None:
+    """Emit a share of a nest of parallel loops: of its iterations, or of blocks of them where it is a vector loop."""
+    b = e.b
+    vector = s.kind == "parallel vector"
+    loops, body = ([s], s.body) if vector else _nest(s)
+    total = e.index(times([loop.extent for loop in loops]))
+    if total.number is None:
+        total = b.intrinsic("smax", total, b.number(0, "i64"))
+    each = b.number(_BLOCK if vector else 1, "i64")
+    units = _units(e, total, each)
+
+    def bound(share: V) -> V:
+        return b.mul(e.udiv("floordiv", b.mul(units, share), shares), each)
+
+    begin, end = bound(share), b.intrinsic("smin", bound(b.add(share, b.number(1, "i64"))), total)
+    if vector:
+        e.vector(s, begin, end)
+    else:
+        _rows(e, loops, body, begin, end)
 
 
 def _nest(s: For) -> tuple[list[For], Sequence[Stmt]]:

@@ -10,7 +10,7 @@ from ...ir.types import i64
 from . import arith, dot_tile, interleave, microkernel, turn
 from .builder import Builder, Module, V
 from .emit_loops import PARTIALS, LoopEmitter
-from .emit_parallel import emit_parallel
+from .emit_parallel import emit_parallel, emit_share
 from .kernel_ir import (
     Contract,
     Dot,
@@ -205,10 +205,12 @@ class Emitter(LoopEmitter):
         return lanes
 
 
-def emit_kernel(module: Module, kernel: Kernel, target: Target) -> str:
+def emit_kernel(module: Module, kernel: Kernel, target: Target, *, shares: bool = False) -> str:
     """Add the kernel's function to the module and give its name.
 
-    The function is ``void @name(ptr ctx, ptr buffer..., i64 symbol...)`` with the symbols of walk.kernel_symbols.
+    The function is ``void @name(ptr ctx, ptr buffer..., i64 symbol...)`` with the symbols of walk.kernel_symbols. With
+    `shares` it is one of a kernel that is one nest of parallel loops, and two more parameters say which share of
+    its iterations to run, and of how many.
     """
     from .contract import expand_contracts
 
@@ -222,11 +224,19 @@ def emit_kernel(module: Module, kernel: Kernel, target: Target) -> str:
     emitter.kernel = kernel
     emitter.scratch = {id(x): x for x in kernel.scratch}
     emitter.lets = [s for s in kernel.body if isinstance(s, Let)]
-    emitter.block(kernel.body)
+    if shares:
+        for let in emitter.lets:
+            emitter.stmt(let)
+        (nest,) = (s for s in kernel.body if not isinstance(s, Let))
+        assert isinstance(nest, For)
+        emit_share(emitter, nest, V("%share", "i64"), V("%shares", "i64"))
+    else:
+        emitter.block(kernel.body)
     params = [
         "ptr %ctx",
         *(f"ptr %p{n}" for n in range(len(kernel.buffers))),
         *(f"i64 %s{n}" for n in range(len(symbols))),
+        *(("i64 %share", "i64 %shares") if shares else ()),
     ]
     head = f"define internal void @{kernel.name}({', '.join(params)}) nounwind"
     module.functions[f"@{kernel.name}"] = builder.finish(head)

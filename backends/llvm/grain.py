@@ -23,6 +23,7 @@ from .kernel_ir import (
     If,
     Index,
     Interleave,
+    Kernel,
     Let,
     Load,
     LoopDim,
@@ -40,7 +41,7 @@ from .program import Branch, Copy, Launch, Loop, Step, While
 from .target import Target
 from .walk import expr_children
 
-__all__ = ["FEWEST", "GRAIN", "iteration_cost", "program_cost"]
+__all__ = ["FEWEST", "GRAIN", "iteration_cost", "kernel_cost", "program_cost"]
 
 GRAIN = 1_000_000
 """Picoseconds that a unit of work takes at least, where there are so many iterations."""
@@ -78,6 +79,11 @@ def iteration_cost(
     return maximum(1, cost.block(body, target.lanes(4) if vector else 1))
 
 
+def kernel_cost(kernel: Kernel, target: Target) -> Dim:
+    """Picoseconds that a kernel takes on one thread, in its symbols."""
+    return _Cost(target).block(kernel.body, 1)
+
+
 def program_cost(steps: Iterable[Step], target: Target) -> Dim:
     """Picoseconds that the steps of a program take on one thread, in the symbols of the program; loops that end when
     they find something count as a few turns."""
@@ -85,8 +91,7 @@ def program_cost(steps: Iterable[Step], target: Target) -> Dim:
     for s in steps:
         match s:
             case Launch():
-                cost = _Cost(target).block(s.kernel.body, 1)
-                total = total + substitute(cost, dict(s.symbols)) + _LAUNCH
+                total = total + substitute(kernel_cost(s.kernel, target), dict(s.symbols)) + _LAUNCH
             case Copy():
                 total = total + s.nbytes * _BYTE
             case Loop():

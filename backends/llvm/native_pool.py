@@ -18,7 +18,7 @@ _WIPEONFORK = 18
 _LARGEST_PAGE = {"x86_64": 4096, "aarch64": 65536}
 """Of memory, as the system may have it: the pool's page shares none with other data, as a fork wipes it."""
 
-_TEXT = """; a team {{ page, threads }} for one call; one thread where the page cannot be wiped on fork
+_TEXT = """; a team {{ page, threads, rest }} for one call; one thread where the page cannot be wiped on fork
 define internal void @nv_team(ptr %team, i32 %threads) nounwind {{
 entry:
   %wide = sext i32 %threads to i64
@@ -38,6 +38,8 @@ fill:
   store ptr @nv_page, ptr %team, align 8
   %second = getelementptr i64, ptr %team, i64 1
   store i64 %many, ptr %second, align 8
+  %third = getelementptr ptr, ptr %team, i64 2
+  store ptr @nv_pool_rest, ptr %third, align 8
   ret void
 }}
 

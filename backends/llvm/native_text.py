@@ -324,7 +324,7 @@ class _Run(_Function):
         words[context.PARALLEL_FOR] = V("@nv_serial", "ptr")
         if threads is not None:
             words[context.PARALLEL_FOR] = V("@nv_pool_for", "ptr")
-            words[context.USER] = b.fixed("alloca [2 x i64], align 8", "ptr")
+            words[context.USER] = b.fixed("alloca [3 x i64], align 8", "ptr")
             b.effect(f"call void @nv_team(ptr {words[context.USER].text}, i32 {threads.text})")
         words[context.STORE] = self.array("ptr", slots)
         words[context.PREPARED] = block

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool", "join_pool", "pool"]
 
-_ENTRY_POINTS = ("nv_pool_for", "nv_pool_stop")
+_ENTRY_POINTS = ("nv_pool_for", "nv_pool_rest", "nv_pool_stop")
 _WIPEONFORK = 18
 
 
@@ -29,6 +29,7 @@ class Pool:
 
     Attributes:
         function: the address of nv_pool_for
+        rest:     that of nv_pool_rest
         page:     the address of its page, which a fork wipes
     """
 
@@ -39,6 +40,7 @@ class Pool:
         self._view = ctypes.c_char.from_buffer(self._memory)
         self.page = ctypes.addressof(self._view)
         self.function: int = loaded.address("nv_pool_for")
+        self.rest: int = loaded.address("nv_pool_rest")
         stop = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("nv_pool_stop"))
         self._stop: Callable[[], None] = lambda: stop(self.page)
         atexit.register(self._stop)
@@ -52,8 +54,8 @@ def join_pool(threads: int | None) -> tuple[int, Team | None]:
     found = pool()
     if found is None:
         return 0, None
-    team = shared_team() if threads is None else Team(None, threads)
-    team.page = found.page
+    team = shared_team() if threads is None else Team(None, threads, None)
+    team.page, team.rest = found.page, found.rest
     return found.function, team
 
 

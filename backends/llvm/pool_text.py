@@ -11,7 +11,8 @@ has gone by to pay for it. Callers beyond the slots run alone.
 Workers are started by the first job that wants them. The page is wiped on fork: a child finds no workers and starts its own.
 `nv_pool_stop` ends them before the process ends. Linux on x86-64 and aarch64; elsewhere there is no pool.
 
-    struct team { struct page *page; int64_t threads; }          nv_context.user of whoever passes nv_pool_for
+    struct team { struct page *page; int64_t threads; void (*rest)(int32_t *, int32_t, int32_t); }
+                                                                 nv_context.user of whoever passes nv_pool_for; rest is nv_pool_rest
     struct slot { word; busy; pending; task, arg, n, rounds, threads }      pending's top bit: the caller sleeps
     struct page { epoch; sleepers; lock, started, stop, credit; handles[]; slots[] }
 """
@@ -24,7 +25,7 @@ from ...runtime.threads import MAX_THREADS
 from .context import USER
 from .target import Target
 
-__all__ = ["PAGE_BYTES", "pool_text"]
+__all__ = ["PAGE_BYTES", "PAUSE", "pool_text"]
 
 PAGE_BYTES = 8192
 SLOTS = 8
@@ -32,9 +33,11 @@ SPIN = 32
 """Turns of a wait before it sleeps, each of 64 pauses and a yield: 30 to 100 microseconds."""
 WAKE = 96
 """Units of work (grain.py: a microsecond each) that pay for waking sleepers, about 3 microseconds."""
+MOMENT = 50_000
+"""Nanoseconds that who waits for a share sleeps at most."""
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}
-_PAUSE = {"x86_64": ("x86.sse2.pause", "", ""), "aarch64": ("aarch64.hint", "i32", "i32 1")}
+PAUSE = {"x86_64": ("x86.sse2.pause", "", ""), "aarch64": ("aarch64.hint", "i32", "i32 1")}
 
 _TEXT = """
 %slot = type { i64, i32, [13 x i32], i32, [15 x i32], ptr, ptr, i64, i64, i64, [3 x i64] }
@@ -358,6 +361,25 @@ done:
   ret void
 }
 
+; for who waits for *at to differ from `seen`, in its turn `turn`: gives way to others, and sleeps for a moment in later ones
+define void @nv_pool_rest(ptr %at, i32 %seen, i32 %turn) nounwind {
+entry:
+  %moment = alloca [2 x i64], align 8
+  %early = icmp ult i32 %turn, <SPIN>
+  br i1 %early, label %yield, label %sleep
+yield:
+  %y = call i32 @sched_yield()
+  br label %done
+sleep:
+  %nanoseconds = getelementptr i64, ptr %moment, i64 1
+  store i64 0, ptr %moment, align 8
+  store i64 <MOMENT>, ptr %nanoseconds, align 8
+  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 128, i32 %seen, ptr %moment, ptr null, i32 0)
+  br label %done
+done:
+  ret void
+}
+
 ; ends the workers, for good: later jobs run on the caller's thread
 define void @nv_pool_stop(ptr %page) nounwind {
 entry:
@@ -401,8 +423,8 @@ def pool_text(target: Target) -> str | None:
     machine, _, system = target.triple.partition("-")
     if "linux" not in system or machine not in _FUTEX:
         return None
-    numbers = {"MAX": MAX_THREADS, "SLOTS": SLOTS, "SPIN": SPIN, "WAKE": WAKE, "USER": USER}
-    pause, kind, argument = _PAUSE[machine]
+    numbers = {"MAX": MAX_THREADS, "SLOTS": SLOTS, "SPIN": SPIN, "WAKE": WAKE, "MOMENT": MOMENT, "USER": USER}
+    pause, kind, argument = PAUSE[machine]
     words = {"FUTEX": _FUTEX[machine], "PAUSE": pause, "PAUSE.TYPE": kind, "PAUSE.ARGUMENT": argument}
     text = _TEXT
     for name, word in {**words, **numbers}.items():

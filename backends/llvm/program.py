@@ -64,11 +64,13 @@ class Arg:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Launch:
-    """Run a kernel; one argument a buffer. `symbols` gives the kernel's symbols where they are not the program's own."""
+    """Run a kernel; one argument a buffer. `symbols` gives the kernel's symbols where they are not the program's own.
+    Within a loop that threads run together, `shares` says that each takes a share of it."""
 
     kernel: Kernel
     args: tuple[Arg, ...]
     symbols: Mapping[str, Dim] = field(default_factory=dict[str, Dim])
+    shares: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +84,13 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """Run steps for symbol = 0 .. extent - 1; the symbol's name is unique in the program."""
+    """Run steps for symbol = 0 .. extent - 1; the symbol's name is unique in the program. Threads run it together where
+    `gain`, the picoseconds of a step that two of them save, is positive (together.py)."""
 
     symbol: Symbol
     extent: Dim
     body: tuple[Step, ...]
+    gain: Dim = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,11 +226,13 @@ def _steps(steps: Sequence[Step], names: Mapping[Hashable, str], indent: str) ->
         match s:
             case Launch():
                 given = "".join(f" {k}={dim_text(v)}" for k, v in sorted(s.symbols.items()))
-                yield f"{indent}{names[structure(s.kernel)]}({', '.join(map(_arg, s.args))}){given}"
+                shares = " in shares" if s.shares else ""
+                yield f"{indent}{names[structure(s.kernel)]}({', '.join(map(_arg, s.args))}){given}{shares}"
             case Copy():
                 yield f"{indent}copy {_arg(s.target)} = {_arg(s.source)} bytes {dim_text(s.nbytes)}"
             case Loop():
-                yield f"{indent}for {s.symbol.name} in {dim_text(s.extent)} {{"
+                together = "" if isinstance(s.gain, int) and s.gain <= 0 else " together"
+                yield f"{indent}for {s.symbol.name} in {dim_text(s.extent)}{together} {{"
                 yield from _steps(s.body, names, indent + "  ")
                 yield f"{indent}}}"
             case While():
