@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product as places
 from math import prod
 
+from ....ir.dims import bounds
 from ....ir.graph import Node, Value
 from ....ir.ops.common import accumulator
 from ....ir.ops.patches import FoldPatches
@@ -31,7 +32,8 @@ class Window:
     """The loops over a result [N, C, spatial...] and the element of x at each place of the window.
 
     Attributes:
-        vars: the index of the result's element
+        vars:  the index of the result's element
+        alike: whether x lies in the same blocks, so that lanes which are no channel can be read
     """
 
     def __init__(
@@ -48,12 +50,18 @@ class Window:
         self.blocks = None if layout is None else Blocks(pull, layout, self.shape)
         self.loops = tuple(k.Var(f"i{axis}") for axis in range(result.type.rank))
         self.vars: Index = self.loops if self.blocks is None else self.blocks.index
+        source = pull.layout(x)
+        self.alike = layout is not None and source is not None and source.block == layout.block
 
-    def element(self, offset: Sequence[Place]) -> tuple[k.Expr, Index, k.Expr | None]:
-        """The element at a place of the window, its index in x, and whether it lies inside x."""
+    def element(self, offset: Sequence[Place], nearest: bool = False) -> tuple[k.Expr, Index, k.Expr | None]:
+        """The element at a place of the window, its index in x, and whether it lies inside x.
+
+        Args:
+            nearest: read the nearest element instead of one outside, but along the lanes
+        """
         at: list[k.Expr] = list(self.vars[:2])
         tests: list[k.Expr] = []
-        if self.blocks is not None and self.blocks.inside is not None:
+        if self.blocks is not None and self.blocks.inside is not None and not self.alike:
             tests.append(self.blocks.inside)
         for i, place in enumerate(offset):
             low, high = self.op.padding[i]
@@ -62,7 +70,10 @@ class Window:
                 corner = self.pull.affine(self.vars[i + 2], self.op.strides[i], place * step)
             else:
                 corner = self.pull.affine(self.vars[i + 2], self.op.strides[i], 0) + place * step
-            source, inside = self.pull.unpad(corner, low, high, self.base[i] - 1, self.x.type.shape[i + 2])
+            size = self.x.type.shape[i + 2]
+            source, inside = self.pull.unpad(corner, low, high, self.base[i] - 1, size)
+            if nearest and inside and (self.blocks is not None or i + 3 < len(self.shape)):
+                source, inside = self.pull.clamped(source, size), []
             at.append(source)
             tests += inside
         index = tuple(at)
@@ -111,16 +122,52 @@ def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     scope = KernelScope()
     pull = lowering.pull(scope, layout is not None)
     window = Window(pull, x, values, op, (1,) * len(op.window), layout)
-    best: k.Expr = k.zero(x.type.dtype)
-    where: k.Expr = k.const(-1, i64)
+    read = [v for v in node.results if lowering.uses.get(v, 0) or v in lowering.wanted]
     before: list[k.Stmt] = []
-    padded = any(any(p) for p in op.padding)
     if window.is_large:
         best, where, reduce = _largest(window)
         before.append(reduce)
         if window.blocks is not None and window.blocks.inside is not None:
             best = k.select(window.blocks.inside, best, k.zero(x.type.dtype))
-    for count, offset in enumerate(() if window.is_large else window.offsets()):
+    elif indices in read or not _all_reach_in(op, x):
+        best, where = _first_largest(window)
+    else:
+        best = where = _maximum(window)
+    by_value = {tail.value: tail.memory for tail in tails}
+    stores: list[k.Stmt] = before
+    for value, element in ((values, best), (indices, where)):
+        if value in read:
+            stores.append(window.store(scope, by_value[value], element))
+    lowering.launch(scope, op.mnemonic, window.around(stores), node.origins)
+
+
+def _all_reach_in(op: MaxPool, x: Value) -> bool:
+    """Whether each window has the element of x that is nearest to any of its places, whatever the sizes."""
+    return set(op.dilation) == {1} and all(bounds(size)[0] >= 1 for size in x.type.shape[2:])
+
+
+def _maximum(window: Window) -> k.Expr:
+    """The largest alone, the first of equal ones; NaN above all. The nearest element, which stands in the window too, is read for
+    one outside."""
+    best: k.Expr | None = None
+    for offset in window.offsets():
+        element, _, inside = window.element(offset, nearest=True)
+        if inside is not None:
+            element = k.select(inside, element, k.monoid("max", element.dtype).identity[0])
+        if best is not None:
+            larger = k.select(element > best, element, best)
+            element = k.select(element.ne(element), element, larger) if element.dtype.is_float else larger
+        best = element
+    assert best is not None
+    return best
+
+
+def _first_largest(window: Window) -> tuple[k.Expr, k.Expr]:
+    """The largest and its place."""
+    best: k.Expr = k.zero(window.x.type.dtype)
+    where: k.Expr = k.const(-1, i64)
+    padded = any(any(p) for p in window.op.padding)
+    for count, offset in enumerate(window.offsets()):
         element, index, inside = window.element(offset)
         flat = window.flat(index)
         if count == 0 and not padded:
@@ -134,12 +181,7 @@ def max_pool(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
             if inside is not None:
                 wins = wins & inside
         best, where = k.select(wins, element, best), k.select(wins, flat, where)
-    by_value = {tail.value: tail.memory for tail in tails}
-    stores: list[k.Stmt] = before
-    for value, element in ((values, best), (indices, where)):
-        if lowering.uses.get(value, 0) or value in lowering.wanted:
-            stores.append(window.store(scope, by_value[value], element))
-    lowering.launch(scope, op.mnemonic, window.around(stores), node.origins)
+    return best, where
 
 
 def _largest(window: Window) -> tuple[k.Var, k.Var, k.Reduce]:
