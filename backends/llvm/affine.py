@@ -8,7 +8,7 @@ from ...ir.dims import Dim
 from .kernel_ir import Binary, Const, Expr, Load, LoopDim, Packed, Size, Var
 from .walk import expr_children, rewrite
 
-__all__ = ["coefficient", "flat_strides", "row_length", "split_rows", "stride"]
+__all__ = ["apart", "coefficient", "flat_strides", "row_length", "split_rows", "stride"]
 
 
 def uses(e: Expr, var: Var) -> bool:
@@ -47,6 +47,30 @@ def coefficient(e: Expr, var: Var) -> Dim | None:
             x, y = _value(e.a), _value(e.b)
             return a * y if y is not None else b * x if x is not None else None
     return None
+
+
+def apart(e: Expr) -> tuple[Expr | None, int]:
+    """An i64 expression as one without a constant addend, None for 0, and that constant."""
+    match e:
+        case Const():
+            return None, int(e.value)
+        case Binary(op="add" | "sub"):
+            (a, x), (b, y) = apart(e.a), apart(e.b)
+            constant = x + y if e.op == "add" else x - y
+            if not x and not y and a is not None and b is not None:
+                return e, 0
+            if b is None:
+                return a, constant
+            if a is None and e.op == "add":
+                return b, constant
+            return Binary(e.op, Const(0, e.dtype) if a is None else a, b), constant
+        case Binary(op="mul", b=Const() as factor):
+            moving, constant = apart(e.a)
+            if moving is e.a:
+                return e, 0
+            return (None if moving is None else Binary("mul", moving, factor)), constant * int(factor.value)
+        case _:
+            return e, 0
 
 
 def stride(load: Load, var: Var) -> Dim | None:

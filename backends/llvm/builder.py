@@ -8,6 +8,7 @@ sight equal instructions are written once (value numbering).
 from __future__ import annotations
 
 import struct
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from ...ir.types import DType
@@ -51,12 +52,14 @@ class Scope:
 
 
 class Module:
-    """What the functions of one object share: declarations, helper functions, and whether the target has fma."""
+    """What the functions of one object share: declarations, helper functions, the names of those that outline.py makes, and whether
+    the target has fma."""
 
     def __init__(self, fma: bool = True) -> None:
         self.fma = fma
         self.declarations: dict[str, None] = {}
         self.functions: dict[str, str] = {}
+        self.parts: dict[Hashable, str] = {}
 
     def declare(self, text: str) -> None:
         self.declarations[f"declare {text}"] = None

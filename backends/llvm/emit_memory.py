@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...ir.dims import Dim, Symbol, bounds
 from ...ir.types import DType, i64, u8
 from . import arith
-from .builder import Builder, Module, V, llvm_type
+from .affine import apart
+from .builder import Builder, Module, V, llvm_type, wrapped
 from .kernel_ir import Buffer, Expr, Index, Load
 from .target import Target
 
@@ -93,7 +94,16 @@ class MemoryEmitter:
         assert len(index) == len(buffer.shape), (
             f"{buffer.name} has {len(buffer.shape)} axes, {len(index)} indices"
         )
-        terms = [b.mul(self.eval(i), self.dim(step)) for i, step in zip(index, buffer.steps, strict=True)]
+        terms, shifts, fixed = list[V](), list[V](), 0
+        for i, dim in zip(index, buffer.steps, strict=True):
+            step = self.dim(dim)
+            moving, constant = apart(i)
+            if moving is not None:
+                terms.append(b.mul(self.eval(moving), step))
+            if (
+                constant
+            ):  # apart from what moves: neighbours share that, and differ in an address' displacement
+                shifts.append(b.mul(b.number(constant, "i64"), step))
         stride, scalars, vectors = 0, list[V](), list[V]()
         for t in terms:
             if t.stride is not None:
@@ -104,15 +114,16 @@ class MemoryEmitter:
             else:
                 scalars.append(t)
         pointer, ty = self.pointer(buffer), memory_type(buffer.dtype)
-        fixed = sum(int(t.number) for t in scalars if t.number is not None)
-        moving = sorted((t for t in scalars if t.number is None), key=lambda t: t.level)
-        for level in sorted({t.level for t in moving}):
-            total = b.number(0, "i64")
-            for t in moving:
-                total = b.add(total, t) if t.level == level else total
-            pointer = b.pure(f"getelementptr {ty}, ptr {{0}}, i64 {{1}}", (pointer, total), "ptr")
+        for group in (scalars, shifts):
+            fixed += sum(int(t.number) for t in group if t.number is not None)
+            some = [t for t in group if t.number is None]
+            for level in sorted({t.level for t in some}):
+                total = b.number(0, "i64")
+                for t in some:
+                    total = b.add(total, t) if t.level == level else total
+                pointer = b.pure(f"getelementptr {ty}, ptr {{0}}, i64 {{1}}", (pointer, total), "ptr")
         if fixed:
-            pointer = b.pure(f"getelementptr {ty}, ptr {{0}}, i64 {fixed}", (pointer,), "ptr")
+            pointer = b.pure(f"getelementptr {ty}, ptr {{0}}, i64 {wrapped(fixed)}", (pointer,), "ptr")
         if not vectors:
             return pointer, stride
         offset = vectors[0]

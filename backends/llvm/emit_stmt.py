@@ -27,6 +27,7 @@ from .kernel_ir import (
     Tile,
     Turn,
 )
+from .outline import emit_outlined
 from .target import Target
 from .walk import all_exprs, kernel_symbols, stmts, stored_buffers
 
@@ -38,6 +39,7 @@ class Emitter(LoopEmitter):
 
     kernel: Kernel
     lets: Sequence[Let] = ()
+    outlines = True
 
     def block(self, body: Sequence[Stmt]) -> None:
         for s in body:
@@ -54,7 +56,9 @@ class Emitter(LoopEmitter):
             case Fetch():
                 self.fetch(s.place)
             case For():
-                if self._top and s.kind.startswith("parallel") and emit_parallel(self, s):
+                if (self._top and s.kind.startswith("parallel") and emit_parallel(self, s)) or (
+                    self.outlines and self.lanes == 1 and emit_outlined(self, s)
+                ):
                     pass
                 elif s.kind.endswith("vector") and self.lanes == 1 and not s.carries:
                     self.vector(s)

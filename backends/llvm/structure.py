@@ -16,7 +16,7 @@ from .kernel_expr import Buffer, Const, Expr, Load, Size, Var
 from .kernel_ir import Kernel
 from .walk import expr_children
 
-__all__ = ["structure"]
+__all__ = ["Numbers", "structure"]
 
 _KNOWN: WeakKeyDictionary[Kernel, Hashable] = WeakKeyDictionary()
 
@@ -25,7 +25,7 @@ def structure(kernel: Kernel) -> Hashable:
     """Equal for kernels that differ in names, origins and descriptions alone."""
     found = _KNOWN.get(kernel)
     if found is None:
-        numbers = _Numbers()
+        numbers = Numbers()
         memory = (*kernel.buffers, *kernel.scratch)
         shapes = tuple((b.dtype.name, b.shape, b.strides, b.align) for b in memory)
         numbers.buffers = {id(b): n for n, b in enumerate(memory)}
@@ -39,8 +39,8 @@ def _names(kind: type) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind))
 
 
-class _Numbers:
-    """Numbers of what stands in one kernel.
+class Numbers:
+    """Numbers of what stands in one kernel; equal ones are equal in what they are.
 
     Attributes:
         buffers:  by identity
@@ -72,7 +72,7 @@ class _Numbers:
         return (type(x).__name__, *(self.of(getattr(x, name)) for name in _names(type(x))))
 
     def buffer(self, b: Buffer) -> int:
-        return self.buffers[id(b)]
+        return self.buffers.setdefault(id(b), len(self.buffers))
 
     def expr(self, root: Expr) -> int:
         """The number of an expression; depth does not matter."""

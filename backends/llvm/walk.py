@@ -38,7 +38,16 @@ from .kernel_ir import (
     Unary,
 )
 
-__all__ = ["all_exprs", "expr_children", "kernel_symbols", "rewrite", "stmt_roots", "stmts", "stored_buffers"]
+__all__ = [
+    "all_exprs",
+    "expr_children",
+    "kernel_symbols",
+    "rebuilt",
+    "rewrite",
+    "stmt_roots",
+    "stmts",
+    "stored_buffers",
+]
 
 
 def expr_children(e: Expr) -> tuple[Expr, ...]:
@@ -66,12 +75,13 @@ def rewrite(e: Expr, change: Callable[[Expr], Expr | None], memo: dict[int, Expr
     if id(e) not in memo:
         new = change(e)
         if new is None:
-            new = _rebuilt(e, lambda x: rewrite(x, change, memo))
+            new = rebuilt(e, lambda x: rewrite(x, change, memo))
         memo[id(e)] = new
     return memo[id(e)]
 
 
-def _rebuilt(e: Expr, new: Callable[[Expr], Expr]) -> Expr:
+def rebuilt(e: Expr, new: Callable[[Expr], Expr]) -> Expr:
+    """The expression over other operands."""
     match e:
         case Load():
             inside, otherwise = (x if x is None else new(x) for x in (e.inside, e.otherwise))
