@@ -168,8 +168,7 @@ class _Outline:
     def split(self, e: Expr) -> tuple[Expr | None, int, Expr | None]:
         """An index as what the code around knows of it, a constant, and what is local; None for 0."""
         if not self.is_local(e):
-            moving, constant = apart(e)
-            return moving, constant, None
+            return *self.outer(e), None
         match e:
             case Binary(op="add" | "sub"):
                 (a, x, p), (b, y, q) = self.split(e.a), self.split(e.b)
@@ -180,6 +179,16 @@ class _Outline:
                 return outer, x * int(factor.value), local
             case _:
                 return None, 0, e
+
+    def outer(self, e: Expr) -> tuple[Expr | None, int]:
+        """What the code around computes, apart from a constant: no load, which a branch of the body may guard."""
+        stack = [e]
+        while stack:
+            x = stack.pop()
+            if isinstance(x, Load):
+                raise _Bound
+            stack += expr_children(x)
+        return apart(e)
 
     def access(self, x: Load | Store) -> None:
         parts = [self.split(i) for i in x.index]
@@ -233,7 +242,7 @@ class _Outline:
             inside, otherwise = (x if x is None else self.expr(x) for x in (e.inside, e.otherwise))
             return Load(buffer, index, inside, otherwise)
         if e.dtype == i64 and not self.is_local(e):
-            moving, constant = apart(e)
+            moving, constant = self.outer(e)
             if moving is None:
                 return Const(constant, i64)
             return self.symbol(moving) + constant if constant else self.symbol(moving)
