@@ -49,13 +49,24 @@ def coefficient(e: Expr, var: Var) -> Dim | None:
     return None
 
 
-def apart(e: Expr) -> tuple[Expr | None, int]:
-    """An i64 expression as one without a constant addend, None for 0, and that constant."""
+def apart(e: Expr, known: dict[Expr, tuple[Expr | None, int]]) -> tuple[Expr | None, int]:
+    """An i64 expression as one without a constant addend, None for 0, and that constant.
+
+    Args:
+        known: what was found before, of shared parts too
+    """
+    found = known.get(e)
+    if found is None:
+        found = known[e] = _apart(e, known)
+    return found
+
+
+def _apart(e: Expr, known: dict[Expr, tuple[Expr | None, int]]) -> tuple[Expr | None, int]:
     match e:
         case Const():
             return None, int(e.value)
         case Binary(op="add" | "sub"):
-            (a, x), (b, y) = apart(e.a), apart(e.b)
+            (a, x), (b, y) = apart(e.a, known), apart(e.b, known)
             constant = x + y if e.op == "add" else x - y
             if not x and not y and a is not None and b is not None:
                 return e, 0
@@ -65,7 +76,7 @@ def apart(e: Expr) -> tuple[Expr | None, int]:
                 return b, constant
             return Binary(e.op, Const(0, e.dtype) if a is None else a, b), constant
         case Binary(op="mul", b=Const() as factor):
-            moving, constant = apart(e.a)
+            moving, constant = apart(e.a, known)
             if moving is e.a:
                 return e, 0
             return (None if moving is None else Binary("mul", moving, factor)), constant * int(factor.value)

@@ -31,6 +31,7 @@ class MemoryEmitter:
         self.uses: dict[int, frozenset[int]] = {}
         self.loop_vars: set[int] = set()
         self.alive: list[Expr] = []
+        self.apart: dict[Expr, tuple[Expr | None, int]] = {}
 
     def eval(self, e: Expr) -> V:
         """The value of an expression here."""
@@ -97,7 +98,7 @@ class MemoryEmitter:
         terms, shifts, fixed = list[V](), list[V](), 0
         for i, dim in zip(index, buffer.steps, strict=True):
             step = self.dim(dim)
-            moving, constant = apart(i)
+            moving, constant = apart(i, self.apart)
             if moving is not None:
                 terms.append(b.mul(self.eval(moving), step))
             if (

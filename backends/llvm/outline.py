@@ -21,6 +21,7 @@ from .kernel_ir import (
     Compare,
     Const,
     Expr,
+    Fetch,
     For,
     If,
     Kernel,
@@ -33,7 +34,7 @@ from .kernel_ir import (
     as_index,
 )
 from .structure import Numbers, structure
-from .walk import all_exprs, expr_children, kernel_symbols, rebuilt, stmts, stored_buffers
+from .walk import all_exprs, children_first, expr_children, kernel_symbols, rebuilt, stmts, stored_buffers
 
 if TYPE_CHECKING:
     from .emit_stmt import Emitter
@@ -45,6 +46,9 @@ LEAST = 100
 
 SMALL = 64
 """Steps from which on they are arguments: smaller ones are lanes, and blocks of them."""
+
+
+_Parts = tuple[Expr | None, int, Expr | None]
 
 
 class _Bound(Exception):
@@ -100,11 +104,12 @@ def _nest(s: For) -> list[For] | None:
     """The loops that stand directly in each other, the innermost one a vector loop; None where there is none, or others are."""
     nest = [s]
     while not nest[-1].kind.endswith("vector"):
-        if len(nest[-1].body) != 1 or nest[-1].carries or not isinstance(nest[-1].body[0], For):
+        if len(nest[-1].body) != 1 or not isinstance(nest[-1].body[0], For):
             return None
         nest.append(nest[-1].body[0])
     last = nest[-1]
-    return nest if isinstance(last.extent, int) and not last.carries else None
+    plain = all(loop.back == 0 and not loop.carries for loop in nest)
+    return nest if plain and isinstance(last.extent, int) else None
 
 
 def _function(e: Emitter, name: str, kernel: Kernel) -> str:
@@ -135,6 +140,9 @@ class _Outline:
         self.symbols: dict[Hashable, Expr] = {}
         self.accesses: dict[int, _Access] = {}
         self.inside: dict[Expr, Expr] = {}
+        self.parts: dict[Expr, _Parts] = {}
+        self.apart: dict[Expr, tuple[Expr | None, int]] = {}
+        self.free: set[Expr] = set()
         body = nest[-1].body
         stored = stored_buffers(body)
         for s in stmts(body):
@@ -160,13 +168,18 @@ class _Outline:
 
     def is_local(self, e: Expr) -> bool:
         """Whether an expression uses what the body binds."""
-        found = self.local.get(e)
+        for x in children_first(e, self.local):
+            self.local[x] = any(self.local[c] for c in expr_children(x))
+        return self.local[e]
+
+    def split(self, e: Expr) -> _Parts:
+        """An index as what the code around knows of it, a constant, and what is local; None for 0."""
+        found = self.parts.get(e)
         if found is None:
-            found = self.local[e] = any(map(self.is_local, expr_children(e)))
+            found = self.parts[e] = self.halves(e)
         return found
 
-    def split(self, e: Expr) -> tuple[Expr | None, int, Expr | None]:
-        """An index as what the code around knows of it, a constant, and what is local; None for 0."""
+    def halves(self, e: Expr) -> _Parts:
         if not self.is_local(e):
             return *self.outer(e), None
         match e:
@@ -187,8 +200,10 @@ class _Outline:
             x = stack.pop()
             if isinstance(x, Load):
                 raise _Bound
-            stack += expr_children(x)
-        return apart(e)
+            if x not in self.free:
+                self.free.add(x)
+                stack += expr_children(x)
+        return apart(e, self.apart)
 
     def access(self, x: Load | Store) -> None:
         parts = [self.split(i) for i in x.index]
@@ -230,9 +245,15 @@ class _Outline:
         return found.place.inner, index or (as_index(0),)
 
     def expr(self, e: Expr) -> Expr:
-        if e not in self.inside:
-            self.inside[e] = self.made(e)
+        for x in children_first(e, self.inside, self.operands):
+            self.inside[x] = self.made(x)
         return self.inside[e]
+
+    def operands(self, e: Expr) -> Sequence[Expr]:
+        """What an expression is made of within the body."""
+        if isinstance(e, Load):
+            return [x for x in (e.inside, e.otherwise) if x is not None]
+        return () if e.dtype == i64 and not self.is_local(e) else expr_children(e)
 
     def made(self, e: Expr) -> Expr:
         if isinstance(e, Const) or (isinstance(e, Var) and self.is_local(e)):
@@ -263,6 +284,8 @@ class _Outline:
                 buffer, index = self.place(s)
                 mask = None if s.mask is None else self.expr(s.mask)
                 return Store(buffer, index, self.expr(s.value), mask, s.combine)
+            case Fetch():
+                return Fetch(Load(*self.place(s.place)))
             case If():
                 return If(self.expr(s.cond), self.block(s.then), self.block(s.otherwise))
             case _:

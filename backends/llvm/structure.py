@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from .kernel_expr import Buffer, Const, Expr, Load, Size, Var
 from .kernel_ir import Kernel
-from .walk import expr_children
+from .walk import children_first, expr_children
 
 __all__ = ["Numbers", "structure"]
 
@@ -77,19 +77,8 @@ class Numbers:
     def expr(self, root: Expr) -> int:
         """The number of an expression; depth does not matter."""
         known = self.exprs
-        stack = [root]
-        while stack:
-            e = stack[-1]
-            if e in known:
-                stack.pop()
-                continue
-            children = expr_children(e)
-            waiting = [c for c in children if c not in known]
-            if waiting:
-                stack += reversed(waiting)
-                continue
-            stack.pop()
-            content = (type(e).__name__, *self.facts(e), *(known[c] for c in children))
+        for e in children_first(root, known):
+            content = (type(e).__name__, *self.facts(e), *(known[c] for c in expr_children(e)))
             known[e] = self.contents.setdefault(content, len(self.contents))
         return known[root]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ...ir.dims import Dim, free_symbols
@@ -67,6 +67,22 @@ def expr_children(e: Expr) -> tuple[Expr, ...]:
             return e.args
         case _:
             return ()
+
+
+def children_first(
+    root: Expr, known: Container[Expr], children: Callable[[Expr], Sequence[Expr]] = expr_children
+) -> Iterator[Expr]:
+    """What an expression is made of and is not known yet, operands before who uses them; whoever asks makes each known at once."""
+    stack = [root]
+    while stack:
+        e = stack[-1]
+        waiting = [] if e in known else [c for c in children(e) if c not in known]
+        if waiting:
+            stack += reversed(waiting)
+            continue
+        stack.pop()
+        if e not in known:
+            yield e
 
 
 def rewrite(e: Expr, change: Callable[[Expr], Expr | None], memo: dict[int, Expr] | None = None) -> Expr:
