@@ -7,7 +7,7 @@
         void *prepared;     /* what nv_prepare made of the store: packed weights; nv_plan says how many bytes */
         void *arena;        /* scratch memory of one run */
         void *user;         /* for the owner of parallel_for; null, or its second word is how many threads there may be and
-                               its third void (*)(int32_t *at, int32_t seen, int32_t turn), which gives way to others */
+                               its third void (*)(void *user, int32_t *at, int32_t seen, int32_t turn), which gives way to others */
         void (*trace)(struct nv_context *, int64_t step);   /* called after each top-level step of nv_run; may be null */
     } nv_context;
 

@@ -126,7 +126,7 @@ rest:
   %team = load ptr, ptr %team.at, align 8
   %rest.at = getelementptr ptr, ptr %team, i64 2
   %function = load ptr, ptr %rest.at, align 8
-  call void %function(ptr %done, i32 %seen, i32 %t)
+  call void %function(ptr %team, ptr %done, i32 %seen, i32 %t)
   %t1 = add i32 %t, 1
   br label %turn
 ready:

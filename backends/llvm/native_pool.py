@@ -10,7 +10,17 @@ from .target import Target
 __all__ = ["POOL_EXTERNALS", "add_pool"]
 
 POOL_EXTERNALS = frozenset(
-    ("syscall", "sched_yield", "pthread_create", "pthread_join", "pthread_sigmask", "madvise")
+    (
+        "syscall",
+        "sched_yield",
+        "sched_getcpu",
+        "sched_getaffinity",
+        "sched_setaffinity",
+        "pthread_create",
+        "pthread_join",
+        "pthread_sigmask",
+        "madvise",
+    )
 )
 """What a library with threads may leave undefined beside ALLOWED_EXTERNALS."""
 

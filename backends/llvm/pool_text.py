@@ -1,3 +1,4 @@
+# long file: one LLVM text, whose functions share its types
 """The thread pool as LLVM text: a fork-join that hands out chunks by tickets.
 
 A job lies in one of a few slots; its `word` packs generation (24 bits), room for helpers (16) and chunks left (24), so that one
@@ -8,16 +9,17 @@ therefore does alone what no worker began; then it waits for chunks that others 
 bounded time, giving way to other processes, and then sleeps in a futex. Sleeping workers are woken once enough work
 has gone by to pay for it. Callers beyond the slots run alone.
 
+Some schedulers keep threads that work little on one processor, which ours do that wait for a caller who fills it: so a worker that
+has nothing to do and finds itself on the caller's processor moves to another, by its affinity, which it then has as before.
+
 Workers are started by the first job that wants them. The page is wiped on fork: a child finds no workers and starts its own.
 `nv_pool_stop` ends them before the process ends. Linux on x86-64 and aarch64; elsewhere there is no pool.
 
-    struct team { struct page *page; int64_t threads; void (*rest)(int32_t *, int32_t, int32_t); }
+    struct team { struct page *page; int64_t threads; void (*rest)(struct team *, int32_t *, int32_t, int32_t); }
                                                                  nv_context.user of whoever passes nv_pool_for; rest is nv_pool_rest
     struct slot { word; busy; pending; task, arg, n, rounds, threads }      pending's top bit: the caller sleeps
-    struct page { epoch; sleepers; lock, started, stop, credit; handles[]; slots[] }
+    struct page { epoch; sleepers; lock, started, stop, credit, processor, thread; handles[]; slots[] }
 """
-
-# long file: one LLVM text, whose functions share its types
 
 from __future__ import annotations
 
@@ -33,6 +35,8 @@ SPIN = 32
 """Turns of a wait before it sleeps, each of 64 pauses and a yield: 30 to 100 microseconds."""
 WAKE = 96
 """Units of work (grain.py: a microsecond each) that pay for waking sleepers, about 3 microseconds."""
+PROCESSORS = 1024
+"""That a set of processors has room for."""
 MOMENT = 50_000
 """Nanoseconds that who waits for a share sleeps at most."""
 
@@ -41,13 +45,17 @@ PAUSE = {"x86_64": ("x86.sse2.pause", "", ""), "aarch64": ("aarch64.hint", "i32"
 
 _TEXT = """
 %slot = type { i64, i32, [13 x i32], i32, [15 x i32], ptr, ptr, i64, i64, i64, [3 x i64] }
-%page = type { i32, [15 x i32], i32, [15 x i32], i32, i32, i32, i32, [12 x i32], [<MAX> x i64], [<SLOTS> x %slot] }
+%page = type { i32, [15 x i32], i32, [15 x i32], i32, i32, i32, i32, i32, [3 x i32], ptr, [6 x i32], [<MAX> x i64], [<SLOTS> x %slot] }
 
 declare i64 @syscall(i64, ...)
 declare i32 @sched_yield()
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @sched_setaffinity(i32, i64, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_join(i64, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare ptr @llvm.thread.pointer.p0()
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.ctlz.i64(i64, i1)
@@ -64,12 +72,76 @@ define internal void @futex_wake(ptr %at, i32 %count) nounwind {
   ret void
 }
 
-; waits a bounded time until *at & mask differs from `same`; gives whether it did
-define internal i1 @spin(ptr %at, i32 %mask, i32 %same, i1 %until_equal) nounwind {
+; remembers where the caller runs, now and then
+define internal void @here(ptr %page) nounwind {
+  %cpu = call i32 @sched_getcpu()
+  %processor = getelementptr %page, ptr %page, i64 0, i32 8
+  store atomic i32 %cpu, ptr %processor monotonic, align 4
+  ret void
+}
+
+; moves a thread that is no caller to another processor than the caller's, where it may use one
+define internal void @aside(ptr %page) nounwind {
 entry:
+  %all = alloca [<WORDS> x i64], align 8
+  %others = alloca [<WORDS> x i64], align 8
+  %thread.at = getelementptr %page, ptr %page, i64 0, i32 10
+  %thread = load atomic ptr, ptr %thread.at monotonic, align 8
+  %me = call ptr @llvm.thread.pointer.p0()
+  %caller = icmp eq ptr %thread, %me
+  br i1 %caller, label %done, label %look
+look:
+  %processor = getelementptr %page, ptr %page, i64 0, i32 8
+  %taken = load atomic i32, ptr %processor monotonic, align 4
+  %cpu = call i32 @sched_getcpu()
+  %same = icmp eq i32 %cpu, %taken
+  %known = icmp ult i32 %cpu, <PROCESSORS>
+  %go = and i1 %same, %known
+  br i1 %go, label %ask, label %done
+ask:
+  call void @llvm.memset.p0.i64(ptr %all, i8 0, i64 <WORDS.BYTES>, i1 false)
+  %r = call i32 @sched_getaffinity(i32 0, i64 <WORDS.BYTES>, ptr %all)
+  %failed = icmp slt i32 %r, 0
+  br i1 %failed, label %done, label %copy
+copy:
+  %wide = zext i32 %cpu to i64
+  %place = lshr i64 %wide, 6
+  %bit = and i64 %wide, 63
+  %one = shl i64 1, %bit
+  br label %word
+word:
+  %k = phi i64 [ 0, %copy ], [ %k1, %word ]
+  %any = phi i64 [ 0, %copy ], [ %any1, %word ]
+  %from = getelementptr i64, ptr %all, i64 %k
+  %given = load i64, ptr %from, align 8
+  %here = icmp eq i64 %k, %place
+  %mask = select i1 %here, i64 %one, i64 0
+  %not = xor i64 %mask, -1
+  %left = and i64 %given, %not
+  %to = getelementptr i64, ptr %others, i64 %k
+  store i64 %left, ptr %to, align 8
+  %any1 = or i64 %any, %left
+  %k1 = add i64 %k, 1
+  %more = icmp ult i64 %k1, <WORDS>
+  br i1 %more, label %word, label %move
+move:
+  %none = icmp eq i64 %any1, 0
+  br i1 %none, label %done, label %away
+away:
+  %s = call i32 @sched_setaffinity(i32 0, i64 <WORDS.BYTES>, ptr %others)
+  %t = call i32 @sched_setaffinity(i32 0, i64 <WORDS.BYTES>, ptr %all)
+  br label %done
+done:
+  ret void
+}
+
+; waits a bounded time until *at & mask differs from `same`, aside of the caller of this page where there is one; gives whether it did
+define internal i1 @spin(ptr %page, ptr %at, i32 %mask, i32 %same, i1 %until_equal) nounwind {
+entry:
+  %worker = icmp ne ptr %page, null
   br label %turn
 turn:
-  %t = phi i32 [ 0, %entry ], [ %t1, %yield ]
+  %t = phi i32 [ 0, %entry ], [ %t1, %give ]
   br label %look
 look:
   %k = phi i32 [ 0, %turn ], [ %k1, %again ]
@@ -84,6 +156,11 @@ again:
   %more = icmp ult i32 %k1, 64
   br i1 %more, label %look, label %yield
 yield:
+  br i1 %worker, label %look.about, label %give
+look.about:
+  call void @aside(ptr %page)
+  br label %give
+give:
   %y = call i32 @sched_yield()
   %t1 = add i32 %t, 1
   %on = icmp ult i32 %t1, <SPIN>
@@ -183,7 +260,7 @@ look:
 scan:
   %s = phi i64 [ 0, %look ], [ %s1, %scan ]
   %did = phi i1 [ false, %look ], [ %any, %scan ]
-  %slot = getelementptr %page, ptr %page, i64 0, i32 10, i64 %s
+  %slot = getelementptr %page, ptr %page, i64 0, i32 13, i64 %s
   %ran = call i1 @help(ptr %slot, i64 -1)
   %any = or i1 %did, %ran
   %s1 = add i64 %s, 1
@@ -192,12 +269,13 @@ scan:
 idle:
   br i1 %any, label %look, label %wait
 wait:
-  %moved = call i1 @spin(ptr %page, i32 -1, i32 %epoch, i1 false)
+  %moved = call i1 @spin(ptr %page, ptr %page, i32 -1, i32 %epoch, i1 false)
   br i1 %moved, label %look, label %sleep
 sleep:
   %a = atomicrmw add ptr %sleepers, i32 1 seq_cst, align 64
   call void @futex_wait(ptr %page, i32 %epoch)
   %b = atomicrmw sub ptr %sleepers, i32 1 seq_cst, align 64
+  call void @aside(ptr %page)
   br label %look
 left:
   ret ptr null
@@ -229,7 +307,7 @@ next:
   br i1 %end, label %close, label %start
 start:
   %index = zext i32 %started to i64
-  %handle = getelementptr %page, ptr %page, i64 0, i32 9, i64 %index
+  %handle = getelementptr %page, ptr %page, i64 0, i32 12, i64 %index
   %failed = call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %page)
   %ok = icmp eq i32 %failed, 0
   br i1 %ok, label %count, label %close
@@ -275,7 +353,7 @@ more:
   br label %choose
 choose:
   %s = phi i64 [ 0, %more ], [ 0, %team.work ], [ %s1, %other ]
-  %slot = getelementptr %page, ptr %page, i64 0, i32 10, i64 %s
+  %slot = getelementptr %page, ptr %page, i64 0, i32 13, i64 %s
   %busy = getelementptr %slot, ptr %slot, i64 0, i32 1
   %pair = cmpxchg ptr %busy, i32 0, i32 1 acq_rel monotonic, align 8
   %free = extractvalue { i32, i1 } %pair, 1
@@ -315,7 +393,17 @@ post:
   %w0 = or i64 %high, %room
   %word = or i64 %w0, %chunks
   store atomic i64 %word, ptr %slot release, align 64
+  %thread.at = getelementptr %page, ptr %page, i64 0, i32 10
+  %me = call ptr @llvm.thread.pointer.p0()
+  store atomic ptr %me, ptr %thread.at monotonic, align 8
   %e = atomicrmw add ptr %page, i32 1 seq_cst, align 64
+  %few.bits = and i32 %e, 15
+  %now.and.then = icmp eq i32 %few.bits, 0
+  br i1 %now.and.then, label %where, label %posted
+where:
+  call void @here(ptr %page)
+  br label %posted
+posted:
   %sleepers.at = getelementptr %page, ptr %page, i64 0, i32 2
   %sleepers = load atomic i32, ptr %sleepers.at seq_cst, align 64
   %asleep = icmp sgt i32 %sleepers, 0
@@ -330,6 +418,7 @@ credit:
   br i1 %pays, label %wake, label %work
 wake:
   store atomic i32 0, ptr %credit.at monotonic, align 4
+  call void @here(ptr %page)
   %others = sub i64 %chunks, 1
   %count = call i64 @llvm.smin.i64(i64 %others, i64 %helpers)
   %count32 = trunc i64 %count to i32
@@ -339,7 +428,7 @@ work:
   %did = call i1 @help(ptr %slot, i64 %generation)
   br label %wait
 wait:
-  %over = call i1 @spin(ptr %pending, i32 2147483647, i32 0, i1 true)
+  %over = call i1 @spin(ptr null, ptr %pending, i32 2147483647, i32 0, i1 true)
   br i1 %over, label %finish, label %mark
 mark:
   %now = load atomic i32, ptr %pending acquire, align 4
@@ -362,9 +451,11 @@ done:
 }
 
 ; for who waits for *at to differ from `seen`, in its turn `turn`: gives way to others, and sleeps for a moment in later ones
-define void @nv_pool_rest(ptr %at, i32 %seen, i32 %turn) nounwind {
+define void @nv_pool_rest(ptr %team, ptr %at, i32 %seen, i32 %turn) nounwind {
 entry:
   %moment = alloca [2 x i64], align 8
+  %page = load ptr, ptr %team, align 8
+  call void @aside(ptr %page)
   %early = icmp ult i32 %turn, <SPIN>
   br i1 %early, label %yield, label %sleep
 yield:
@@ -406,7 +497,7 @@ next:
   %more = icmp ult i64 %i, %count
   br i1 %more, label %join, label %done
 join:
-  %at = getelementptr %page, ptr %page, i64 0, i32 9, i64 %i
+  %at = getelementptr %page, ptr %page, i64 0, i32 12, i64 %i
   %handle = load i64, ptr %at, align 8
   %j = call i32 @pthread_join(i64 %handle, ptr null)
   %i1 = add i64 %i, 1
@@ -423,7 +514,17 @@ def pool_text(target: Target) -> str | None:
     machine, _, system = target.triple.partition("-")
     if "linux" not in system or machine not in _FUTEX:
         return None
-    numbers = {"MAX": MAX_THREADS, "SLOTS": SLOTS, "SPIN": SPIN, "WAKE": WAKE, "MOMENT": MOMENT, "USER": USER}
+    numbers = {
+        "WORDS.BYTES": PROCESSORS // 8,
+        "WORDS": PROCESSORS // 64,
+        "PROCESSORS": PROCESSORS,
+        "MAX": MAX_THREADS,
+        "SLOTS": SLOTS,
+        "SPIN": SPIN,
+        "WAKE": WAKE,
+        "MOMENT": MOMENT,
+        "USER": USER,
+    }
     pause, kind, argument = PAUSE[machine]
     words = {"FUTEX": _FUTEX[machine], "PAUSE": pause, "PAUSE.TYPE": kind, "PAUSE.ARGUMENT": argument}
     text = _TEXT

@@ -242,6 +242,42 @@ def test_beside_busy_processes_nothing_hangs() -> None:
             hog.wait()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinities here")
+def test_a_worker_that_moved_aside_may_run_where_it_could_before() -> None:
+    """In a process of its own, since it is held to processors; on one processor a worker stays where it is."""
+    code = """
+        import os, time
+        import numpy as np
+        import nervure as nv
+        from nervure import nn
+        import test_pool
+        given = os.sched_getaffinity(0)
+        for allowed in (given, {min(given)}):
+            os.sched_setaffinity(0, allowed)
+            run, x = test_pool.mlp(threads=3)
+            for task in map(int, os.listdir("/proc/self/task")):
+                os.sched_setaffinity(task, allowed)
+            want = run(x)
+            for pause in (0, 0.001) * 50:
+                time.sleep(pause)
+                assert (run(x) == want).all()
+            time.sleep(0.05)
+            found = [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")]
+            assert len(found) >= 3 and all(mask == allowed for mask in found), found
+        print("well")
+    """
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "well\n", done.stderr
+
+
 def test_the_process_ends_while_workers_spin_and_calls_after_the_end_run_alone() -> None:
     code = """
         import atexit, threading

@@ -176,7 +176,9 @@ def rnn(threads: int, batch: int = 1) -> tuple[Any, Any]:
 def test_the_task_gives_the_same_however_it_is_called(team: int, order: str) -> None:
     run, x = rnn(1)
     want = [np.array(a) for a in run(x)]
-    never = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32)(lambda *_: None)
+    never = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32)(
+        lambda *_: None
+    )
     address = ctypes.cast(never, ctypes.c_void_p).value
     entered = 0
 
