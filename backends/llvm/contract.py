@@ -49,6 +49,7 @@ from .kernel_ir import (
     minimum,
     zero,
 )
+from .microkernel import TALL
 from .schedule import ContractSchedule, choose_schedule, tile_heights
 from .target import Target
 from .walk import rewrite
@@ -388,6 +389,7 @@ class _Expansion:
                 (Step(length, k, b_k),),
                 accumulate,
                 tile_heights(s.rows, known(self.m), s.mc),
+                afar=c.afar and (known(self.m) or 0) < TALL,
             )
 
         def turned(b: Load, row: Expr) -> list[Stmt]:

@@ -219,11 +219,12 @@ class Finish:
 class Tile:
     """C[i, j] (+)= sum over p of A[i, p] * B[p, j], for i < m and all j < nv * lanes of one panel.
 
-    p runs through the nest of `steps`, the last one fastest. a, b and c are the addresses of their first elements; strides
-    in elements; C has unit stride in j, B within each vector of lanes, its vectors lie `b_vector` apart; both are readable and
-    writable over the whole panel. Instead of the address of C, `c` may say what is done with the sums; nothing accumulates then. Where `accumulate` is false C is written, else the sum over p is formed
-    first and then added. The rows are done in tiles of the given heights: (h, h - 1) in some mixture, or else as many of
-    each height as fit, in order. While a tile reads B, what lies `ahead` elements after it is brought into the second cache.
+        p runs through the nest of `steps`, the last one fastest. a, b and c are the addresses of their first elements; strides
+        in elements; C has unit stride in j, B within each vector of lanes, its vectors lie `b_vector` apart; both are readable and
+        writable over the whole panel. Instead of the address of C, `c` may say what is done with the sums; nothing accumulates then. Where `accumulate` is false C is written, else the sum over p is formed
+        first and then added. The rows are done in tiles of the given heights: (h, h - 1) in some mixture, or else as many of
+        each height as fit, in order. While a tile reads B, what lies `ahead` elements after it is brought into the second cache. Where B is
+    `afar`, beyond that cache, tiles of few rows bring what they read next into the first.
     """
 
     rows: int
@@ -242,6 +243,7 @@ class Tile:
     run: int = 0
     a_run: Expr | None = None
     ahead: int = 0
+    afar: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -332,6 +334,7 @@ class Contract:
         parallel: whether batch and blocks of m and n run in parallel
         parts:    the sums with further matrices b
         back:     where it is 1, blocks run last first
+        afar:     whether Packed panels come from beyond the second cache
         schedule: a schedule.ContractSchedule, or a schedule.DotSchedule where a and b are plain loads of unit stride in k; None lets the target choose
     """
 
@@ -347,6 +350,7 @@ class Contract:
     parts: tuple[Var, ...] = ()
     schedule: object | None = None
     back: Dim = 0
+    afar: bool = False
 
     @property
     def sums(self) -> tuple[Var, ...]:

@@ -196,7 +196,7 @@ class _Printer:
                 yield f"{indent}}}"
             case Tile():
                 shape = f"{s.rows}x{s.vectors}x{s.lanes} {s.a.dtype}"
-                ahead = f" ahead {s.ahead}" if s.ahead else ""
+                ahead = (f" ahead {s.ahead}" if s.ahead else "") + (" afar" if s.afar else "")
                 c = "" if isinstance(s.c, Finish) else f" c={self.expr(s.c)} by {self.expr(s.c_row)}"
                 steps = ", ".join(
                     f"{self.expr(p.extent)}{'' if p.last is None else f' (last {p.last})'} by {self.expr(p.a)} {self.expr(p.b)}"
@@ -237,7 +237,7 @@ class _Printer:
                 )
             case Contract():
                 batch = f" batch {self.dims(s.batch)}" if s.batch else ""
-                yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))}{_back(s.back)} {{"
+                yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))}{_back(s.back)}{' afar' if s.afar else ''} {{"
                 yield from self.bindings([s.a, *(() if isinstance(s.b, Packed) else (s.b,))], deeper)
                 b = (
                     f"packed {self.load(s.b.buffer, s.b.prefix)}"

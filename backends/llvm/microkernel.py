@@ -22,12 +22,14 @@ from .kernel_ir import Const, Load, Tile
 if TYPE_CHECKING:
     from .emit_loops import LoopEmitter
 
-__all__ = ["emit_call", "rows_function", "tile_function"]
+__all__ = ["TALL", "emit_call", "rows_function", "tile_function"]
 
 TALL = 8
 """Rows from which on a tile computes long enough to bring in the operand of later ones meanwhile."""
 AHEAD = 8192
 """How far ahead, in bytes."""
+SHORT_AHEAD = 2048
+"""How far ahead tiles of few rows fetch, which do nothing else than wait for memory."""
 LINE = 64
 """Bytes of a line of the caches."""
 
@@ -72,6 +74,7 @@ class Form:
         last:  length of the innermost step in the last turn of the outermost, None where it is that of all
         ahead: bytes from what is read of B to what is brought in meanwhile, 0 for nothing
         cache: into which cache, the first or the second
+        afar:  whether tiles of few rows fetch as well
     """
 
     run: int = 0
@@ -79,6 +82,7 @@ class Form:
     last: int | None = None
     ahead: int = 0
     cache: int = 1
+    afar: bool = False
 
     @property
     def suffix(self) -> str:
@@ -88,6 +92,7 @@ class Form:
             + fixed
             + ("" if self.last is None else f"l{self.last}")
             + (f"h{self.ahead}_{self.cache}" if self.ahead else "")
+            + ("f" if self.afar else "")
         )
 
     def offset(self, row: int) -> int:
@@ -102,10 +107,11 @@ def _form(s: Tile, size: int, streams: bool) -> Form:
     row, run, last = s.a_row, s.a_run, s.steps[-1].last
     assert last is None or len(s.steps) > 1
     ahead, cache = (s.ahead * size, 2) if s.ahead else (AHEAD if streams else 0, 1)
+    afar = streams and s.afar
     if not isinstance(row, Const) or not (run is None or isinstance(run, Const)):
-        return Form(s.run, None, last, ahead, cache)
+        return Form(s.run, None, last, ahead, cache, afar)
     fixed = (int(row.value) * size, 0 if run is None else int(run.value) * size)
-    return Form(s.run, fixed, last, ahead, cache)
+    return Form(s.run, fixed, last, ahead, cache, afar)
 
 
 def _dense(s: Tile) -> bool:
@@ -396,10 +402,12 @@ class _Tile:
     def _fetch(self, b: str) -> Iterator[str]:
         """Bring in what comes some time later, where it comes from afar: the machine itself looks no further than a page."""
         form = self.form
-        if form.ahead and (self.rows >= TALL or form.cache > 1):
+        tall = self.rows >= TALL or form.cache > 1
+        if form.ahead and (tall or form.afar):
+            distance = form.ahead if tall else SHORT_AHEAD
             for line in range(0, self.vectors * self.lanes * self.size, LINE):
                 address = self.fresh()
-                yield f"  {address} = getelementptr i8, ptr {b}, i64 {form.ahead + line}"
+                yield f"  {address} = getelementptr i8, ptr {b}, i64 {distance + line}"
                 yield f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - form.cache}, i32 1)"
 
     def _multiply(self, name: str, a: str, b: str, c: str) -> list[str]:

@@ -11,6 +11,7 @@ from .. import kernel_ir as k
 from ..target import Target
 from ..walk import all_exprs, stmts
 from . import BARRIERS, BLOCKED, TAILED
+from .afar import afar
 from .layouts import choose_layouts
 from .lowering import VIEWS, VIRTUAL, Lowering
 from .memory import Launch, Memory, Step, exchanged, memories_of, writes_of
@@ -50,7 +51,7 @@ def lower_program(program: Program, target: Target) -> Lowered:
     run = _lower(graph, entries, inputs, outputs, "k", target)
     prepare = None if program.prepare is None else _lower(program.prepare, entries, (), (), "p", target)
     constants: dict[str, Memory] = dict(run.constants)
-    steps = _in_place(run.steps, graph, run)
+    steps = afar(_in_place(run.steps, graph, run), target)
     packing = tuple(run.prepared)
     if prepare is None:
         return Lowered(packing, steps, inputs, outputs, entries, tuple(constants.values()))
