@@ -56,6 +56,9 @@ from .walk import rewrite
 
 __all__ = ["default_schedule", "expand_contracts"]
 
+_FEW = 33
+"""Rows whose tiles have 11 rows at most, as many lines as a cache of 12 ways holds in one set beside those of B."""
+
 
 def expand_contracts(kernel: Kernel, target: Target) -> Kernel:
     """The kernel with every contract written as loops and tile calls."""
@@ -223,7 +226,8 @@ class _Expansion:
         if row is None or k is None or flat_strides(self.c.a, [self.c.n]) != 0:
             return _Place()
         many = known(self.m) is None or (known(self.m) or 0) > 28
-        if isinstance(row, int) and row != 0 and row * self.dtype.bytes % 4096 == 0 and many:
+        aliased = isinstance(row, int) and row != 0 and row * self.dtype.bytes % 4096 == 0
+        if aliased and (known(self.m) is None or (known(self.m) or 0) > _FEW):
             return _Place()  # rows that share cache sets
         if row == 1 and isinstance(k, int) and k * self.dtype.bytes >= 1024 and many and len(self.c.m) == 1:
             return _Place()  # a line or two of each of many pages
