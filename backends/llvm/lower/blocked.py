@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ....ir.dims import Dim, floordiv, product
 from ....ir.graph import Value
+from ....ir.ops.move import Concat, Slice
 from ....ir.origin import Origins
 from .. import kernel_ir as k
 from ..extents import rest_of
 from ..layout import Layout
 from .loops import nest
 from .memory import KernelScope, Memory
-from .pull import Index, Pull
+from .pull import MAPS, Index, Pull
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -30,21 +32,30 @@ class Blocks:
     """Loops over a value in blocks: images, blocks, places, and the lanes of a block as a vector loop; the places of a row,
     where a block is one channel.
 
+    Args:
+        run: the first of the blocks and how many; all if not given
+
     Attributes:
         index:  of the element, as the type counts
         inside: whether its channel is one, where the last block has more lanes than channels
     """
 
-    def __init__(self, pull: Pull, layout: Layout, shape: Sequence[Dim]) -> None:
+    def __init__(
+        self, pull: Pull, layout: Layout, shape: Sequence[Dim], run: tuple[int, int] | None = None
+    ) -> None:
         self.layout = layout
+        first, count = run or (0, layout.blocks)
         self.image, self.block, self.lane = k.Var("n"), k.Var("cb"), k.Var("c")
         self.places = tuple(k.Var(f"i{axis}") for axis in range(len(shape) - 2))
-        self.extents = (shape[0], layout.blocks, *shape[2:])
-        channel = self.block
+        self.extents = (shape[0], count, *shape[2:])
+        channel: k.Expr = pull.affine(self.block, 1, first) if count > 1 or run is None else k.as_index(first)
         if layout.block > 1:
-            channel = pull.split(self.block * layout.block + self.lane, layout.block, self.block, self.lane)
+            within = (first * layout.block, (first + count) * layout.block)
+            high = channel
+            channel = pull.split(high * layout.block + self.lane, layout.block, high, self.lane, within)
         self.index: Index = (self.image, channel, *self.places)
-        self.inside = channel < layout.channels if layout.ragged else None
+        last = first + count == layout.blocks
+        self.inside = channel < layout.channels if layout.ragged and last else None
 
     def store(
         self, pull: Pull, scope: KernelScope, memory: Memory, shape: Sequence[Dim], element: k.Expr
@@ -90,12 +101,56 @@ def blocked_map(lowering: Lowering, value: Value, target: Memory) -> None:
     assert target.layout is not None
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
-    blocks = Blocks(pull, target.layout, value.type.shape)
-    element = pull.read(value, blocks.index, blocks.inside)
-    store = blocks.store(pull, scope, target, value.type.shape, element)
+    body: list[k.Stmt] = []
+    for run in _runs(lowering, value, target.layout):
+        blocks = Blocks(pull, target.layout, value.type.shape, run)
+        element = pull.read(value, blocks.index, blocks.inside)
+        body += blocks.around([blocks.store(pull, scope, target, value.type.shape, element)])
     origins = value.node.origins if value.node is not None else ()
     zero_rim(lowering, target, value.type.shape, origins)
-    lowering.launch(scope, "map", blocks.around([store]), origins)
+    lowering.launch(scope, "map", body, origins)
+
+
+def _runs(lowering: Lowering, value: Value, layout: Layout) -> list[tuple[int, int] | None]:
+    """Stretches of blocks, the first of each and how many, in which no channel axis is joined but at their ends; a block that
+    channels of several operands share is one of its own."""
+    edges = _joints(lowering, value)
+    if not edges or layout.block == 1:
+        return [None]
+    shared = sorted({edge // layout.block for edge in edges if edge % layout.block})
+    starts = {edge // layout.block for edge in edges if edge % layout.block == 0}
+    cuts = sorted({0, layout.blocks, *starts, *shared, *(block + 1 for block in shared)})
+    return [(first, behind - first) for first, behind in pairwise(cuts)]
+
+
+def _joints(lowering: Lowering, value: Value) -> set[int]:
+    """Channels at which operands of concats meet that are pulled into a map."""
+    found: set[int] = set()
+    stack: list[tuple[Value, int]] = [(value, 0)]
+    seen = set(stack)
+    while stack:
+        current, start = stack.pop()
+        current = lowering.resolve(current)
+        node = current.node
+        if node is None or node.op.mnemonic not in MAPS or lowering.memory_of(current) is not None:
+            continue
+        at = start
+        for operand in node.operands:
+            if isinstance(node.op, Concat) and node.op.axis == 1:
+                size = operand.type.shape[1]
+                assert isinstance(size, int)
+                found.add(at)
+                found.add(at + size)
+                begin, at = at, at + size
+            else:
+                cut = node.op.starts[1] if isinstance(node.op, Slice) else 0
+                assert isinstance(cut, int)
+                begin = start - cut
+            if operand.type.rank > 2 and (operand, begin) not in seen:
+                seen.add((operand, begin))
+                stack.append((operand, begin))
+    whole = value.type.shape[1]
+    return {edge for edge in found if isinstance(whole, int) and 0 < edge < whole}
 
 
 def in_layout(lowering: Lowering, value: Value, block: int, halo: Sequence[tuple[int, int]]) -> Memory:

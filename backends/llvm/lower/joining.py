@@ -28,7 +28,7 @@ def places(lowering: Lowering, node: Node) -> list[Memory]:
     assert isinstance(node.op, Concat)
     (result,) = node.results
     shape, axis = result.type.shape, node.op.axis
-    if any(d != 1 for d in shape[:axis]):
+    if any(d != 1 for d in shape[:axis]) or result in lowering.layouts:
         return []
     memory, row = lowering.new_memory(result), product(shape[axis + 1 :])
     start: Dim = 0

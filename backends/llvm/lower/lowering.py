@@ -7,7 +7,7 @@ a contraction or reduction with the elementwise nodes behind it being one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -35,7 +35,6 @@ __all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 VIRTUAL = frozenset(("constant", "iota", "broadcast_in_dim"))
 """Ops that are cheaper to compute again at each reader than to keep."""
 
-
 Barrier = Callable[["Lowering", Node, Sequence[Tail]], None]
 """Writes the kernels of a node that is no map, one tail a result (only the first may be another value)."""
 
@@ -52,6 +51,7 @@ class Lowering:
         fixed:    those that the program does not change: what is made of them alone is made once, by `prepare`
         target:   the machine
         layouts:  of the values that are kept in blocks of channels
+        pulled:   movements of such values that their readers compute
         origins:  of the node that is lowered: of what is copied for it too
     """
 
@@ -65,6 +65,7 @@ class Lowering:
         fixed: frozenset[str],
         target: Target,
         layouts: Mapping[Value, Layout] = MappingProxyType({}),
+        pulled: Collection[Value] = (),
     ) -> None:
         self.barriers = barriers
         self.tailed = tailed
@@ -76,6 +77,7 @@ class Lowering:
         self.steps: list[Step] = []
         self.made = 0
         self.layouts = layouts
+        self.pulled = pulled
         self.copies: dict[tuple[Value, Layout | None], Memory] = {}
         self.prepared: list[Launch] = []
         self.memory: dict[Value, Memory] = {}
@@ -90,7 +92,6 @@ class Lowering:
         self.also: dict[Value, list[Memory]] = {}
         self.copied: set[tuple[Value, Memory]] = set()
 
-    # memory
     def resolve(self, value: Value) -> Value:
         """The value that stands for a region's input or a fused node's result."""
         while value in self.alias:
@@ -118,7 +119,7 @@ class Lowering:
                     )
                     self.constants[literal.digest] = found
                 self.memory[value] = found
-            elif op.mnemonic in VIEWS:
+            elif op.mnemonic in VIEWS and value not in self.pulled and value not in self.layouts:
                 found = self.memory_of(value.node.operands[0])
                 if found is not None and found.layout is not None and op.mnemonic == "reshape":
                     found = self.plain(value.node.operands[0])
@@ -245,7 +246,7 @@ class Lowering:
                 self.fused(node)
             elif node in wide:
                 joined(self, node, wide[node])
-            elif node.op.mnemonic not in VIRTUAL:
+            elif node.op.mnemonic not in VIRTUAL and node.results[0] not in self.pulled:
                 for result in node.results:
                     self.materialise(result)
 

@@ -8,19 +8,16 @@ way, so a region of maps is one kernel, and a permuted or padded operand of a co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ....ir.dims import Dim, product
 from ....ir.graph import Node, Value
-from ....ir.ops.constant import Constant, Iota
-from ....ir.ops.index import Gather, GatherElements
-from ....ir.ops.move import BroadcastInDim, Concat, Pad, Permute, Reshape, Reverse, Slice
 from ....ir.types import i64
 from .. import kernel_ir as k
 from ..layout import Layout
-from .boxes import dynamic_slice, dynamic_update_slice
 from .elementwise import ELEMENTWISE, elementwise
 from .groups import dim_groups
-from .patches import patches
+from .moves import MOVES, ZERO, Element
 
 __all__ = ["MAPS", "ZERO", "Pull", "is_map"]
 
@@ -38,6 +35,15 @@ MAPS = frozenset((*ELEMENTWISE, *MOVEMENT, "constant"))
 def is_map(node: Node) -> bool:
     """Whether one element of the node's result can be pulled."""
     return node.op.mnemonic in MAPS
+
+
+class Halves(NamedTuple):
+    """A channel as high * block + low + shift, where low counts the lanes of a block and 0 <= shift < block."""
+
+    block: int
+    high: k.Expr
+    low: k.Expr
+    shift: int
 
 
 class Pull:
@@ -61,7 +67,8 @@ class Pull:
         self.buffer = buffer
         self.layout = layout
         self.computed = computed
-        self.halves: dict[k.Expr, tuple[int, k.Expr, k.Expr]] = {}
+        self.halves: dict[k.Expr, Halves] = {}
+        self.ranges: dict[k.Expr, tuple[int, int]] = {}
         self.given: dict[Value, dict[Index, k.Expr]] = {}
         self.flat: dict[Index, tuple[tuple[Dim, ...], k.Expr]] = {}
         self._memo: dict[tuple[Value, Index, k.Expr | None], k.Expr] = {}
@@ -116,7 +123,7 @@ class Pull:
         self.computed[value] = None
         if op.mnemonic in ELEMENTWISE:
             return elementwise(op, [element(o, index, inside) for o in operands])
-        return _MOVES[op.mnemonic](self, value.node, index, inside, element)
+        return MOVES[op.mnemonic](self, value.node, index, inside, element)
 
     def memo(self, key: object, make: Callable[[], k.Expr]) -> k.Expr:
         """The same object for the same key, so that equal indices are one expression."""
@@ -133,15 +140,33 @@ class Pull:
             return scaled if start == 0 else scaled + start
 
         found = self.memo(("affine", index, step, start), build)
-        known = self.halves.get(index)
-        if known is not None and step == 1 and isinstance(start, int) and start % known[0] == 0:
-            block, high, low = known
-            self.halves[found] = (block, self.affine(high, 1, start // block), low)
+        if step == 1 and isinstance(start, int):
+            if index in self.halves:
+                block, high, low, shift = self.halves[index]
+                more, rest = divmod(shift + start, block)
+                self.halves[found] = Halves(block, self._block(high, more), low, rest)
+            if index in self.ranges:
+                first, behind = self.ranges[index]
+                self.ranges[found] = (first + start, behind + start)
         return found
 
-    def split(self, channel: k.Expr, block: int, high: k.Expr, low: k.Expr) -> k.Expr:
-        """Say that a channel index is high * block + low, so that blocked memory is read without a division."""
-        self.halves[channel] = (block, high, low)
+    def _block(self, high: k.Expr, more: int) -> k.Expr:
+        """Some blocks on."""
+        if isinstance(high, k.Const):
+            return k.const(int(high.value) + more, i64)
+        return self.affine(high, 1, more)
+
+    def split(
+        self, channel: k.Expr, block: int, high: k.Expr, low: k.Expr, within: tuple[int, int] | None = None
+    ) -> k.Expr:
+        """Say that a channel index is high * block + low, so that blocked memory is read without a division.
+
+        Args:
+            within: the first channel that it can be, and the one behind the last
+        """
+        self.halves[channel] = Halves(block, high, low, 0)
+        if within is not None:
+            self.ranges[channel] = within
         return channel
 
     def blocked(self, layout: Layout, index: Index) -> Index:
@@ -151,8 +176,8 @@ class Pull:
         if layout.block == 1:
             return (image, channel, *inner, ZERO)
         known = self.halves.get(channel)
-        if known is not None and known[0] == layout.block:
-            return (image, known[1], *inner, known[2])
+        if known is not None and known.block == layout.block and known.shift == 0:
+            return (image, known.high, *inner, known.low)
         if isinstance(channel, k.Const):
             high, low = divmod(int(channel.value), layout.block)
             return (image, k.const(high, i64), *inner, k.const(low, i64))
@@ -243,6 +268,9 @@ class Pull:
         if layout is not None:
             blocks = self.buffer(value, layout.shape(shape))
             assert blocks is not None
+            known = self.halves.get(index[1])
+            if known is not None and known.block == layout.block and known.shift:
+                return self._across(blocks, layout, index, known, inside)
             return blocks.at(*self.blocked(layout, index), inside=inside)
         for group, (axes, combined) in self.flat.items():
             kept = len(index) - len(group)
@@ -252,141 +280,21 @@ class Pull:
         buffer = self.buffer(value, shape)
         return None if buffer is None else buffer.at(*index, inside=inside)
 
-
-Element = Callable[[Value, Index, "k.Expr | None"], k.Expr]
-Move = Callable[[Pull, Node, Index, "k.Expr | None", Element], k.Expr]
-
-
-def _constant(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Constant)
-    literal = node.op.value
-    assert literal.array.size == 1, "a constant of several elements has memory"
-    return k.const(literal.array.reshape(-1)[0].item(), literal.type.dtype)
-
-
-def _iota(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Iota)
-    return index[node.op.axis].cast(node.op.dtype)
-
-
-def _broadcast(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, BroadcastInDim)
-    x = node.operands[0]
-    at = tuple(
-        ZERO if size == 1 else index[axis] for size, axis in zip(x.type.shape, node.op.axes, strict=True)
-    )
-    return element(x, at, inside)
-
-
-def _permute(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Permute)
-    at: list[k.Expr] = [ZERO] * len(index)
-    for axis, source in enumerate(node.op.axes):
-        at[source] = index[axis]
-    return element(node.operands[0], tuple(at), inside)
-
-
-def _slice(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Slice)
-    at = tuple(
-        pull.affine(i, step, start)
-        for i, start, step in zip(index, node.op.starts, node.op.strides, strict=True)
-    )
-    return element(node.operands[0], at, inside)
-
-
-def _reverse(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Reverse)
-    shape = node.operands[0].type.shape
-    at = tuple(
-        pull.affine(i, -1, shape[axis] - 1) if axis in node.op.axes else i for axis, i in enumerate(index)
-    )
-    return element(node.operands[0], at, inside)
-
-
-def _pad(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    op = node.op
-    assert isinstance(op, Pad)
-    x, value = node.operands
-    at: list[k.Expr] = []
-    tests: list[k.Expr] = []
-    for axis, i in enumerate(index):
-        source, axis_tests = pull.unpad(i, op.low[axis], op.high[axis], op.interior[axis], x.type.shape[axis])
-        at.append(source)
-        tests += axis_tests
-    test = pull.all_of(tests)
-    both = pull.all_of([t for t in (inside, test) if t is not None])
-    found = element(x, tuple(at), both)
-    return found if test is None else k.select(test, found, element(value, (), inside))
-
-
-def _concat(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Concat)
-    axis = node.op.axis
-    start: Dim = 0
-    parts: list[tuple[k.Expr | None, k.Expr]] = []
-    for count, x in enumerate(node.operands):
-        size = x.type.shape[axis]
-        at = list(index)
-        at[axis] = pull.affine(index[axis], 1, -start)
-        below = pull.memo(("lt", index[axis], start + size), lambda a=axis, e=start + size: index[a] < e)
-        from_start = pull.memo(("ge", index[axis], start), lambda a=axis, s=start: index[a] >= s)
-        tests = [
-            t
-            for t in (
-                inside,
-                below if count + 1 < len(node.operands) else None,
-                from_start if count else None,
-            )
-            if t is not None
-        ]
-        parts.append((below, element(x, tuple(at), pull.all_of(tests))))
-        start = start + size
-    result = parts[-1][1]
-    for below, found in reversed(parts[:-1]):
-        assert below is not None
-        result = k.select(below, found, result)
-    return result
-
-
-def _reshape(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Reshape)
-    x = node.operands[0]
-    return element(x, pull.reshaped(index, node.op.shape, x.type.shape), inside)
-
-
-def _gather(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, Gather)
-    x, indices = node.operands
-    axis, rank = node.op.axis, indices.type.rank
-    where = element(indices, index[axis : axis + rank], inside)
-    at = (*index[:axis], pull.clamped(where, x.type.shape[axis]), *index[axis + rank :])
-    return element(x, at, inside)
-
-
-def _gather_elements(pull: Pull, node: Node, index: Index, inside: k.Expr | None, element: Element) -> k.Expr:
-    assert isinstance(node.op, GatherElements)
-    x, indices = node.operands
-    axis = node.op.axis
-    where = element(indices, index, inside)
-    return element(x, (*index[:axis], pull.clamped(where, x.type.shape[axis]), *index[axis + 1 :]), inside)
-
-
-ZERO = k.const(0, i64)
-_MOVES: dict[str, Move] = {
-    "constant": _constant,
-    "iota": _iota,
-    "broadcast_in_dim": _broadcast,
-    "permute": _permute,
-    "slice": _slice,
-    "reverse": _reverse,
-    "pad": _pad,
-    "concat": _concat,
-    "reshape": _reshape,
-    "gather": _gather,
-    "gather_elements": _gather_elements,
-    "dynamic_slice": dynamic_slice,
-    "dynamic_update_slice": dynamic_update_slice,
-    "patches": patches,
-    "opt_barrier": lambda pull, node, index, inside, element: element(node.operands[0], index, inside),
-}
+    def _across(
+        self, blocks: k.Buffer, layout: Layout, index: Index, known: Halves, inside: k.Expr | None
+    ) -> k.Expr:
+        """Lanes that lie in two neighbouring blocks of memory: a load of each under a mask."""
+        block, high, low, shift = known
+        image, _, *place = index
+        inner = [self.affine(i, 1, rim) for i, (rim, _) in zip(place, layout.halo, strict=True)]
+        edge = block - shift
+        first = self.memo(("lt", low, edge), lambda: low < edge)
+        second = self.memo(("ge", low, edge), lambda: low >= edge)
+        parts: list[k.Expr] = []
+        for more, test, start in ((0, first, shift), (1, second, shift - block)):
+            at = self._block(high, more)
+            if isinstance(at, k.Const) and not 0 <= int(at.value) < layout.blocks:
+                continue
+            masks = self.all_of([t for t in (inside, test) if t is not None])
+            parts.append(blocks.at(image, at, *inner, self.affine(low, 1, start), inside=masks))
+        return parts[0] if len(parts) == 1 else k.select(first, *parts)

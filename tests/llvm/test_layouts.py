@@ -1,0 +1,99 @@
+"""What stands between convolutions keeps their blocks of channels: joins and parts of channels, and places repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nervure as nv
+from nervure import nn
+from nervure.backends.llvm.executable import LLVMExecutable
+
+
+class Net(nn.Module):
+    """Convolutions to each of some numbers of channels, something between, and a convolution behind.
+
+    Args:
+        channels: of the first ones
+        between:  what is done with their results
+        behind:   channels of what comes of it
+    """
+
+    def __init__(self, channels: tuple[int, ...], between: Callable[..., Any], behind: int) -> None:
+        self.first = nn.ModuleList([nn.Conv2d(3, c, 3, padding=1) for c in channels])
+        self.between, self.last = between, nn.Conv2d(behind, 20, 3, padding=1)
+
+    def __call__(self, x: Any) -> Any:
+        return self.last(self.between(*(f(x) for f in self.first)))
+
+
+def _join(*parts: Any) -> Any:
+    return np.concatenate(parts, axis=1)
+
+
+def _twice(x: Any) -> Any:
+    return nn.interpolate(x, scale_factor=2, mode="nearest")
+
+
+CASES: dict[str, tuple[tuple[int, ...], Callable[..., Any], int]] = {
+    "whole blocks": ((16, 32), _join, 48),
+    "half blocks": ((24, 24), _join, 48),
+    "three of them, a channel more each": ((17, 33, 13), _join, 63),
+    "fewer channels than a block": ((9, 10, 11, 40), _join, 70),
+    "maps in the join": ((24, 20), lambda a, b: _join(nn.relu(a) * 2, nn.tanh(b), a), 68),
+    "a join of joins": ((12, 24), lambda a, b: _join(_join(a, b), b, _join(b, a)), 96),
+    "blocks of several sizes": ((8, 24), _join, 32),
+    "parts": ((48,), lambda a: _join(a[:, 24:40], a[:, :16]) + a[:, 7:39], 32),
+    "a part that is convolved": ((40,), lambda a: a[:, 13:37], 24),
+    "repeated": ((24,), _twice, 24),
+    "repeated and added": ((24, 24), lambda a, b: _twice(nn.max_pool2d(a, 2)) + b, 24),
+    "repeated and joined": ((24, 40), lambda a, b: _join(_twice(nn.max_pool2d(a, 2)), b), 64),
+    "repeated fourfold, read twice": ((20,), lambda a: _twice(nn.relu(_twice(a))) * nn.sigmoid(_twice(_twice(a))), 20),
+    "repeated, and read as rows": (
+        (24, 24), lambda a, b: b * _twice(nn.max_pool2d(a, 2)).reshape((-1, 24, 8 * 12)).mean(axis=2)[:, :, None, None], 24,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_between_convolutions(name: str) -> None:
+    channels, between, behind = CASES[name]
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 12)).astype(np.float32)
+    for spec in ("f32[B,3,8,12]", "f32[B,3,2*H,4*W]")[: 1 if "rows" in name else 2]:
+        nv.seed(3)
+        model = Net(channels, between, behind)
+        one, two = nv.compile(model, spec)(x), nv.compile(model, spec, threads=2)(x)
+        wanted = nv.compile(model, spec, backend="reference")(x)
+        assert np.array_equal(one, two)
+        assert np.abs(one - wanted).max() <= 3e-5 * np.abs(wanted).max()  # Winograd's
+
+
+@pytest.mark.parametrize(
+    "name", ["half blocks", "whole blocks", "parts", "repeated and added", "repeated and joined"]
+)
+def test_no_copy_to_plain_memory_is_made(name: str) -> None:
+    channels, between, behind = CASES[name]
+    run = nv.compile(Net(channels, between, behind), "f32[B,3,2*H,4*W]", cache=False)
+    assert isinstance(run, LLVMExecutable)
+    kinds = [kernel.name.rsplit("_", 1)[1] for kernel in run.kernels]
+    assert kinds.count("unblock") == 1, "that of the network's own result"
+    assert "block" not in kinds
+
+
+def test_derivatives_through_joins_and_parts() -> None:
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 12)).astype(np.float32)
+    for name in ("half blocks", "parts", "repeated and joined"):
+        found: list[dict[str, Any]] = []
+        for backend in ("llvm", "reference"):
+            nv.seed(3)
+            step = nv.training_step(
+                Net(*CASES[name]), lambda y: (y * y).mean(), nv.optim.SGD(lr=0.5), "f32[2,3,8,12]"
+            )
+            run = nv.compile(step, backend=backend)
+            run(x)
+            found.append(run.state_dict())
+        for key, wanted in found[1].items():
+            assert np.abs(found[0][key] - wanted).max() <= 1e-4 * max(np.abs(wanted).max(), 1e-3), (name, key)
