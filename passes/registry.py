@@ -17,6 +17,7 @@ from .freeze import Freeze
 from .fuse import Fuse, Unfuse
 from .hoist import Hoist
 from .inline import Inline
+from .join_products import JoinProducts
 from .legalize import Legalize
 from .merge_scans import MergeScans
 from .order import Order
@@ -46,6 +47,7 @@ PASSES: Mapping[str, type[Pass]] = {
         Fuse,
         Hoist,
         Inline,
+        JoinProducts,
         Legalize,
         MergeScans,
         Order,

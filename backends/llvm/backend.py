@@ -55,7 +55,9 @@ class LLVMBackend:
         return (
             standard_pipeline(level)
             + legal
-            + Pipeline.parse(f"subpixel,{CLEAN},sink-transposes,{CLEAN},split-prepare,fuse,dce,order")
+            + Pipeline.parse(
+                f"join-products,subpixel,{CLEAN},sink-transposes,{CLEAN},split-prepare,fuse,dce,order"
+            )
         )
 
     def compile(self, program: Program, **options: Any) -> Executable:

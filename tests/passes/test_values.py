@@ -42,6 +42,7 @@ CLOSE = [
     "decompose,split-prepare,canonicalize,split-prepare,fuse",
     "sink-transposes",
     "subpixel,canonicalize,dce",
+    "decompose,hoist,join-products{near=0,far=0},dce",
     "decompose,recognize",
     "recognize,canonicalize",
     "canonicalize,decompose,unroll,sink-transposes,canonicalize,fold-constants,cse,dce,split-prepare,fuse",

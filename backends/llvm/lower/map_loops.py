@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ....ir.dims import Dim, product
 from ....ir.graph import Value
+from ....ir.ops.move import Concat
 from ....ir.origin import Origins
 from ....ir.types import i64
 from .. import kernel_ir as k
@@ -24,6 +25,8 @@ __all__ = ["Loops", "longest_loops", "map_kernel", "uses_any"]
 
 MAX_WAYS = 4
 """Rows that are interleaved in registers; more are gathered."""
+WIDE = 16
+"""Columns from which on a piece of each row has a loop of its own."""
 
 
 def uses_any(element: k.Expr, parts: set[k.Expr]) -> bool:
@@ -121,8 +124,37 @@ def longest_loops(
 
 def map_kernel(lowering: Lowering, read: Value, target: Memory, origins: Origins) -> None:
     """The kernel that computes a value into memory that lies as its type says, or has as many elements."""
+    if _rows_of_pieces(lowering, read, target, origins):
+        return
     scope, loops, (element,) = longest_loops(lowering, [read], read.type.shape)
     size = read.type.dtype.bytes
     woven = loops.woven(scope, target, element, lowering.target.lanes(size)) if size >= 4 else None
     body = loops.around([loops.store(scope, target, element)]) if woven is None else woven
     lowering.launch(scope, "map", body, origins)
+
+
+def _rows_of_pieces(lowering: Lowering, read: Value, target: Memory, origins: Origins) -> bool:
+    """A concat along the last axis of pieces that are wide enough: a loop each, instead of a choice at each element."""
+    value = lowering.resolve(read)
+    node = value.node
+    if node is None or not isinstance(node.op, Concat) or lowering.memory_of(value) is not None:
+        return False
+    *rows, _ = shape = value.type.shape
+    widths = [operand.type.shape[-1] for operand in node.operands]
+    if not rows or node.op.axis != len(rows) or not all(isinstance(w, int) and w >= WIDE for w in widths):
+        return False
+    scope = KernelScope()
+    pull = lowering.pull(scope)
+    around = [k.Var(f"i{axis}") for axis in range(len(rows))]
+    body: list[k.Stmt] = []
+    start: Dim = 0
+    for operand, width in zip(node.operands, widths, strict=True):
+        j = k.Var("j")
+        store = scope.output(target, shape).store(
+            (*around, pull.affine(j, 1, start)), pull.read(operand, (*around, j))
+        )
+        body.append(k.For(j, width, (store,), "vector"))
+        start = start + width
+    scope.computed[value] = None
+    lowering.launch(scope, "map", nest(body, list(zip(around, rows, strict=True))), origins)
+    return True
