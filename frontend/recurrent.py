@@ -31,6 +31,8 @@ def rnn(
     alphas: Sequence[float] = (),
     betas: Sequence[float] = (),
     clip: float = 0.0,
+    remat: int = 0,
+    truncate: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """The plain recurrent layer in one or both directions.
 
@@ -39,9 +41,14 @@ def rnn(
              -> y [T, D, N, H], h [D, N, H]; D is 2 for both directions, else 1
     Args:    direction: "forward", "reverse" or "bidirectional"; activations: f for each direction, such as "relu", with
              alphas and betas where a function takes numbers; clip: bounds what goes into f; 0 for no bound
+             remat, truncate: steps of a block whose inner values are computed again for the derivative, and of one
+             that derivatives do not leave; 0 for none
     Source:  ONNX RNN-14
     """
-    y, h = _apply("rnn", Rnn, input, w, r, bias, seq_lens, h0, direction, activations, alphas, betas, clip)
+    options = {"remat": remat, "truncate": truncate}
+    y, h = _apply(
+        "rnn", Rnn, input, w, r, bias, seq_lens, h0, direction, activations, alphas, betas, clip, **options
+    )
     return y, h
 
 
@@ -63,6 +70,8 @@ def lstm(
     clip: float = 0.0,
     gates: str = "iofg",
     input_forget: bool = False,
+    remat: int = 0,
+    truncate: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The long short-term memory in one or both directions.
 
@@ -74,7 +83,7 @@ def lstm(
     Source:  ONNX LSTM-14
     """
     options = {"c0": c0, "peepholes": peepholes, "projection": projection, "gates": gates}
-    options["input_forget"] = input_forget
+    options |= {"input_forget": input_forget, "remat": remat, "truncate": truncate}
     y, h, c = _apply(
         "lstm", Lstm, input, w, r, bias, seq_lens, h0, direction, activations, alphas, betas, clip, **options
     )
@@ -96,6 +105,8 @@ def gru(
     clip: float = 0.0,
     gates: str = "zrn",
     linear_before_reset: bool = False,
+    remat: int = 0,
+    truncate: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """The gated recurrent unit in one or both directions.
 
@@ -106,6 +117,7 @@ def gru(
     Source:  ONNX GRU-14
     """
     options = {"gates": gates, "linear_before_reset": linear_before_reset}
+    options |= {"remat": remat, "truncate": truncate}
     y, h = _apply(
         "gru", Gru, input, w, r, bias, seq_lens, h0, direction, activations, alphas, betas, clip, **options
     )

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from ..ir.graph import Graph, Node, Value, rebuild
 from ..ir.op import Level, Op
+from ..ir.ops.recurrent import Recurrence
 from .base import Pass, Remarks
 from .regions import map_regions
 
@@ -38,7 +39,9 @@ class Decompose(Pass):
             )
             if whole or not remarks.allow(f"decompose-{node.op.mnemonic}"):
                 return None
-            return decomposed(node, operands)
+            op = node.op.forward() if isinstance(node.op, Recurrence) else node.op
+            found = op.decompose(*operands)
+            return found if isinstance(found, tuple) else (found,)
 
         # a composite may become a loop whose body holds composites, so regions are gone through each time
         return until_stable(graph, lambda g: map_regions(g, lambda h: rebuild(h, rewrite)))

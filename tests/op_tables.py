@@ -423,6 +423,9 @@ def recurrences() -> Iterable[Instance]:
         op = Lstm("bidirectional", ("h0", "projection"))
         two = (t(d, 2, 8, 3), t(d, 2, 8, 3), t(d, 2, batch, 3), t(d, 2, 3, 2))
         yield Instance(op, (x, *two), ("unit",) * 5, env=env)
+        op = Gru("reverse", ("lens",), remat=2)
+        x, w, r, lens = t(d, length, batch, 3), t(d, 1, 6, 3), t(d, 1, 6, 2), t(i64, batch)
+        yield Instance(op, (x, w, r, lens), ("unit",) * 3 + ("index:5",), env=env)
 
 
 def quantizations() -> Iterable[Instance]:

@@ -19,6 +19,7 @@ from ..calls import called, wrong
 from ..parameter import Parameter
 from ..random import generator
 from ..recurrent import known_lengths
+from ..scan_forms import blocks_of
 from ..tensor import Tensor, as_tensor
 from ..tracing import current
 from .module import Module, uniform
@@ -51,8 +52,13 @@ class Recurrent(Module):
         *,
         proj_size: int = 0,
         peepholes: bool = False,
+        remat: int | bool = False,
+        truncate: int | None = None,
     ) -> None:
         name = type(self).__name__
+        check_steps(name, "remat", remat or None, ", or True for the root of the length")
+        check_steps(name, "truncate", truncate, ", or None")
+        self.remat, self.truncate = remat, truncate
         for what, size, least in (("hidden_size", hidden_size, 1), ("num_layers", num_layers, 1), ("input_size", input_size, 0)):  # fmt: skip
             if size < least:
                 raise NervureError(f"{name}: {what} is {size}, expected at least {least}")
@@ -143,9 +149,12 @@ class Recurrent(Module):
         w, r = self._stacked(layer, "weight_ih"), self._stacked(layer, "weight_hh")
         assert w is not None and r is not None
         direction = "bidirectional" if count == 2 else "forward"
-        return b.recurrent(
-            self.kind, x, w, r, lens=lens, **rows, **weights, direction=direction, **self._options()
-        )
+        options = self._options()
+        if self.remat:
+            options["remat"] = blocks_of(self.remat, x.type.shape[0])
+        if self.truncate is not None:
+            options["truncate"] = self.truncate
+        return b.recurrent(self.kind, x, w, r, lens=lens, **rows, **weights, direction=direction, **options)
 
     def _stacked(self, layer: int, *names: str) -> Value | None:
         """Weights of both directions on a new axis 0, several of one direction behind each other; None if not there."""
@@ -162,6 +171,8 @@ class Recurrent(Module):
         parts = [f"{self.input_size}, {self.hidden_size}"]
         parts += [f"num_layers={self.num_layers}"] if self.num_layers > 1 else []
         parts += ["bidirectional=True"] if len(self.suffixes) == 2 else []
+        parts += [f"remat={self.remat}"] if self.remat else []
+        parts += [f"truncate={self.truncate}"] if self.truncate is not None else []
         return ", ".join(parts)
 
 
@@ -173,6 +184,9 @@ class RNN(Recurrent):
               -> y [T, N, directions * hidden] (or [N, T, ...]), h as h0
     Args:     nonlinearity: "tanh", "relu" or "sigmoid"; dropout: between layers, in training; dtype, rng: as for
               `Linear`. In calls: seq_lens: how many steps of each sequence count; behind them y is 0
+              remat: for the derivative, keep the states of every so many steps alone and compute the steps between again;
+              True takes the root of the length, with memory that grows as that root; truncate: derivatives do not pass from
+              a block of so many steps to the one before
     Source:   PyTorch torch.nn.RNN
     """
 
@@ -189,14 +203,17 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        remat: int | bool = False,
+        truncate: int | None = None,
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
         check_nonlinearity("RNN", nonlinearity)
         self.nonlinearity = nonlinearity
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
-        )
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng,
+            remat=remat, truncate=truncate,
+        )  # fmt: skip
 
     def _options(self) -> dict[str, Any]:
         return {} if self.nonlinearity == "tanh" else {"activations": (self.nonlinearity,)}
@@ -215,7 +232,8 @@ class LSTM(Recurrent):
     Args:     proj_size: the state h is a product of so many numbers, 0 for none; peepholes: gates see the memory too,
               by a vector ``peephole_l0`` [3 hidden] (input, output, forget) for each layer; clip: bounds what goes into
               the gates, 0 for no bound; forget_bias: added to the forget gate's bias at first; dropout: between layers,
-              in training; dtype, rng: as for `Linear`. In calls: seq_lens: how many steps of each sequence count
+              in training; remat, truncate: as for `RNN`; dtype, rng: as for `Linear`. In calls: seq_lens: how many
+              steps of each sequence count
     Source:   PyTorch torch.nn.LSTM; peepholes: F. Gers et al., JMLR 3, 2002
     """
 
@@ -235,12 +253,14 @@ class LSTM(Recurrent):
         peepholes: bool = False,
         clip: float = 0.0,
         forget_bias: float = 0.0,
+        remat: int | bool = False,
+        truncate: int | None = None,
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng,
-            proj_size=proj_size, peepholes=peepholes,
+            proj_size=proj_size, peepholes=peepholes, remat=remat, truncate=truncate,
         )  # fmt: skip
         if clip < 0:
             raise NervureError(f"LSTM: clip is {clip}, expected at least 0, which means none")
@@ -269,7 +289,8 @@ class GRU(Recurrent):
               h' = (1 - z) n + z h. With reset_after=False n = tanh(w_in x + b_in + w_hn (r h) + b_hn)
     Shapes:   as of `RNN`
     Args:     reset_after: whether the state is multiplied before it is reset, as PyTorch does it, or after it, as the
-              paper does; dropout: between layers, in training; dtype, rng: as for `Linear`
+              paper does; dropout: between layers, in training; remat, truncate: as for `RNN`; dtype, rng: as for
+              `Linear`
     Source:   PyTorch torch.nn.GRU; K. Cho et al., 2014
     """
 
@@ -286,13 +307,16 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
+        remat: int | bool = False,
+        truncate: int | None = None,
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
         self.reset_after = reset_after
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng
-        )
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng,
+            remat=remat, truncate=truncate,
+        )  # fmt: skip
 
     def _options(self) -> dict[str, Any]:
         return {"gates": "rzn", "linear_before_reset": self.reset_after}
@@ -317,6 +341,17 @@ def shifted(bias: Parameter, hidden: int, by: float) -> None:
     data = np.array(bias.data)
     data[hidden : 2 * hidden] += by
     bias.assign(data)
+
+
+def check_steps(name: str, option: str, every: Any, other: str) -> None:
+    """An option that is a number of steps.
+
+    Raises:
+        NervureError: it is no integer of at least 1, nor None
+    """
+    whole = isinstance(every, int | np.integer)
+    if every is not None and (not whole or every < 1 or (every is True and option != "remat")):
+        raise NervureError(f"{name}: {option} is {every}, expected at least 1 step{other}")
 
 
 def check_nonlinearity(name: str, nonlinearity: str) -> None:

@@ -65,6 +65,8 @@ class Lstm(Recurrence):
               clip: gates are bounded to -clip..clip before their activation; 0 for no bound
               gates: the order of the weights' rows; "iofg" is ONNX's, "ifgo" PyTorch's
               input_forget: f is 1 - i
+              remat: for the derivative, the states of every so many steps are kept alone, and the steps between are
+              computed again; truncate: derivatives do not pass from a block of so many steps to the one before; 0 for none
     Numerics: behind a sequence's length y is 0 and the state stays; a length of 0 gives the first state
     Source:   ONNX LSTM-14; S. Hochreiter, J. Schmidhuber, Neural Computation 9, 1997; the projection is PyTorch's
     """

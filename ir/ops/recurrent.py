@@ -16,6 +16,7 @@ from ..dims import Dim
 from ..op import Accuracy, Cost, Level, Op, traffic
 from ..types import Array, TensorType, dtype_of, i32, i64
 from .activation import ACTIVATIONS, Activation
+from .blocks import scan_in_blocks
 from .common import matmul, narrow, need, need_kind, widen
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Recurrence(Op):
     alphas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
     clip: float = 0.0
+    remat: int = 0
+    truncate: int = 0
 
     @property
     def order(self) -> str:
@@ -168,6 +171,8 @@ class Recurrence(Op):
                 self, len(numbers) in (0, count), f"{len(numbers)} {what}, expected one an activation or none"
             )
         need(self, self.clip >= 0, f"clip is {self.clip}, expected at least 0, which means none")
+        for what, every in (("remat", self.remat), ("truncate", self.truncate)):
+            need(self, every >= 0, f"{what} is {every}, expected at least 0 steps, which means none")
 
     # meaning
     def evaluate(self, *operands: Array, **_: object) -> tuple[Array, ...]:
@@ -210,6 +215,10 @@ class Recurrence(Op):
     def bounded(self, x: Array) -> Array:
         return np.clip(x, -self.clip, self.clip) if self.clip else x
 
+    def forward(self) -> Recurrence:
+        """The op without what concerns its derivative alone."""
+        return replace(self, remat=0, truncate=0)
+
     # the same in simpler ops
     def decompose(self, *operands: Value) -> tuple[Value, ...]:
         from .. import build as b
@@ -232,7 +241,7 @@ class Recurrence(Op):
         from ..graph import Graph, Value
 
         steps, batch = o.x.type.shape[:2]
-        xs = [b.linear(o.x, o.w, self.input_bias(o))]
+        xs = [o.x]
         widths = (o.r.type.shape[1], o.w.type.shape[0] // len(self.order))
         inits = [
             b.full(o.x.type.with_shape((batch, n)), 0) if given is None else given
@@ -241,21 +250,44 @@ class Recurrence(Op):
         if o.lens is not None:
             at = b.iota(o.lens.type.dtype, (steps, batch), 0)
             xs.append(b.lt(at, b.broadcast_in_dim(o.lens, (steps, batch), (1,))))
+        names = ["x"] + ["live"] * (o.lens is not None)
+        if self.truncate:
+            xs.append(_cuts(steps, self.truncate, backward))
+            names.append("cut")
         outer = self.constants(o)
-        before = [Value(s.type, name=name) for s, name in zip(inits, "hc", strict=False)]
-        rows = [
-            Value(x.type.with_shape(x.type.shape[1:]), name=n)
-            for x, n in zip(xs, ("x", "live"), strict=False)
-        ]
-        inner = {name: Value(v.type, name=name) for name, v in outer.items()}
-        after = list(self.advance(rows[0], before, inner, functions))
-        shown = after[0]
-        if o.lens is not None:
-            live = [b.broadcast_in_dim(rows[1], s.type.shape, (0,)) for s in after]
-            shown = b.select(live[0], shown, b.full_like(shown, 0))
-            after = [b.select(m, a, s) for m, a, s in zip(live, after, before, strict=True)]
-        body = Graph("body", [*before, *rows, *inner.values()], [*after, shown])
-        *last, y = b.scan(body, inits, xs, list(outer.values()), steps, reverse=backward)
+
+        def body(first: TensorType) -> Graph:
+            start = [Value(s.type, name=name) for s, name in zip(inits, "hc", strict=False)]
+            types = [first, *(x.type for x in xs[1:])]
+            rows = [Value(t.with_shape(t.shape[1:]), name=n) for t, n in zip(types, names, strict=True)]
+            inner = {name: Value(v.type, name=name) for name, v in outer.items()}
+            before = start
+            if self.truncate:
+                cut = [b.broadcast_in_dim(rows[-1], s.type.shape, ()) for s in start]
+                before = [b.select(m, b.stop_gradient(s), s) for m, s in zip(cut, start, strict=True)]
+            after = list(self.advance(rows[0], before, inner, functions))
+            shown = after[0]
+            if o.lens is not None:
+                live = [b.broadcast_in_dim(rows[1], s.type.shape, (0,)) for s in after]
+                shown = b.select(live[0], shown, b.full_like(shown, 0))
+                after = [b.select(m, a, s) for m, a, s in zip(live, after, before, strict=True)]
+            return Graph("body", [*start, *rows, *inner.values()], [*after, shown])
+
+        bias = self.input_bias(o)
+
+        def run(
+            start: Sequence[Value], rows: Sequence[Value], given: Sequence[Value], many: Dim
+        ) -> Sequence[Value]:
+            """The inputs' part of so many steps, and the scan over it."""
+            consts, (w, *biases) = given[: len(outer)], given[len(outer) :]
+            first = b.linear(rows[0], w, *biases)
+            return b.scan(body(first.type), start, [first, *rows[1:]], consts, many, reverse=backward)
+
+        given = [*outer.values(), o.w, *([] if bias is None else [bias])]
+        if self.remat:
+            *last, y = scan_in_blocks(run, inits, xs, given, steps, self.remat, backward)
+        else:
+            *last, y = run(inits, xs, given, steps)
         return last, y
 
     def one_step(self, o: Operands[Value], state: Sequence[Value]) -> Sequence[Value]:
@@ -302,6 +334,16 @@ class Recurrence(Op):
         return Cost(
             2 * self.products(operands) + 4 * steps * batch * count * rows, traffic(operands, results)
         )
+
+
+def _cuts(steps: Dim, every: int, backward: bool) -> Value:
+    """For each step whether one of the later blocks of so many steps begins with it, in the order in which steps are done."""
+    from .. import build as b
+
+    place = b.iota(i64, (steps,), 0)
+    done = b.reverse(place, (0,)) if backward else place
+    zero = b.full_like(done, 0)
+    return b.and_(b.eq(b.rem(done, b.full_like(done, every)), zero), b.ne(done, zero))
 
 
 def _row(x: Value, index: int) -> Value:
