@@ -30,6 +30,16 @@ class Net(nn.Module):
         return self.last(self.between(*(f(x) for f in self.first)))
 
 
+class Then(nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, x: Any) -> Any:
+        return self.function(x)
+
+
 def _join(*parts: Any) -> Any:
     return np.concatenate(parts, axis=1)
 
@@ -97,3 +107,57 @@ def test_derivatives_through_joins_and_parts() -> None:
             found.append(run.state_dict())
         for key, wanted in found[1].items():
             assert np.abs(found[0][key] - wanted).max() <= 1e-4 * max(np.abs(wanted).max(), 1e-3), (name, key)
+
+
+REDUCED: dict[str, Callable[..., Any]] = {
+    "the mean of all places": lambda y: y.mean(axis=(2, 3)),
+    "the largest of rows": lambda y: nn.tanh(y).max(axis=3),
+    "the sum of columns, squared": lambda y: y.sum(axis=2) ** 2,
+    "a gate by means": lambda y: y * nn.sigmoid(y.mean(axis=(2, 3), keepdims=True)),
+    "with a tail that reads another": lambda y: y.sum(axis=(2, 3)) + y.max(axis=(2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize("channels", [16, 24, 3])
+def test_places_are_reduced_where_they_lie(name: str, channels: int) -> None:
+    nv.seed(3)
+    model = nn.Sequential(nn.Conv2d(3, 20, 3, padding=1), nn.Conv2d(20, channels, 1), Then(REDUCED[name]))
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 13)).astype(np.float32)
+    for spec in ("f32[B,3,8,13]", "f32[B,3,H,W]"):
+        run = nv.compile(model, spec)
+        wanted = nv.compile(model, spec, backend="reference")(x)
+        assert np.abs(run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+        assert np.array_equal(nv.compile(model, spec, threads=2)(x), run(x))
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 41, 1), (1, 6, 41, 1), (2, 20, 3, 41, 1), (2, 20, 1, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_run_along_the_last_axis_of_several_places(shape: tuple[int, ...], stride: int) -> None:
+    nv.seed(3)
+    flat = len(shape) == 4
+    window, padding, steps = (3, 1), (1, 0), (stride, 1)
+    conv = (
+        nn.Conv2d(shape[1], 24, window, steps, padding)
+        if flat
+        else nn.Conv3d(shape[1], 24, (1, *window), (1, *steps), (0, *padding))
+    )
+    model = nn.Sequential(conv, nn.ReLU(), Then(lambda y: y.reshape(y.shape[:-1]).max(axis=-1)))
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    spec = f"f32[B,{','.join(map(str, shape[1:]))}]"
+    run, wanted = nv.compile(model, spec), nv.compile(model, spec, backend="reference")(x)
+    assert isinstance(run, LLVMExecutable)
+    assert np.abs(run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    if shape[2] > 1:
+        assert not any("contract" in str(kernel) for kernel in run.kernels), "tiles along rows"
+
+
+def test_channels_that_are_neighbours_are_copied_in_blocks() -> None:
+    nv.seed(3)
+    model = nn.Sequential(Then(lambda x: nn.relu(x).transpose((0, 2, 1))), nn.Conv1d(24, 20, 5))
+    x = np.random.default_rng(1).standard_normal((2, 30, 24)).astype(np.float32)
+    run = nv.compile(model, "f32[B,30,24]", cache=False)
+    wanted = nv.compile(model, "f32[B,30,24]", backend="reference")(x)
+    assert np.abs(run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    assert isinstance(run, LLVMExecutable)
+    assert "block" not in [kernel.name.rsplit("_", 1)[1] for kernel in run.kernels]

@@ -11,6 +11,7 @@ from ....ir.graph import Value
 from ....ir.ops.move import Concat, Slice
 from ....ir.origin import Origins
 from .. import kernel_ir as k
+from ..affine import stride
 from ..extents import rest_of
 from ..layout import Layout
 from .loops import nest
@@ -20,12 +21,18 @@ from .pull import MAPS, Index, Pull
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["Blocks", "blocked_map", "blocked_memory", "in_layout", "unblock", "zero_rim"]
+__all__ = ["Blocks", "blocked_map", "blocked_memory", "in_layout", "layout_of", "unblock", "zero_rim"]
 
 
 def blocked_memory(value: Value, layout: Layout) -> Memory:
     """Arena memory for a value in blocks."""
     return Memory("arena", value.type.dtype, product(layout.shape(value.type.shape)), layout=layout)
+
+
+def layout_of(lowering: Lowering, value: Value) -> Layout | None:
+    """The blocks that a value lies in, or would if it had memory."""
+    memory = lowering.memory_of(value)
+    return lowering.layouts.get(lowering.resolve(value)) if memory is None else memory.layout
 
 
 class Blocks:
@@ -157,21 +164,36 @@ def in_layout(lowering: Lowering, value: Value, block: int, halo: Sequence[tuple
     """A memory of the value in blocks of that size with at least that rim: its own, or a copy made here."""
     value = lowering.resolve(value)
     memory = lowering.memory_of(value)
+    channels = value.type.shape[1]
+    assert isinstance(channels, int)
+    wanted = Layout(channels, block, tuple(halo))
+    found = lowering.copies.get((value, wanted))
     if memory is None:
+        if found is None and _channels_last(lowering, value, wanted):
+            found = lowering.copies[value, wanted] = blocked_memory(value, wanted)
+            blocked_map(lowering, value, found)
+        if found is not None:
+            return found
         lowering.map_kernel(value)
         memory = lowering.memory_of(value)
     assert memory is not None
-    channels = value.type.shape[1]
-    assert isinstance(channels, int)
     if memory.layout is not None and memory.layout.serves(block, halo):
         return memory
-    wanted = Layout(channels, block, tuple(halo))
-    found = lowering.copies.get((value, wanted))
     if found is None:
         found = lowering.copies[value, wanted] = blocked_memory(value, wanted)
         zero_rim(lowering, found, value.type.shape, ())
         _block(lowering, value, memory, found)
     return found
+
+
+def _channels_last(lowering: Lowering, value: Value, layout: Layout) -> bool:
+    """Whether a value without memory is read from where its channels are neighbours: whole blocks are copied."""
+    if layout.block == 1:
+        return False
+    pull = lowering.pull(KernelScope(), blocked=True)
+    blocks = Blocks(pull, layout, value.type.shape)
+    element = pull.read(value, blocks.index, blocks.inside)
+    return isinstance(element, k.Load) and stride(element, blocks.lane) == 1
 
 
 def _block(lowering: Lowering, value: Value, source: Memory, target: Memory) -> None:

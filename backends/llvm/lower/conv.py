@@ -16,7 +16,7 @@ from ..finish import finishes
 from ..layout import Layout
 from ..schedule import tile_heights, tile_shape
 from .blocked import in_layout
-from .conv_plan import ConvPlan
+from .conv_plan import ConvPlan, row_axis
 from .conv_result import ConvResult
 from .loops import nest
 from .lowering import Lowering, Tail
@@ -50,7 +50,9 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
 
     each = channels // op.groups
     blocks = -(-out // plan.out_block)
-    rows, panel, lanes = tile_shape(lowering.target, plan.out_block, blocks // op.groups, known(shape[-1]))
+    rows, panel, lanes = tile_shape(
+        lowering.target, plan.out_block, blocks // op.groups, known(shape[2 + row_axis(shape)])
+    )
     columns = panel * plan.out_block
     panels = blocks // panel
     packed = _pack(lowering, node, plan, columns, panels, each, window)
@@ -60,12 +62,20 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     image = scope.view(source, layout.shape(x.type.shape))
     weights = scope.view(packed, (panels, packed.size // panels))  # type: ignore[operator]
     n, p, piece = k.Var("n"), k.Var("panel"), k.Var("piece")
-    outer = tuple(k.Var(f"o{axis}") for axis in range(len(window) - 1))
-    width = shape[-1]
+    row = row_axis(shape)
+    width = shape[2 + row]
     mc = min(PIECE, known(width) or PIECE)
     start, count = k.Var("start"), k.Var("count")
+    outer = [(axis, k.Var(f"o{axis}")) for axis in range(len(window)) if axis != row]
+
+    def place(along: k.Expr) -> tuple[k.Expr, ...]:
+        found: list[k.Expr] = [along] * len(window)
+        for axis, var in outer:
+            found[axis] = var
+        return tuple(found)
+
     corner: list[k.Expr] = []
-    for axis, at in enumerate((*outer, start)):
+    for axis, at in enumerate(place(start)):
         shift = layout.halo[axis][0] - op.padding[axis][0]
         corner.append(pull.affine(at, op.strides[axis], shift))
     zero = k.as_index(0)
@@ -75,7 +85,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     i, half, lane = k.Var("i"), k.Var("half"), k.Var("c")
     block = p * panel + half if panel > 1 else p
     acc = k.Var("acc", f32)
-    store = result.store(scope, pull, node, block, lane, (n, *outer, start + i), acc)
+    store = result.store(scope, pull, node, block, lane, (n, *place(start + i)), acc)
     finish = None
     if not result.layout.ragged and finishes((store,), i, lane, acc):
         finish = k.Finish(i, half, lane, plan.out_block, acc, (store,))
@@ -84,7 +94,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
         columns // lanes,
         lanes,
         k.Load(image, (n, group, *corner, zero)),
-        k.as_index(op.strides[-1] * layout.block),
+        k.as_index(image.steps[2 + row] * op.strides[row]),
         k.Load(weights, (p, zero)),
         k.as_index(lanes),
         finish or k.Load(sums, (zero, zero)),
@@ -100,7 +110,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     epilogue = k.For(i, count, (k.For(half, panel, (epilogue,)),))
     body = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile]
     body += [] if finish else [epilogue]
-    around = [(n, shape[0]), (p, panels), *zip(outer, shape[2:-1], strict=True)]
+    around = [(n, shape[0]), (p, panels), *((var, shape[2 + axis]) for axis, var in outer)]
     loops = nest(body, [*around, (piece, ceil_div(width, mc))])
     lowering.launch(scope, "conv", loops, node.origins, scratch=() if finish else (sums,))
     result.finish(lowering)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from ....ir.dims import bounds
+from ....ir.dims import Dim, bounds
 from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import f32
 from ..layout import block_of
 from ..target import Target
 
-__all__ = ["ConvPlan", "across_columns", "plan_conv"]
+__all__ = ["ConvPlan", "across_columns", "plan_conv", "row_axis"]
 
 FEW = 8
 """Input channels up to which a convolution reads its image as it lies, channel by channel."""
@@ -58,14 +59,16 @@ def plan_conv(node: Node, target: Target) -> ConvPlan | None:
     sizes = static[: len(window)]
     if any(d != 1 for d in op.lhs_dilation) or any(p < 0 for pair in op.padding for p in pair):
         return None
-    if (
-        not channels
-        or not out
-        or not 0 < prod(sizes) <= LARGE
-        or bounds(node.results[0].type.shape[-1])[1] < 2
-    ):
+    shape = node.results[0].type.shape
+    if not channels or not out or not 0 < prod(sizes) <= LARGE or bounds(shape[2 + row_axis(shape)])[1] < 2:
         return None
     block = block_of(channels)
+    if shape[-1] == 1:  # the others want places along the last axis
+        return (
+            ConvPlan("direct", 1 if channels <= FEW else block, block_of(out), op.padding)
+            if op.groups == 1
+            else None
+        )
     if channels == out == 1 and prod(sizes) <= UNROLLED:
         return ConvPlan("depthwise", block, block, op.padding)
     if op.groups == 1:
@@ -80,6 +83,12 @@ def plan_conv(node: Node, target: Target) -> ConvPlan | None:
     if each % 16 == 0 and out // op.groups % 16 == 0:
         return ConvPlan("direct", 16, 16, op.padding)
     return None
+
+
+def row_axis(shape: Sequence[Dim]) -> int:
+    """The spatial axis of a result along which a tile's rows run: the last of more than one place."""
+    axes = [axis for axis, size in enumerate(shape[2:]) if size != 1]
+    return axes[-1] if axes else len(shape) - 3
 
 
 def across_columns(width: int, target: Target) -> int:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from ....ir.dims import Dim, bounds, ceildiv, product
 from ....ir.graph import Node
 from ....ir.ops.reduce import Accumulation, ArgReduce, Reduction
-from ....ir.types import i64
+from ....ir.types import DType, i64
 from .. import kernel_ir as k
 from ..extents import rest_of
+from ..layout import Layout
+from .blocked import Blocks, layout_of
 from .loops import nest
 from .lowering import Lowering, Tail
 from .map_loops import uses_any
@@ -40,6 +42,10 @@ def reduction(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     (tail,) = tails
     x, dtype = node.operands[0], node.results[0].type.dtype
     acc = op.accumulator(dtype) if isinstance(op, Accumulation) else dtype
+    layout = layout_of(lowering, x)
+    if layout is not None and layout.block > 1 and min(op.axes) >= 2:
+        _over_blocks(lowering, node, tail, layout, acc)
+        return
     for merged in (True, False):
         scope = KernelScope()
         pull = lowering.pull(scope)
@@ -58,6 +64,27 @@ def reduction(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         lowering.launch(scope, op.mnemonic, _down(space, reduce, store, row), node.origins, (row,))
         return
     lowering.launch(scope, op.mnemonic, space.around([reduce, store]), node.origins)
+
+
+def _over_blocks(lowering: Lowering, node: Node, tail: Tail, layout: Layout, acc: DType) -> None:
+    """Places of a value in blocks: a channel a lane."""
+    op, x, dtype = node.op, node.operands[0], node.results[0].type.dtype
+    assert isinstance(op, Reduction)
+    scope = KernelScope()
+    pull = lowering.pull(scope, blocked=True)
+    blocks = Blocks(pull, layout, x.type.shape)
+    loops = list(zip((blocks.image, blocks.block, *blocks.places), blocks.extents, strict=True))
+    dims = [k.LoopDim(*loops[axis]) for axis in op.axes]
+    result = k.Var("r", acc)
+    element = pull.read(x, blocks.index, blocks.inside).cast(acc)
+    reduce = k.Reduce((result,), k.monoid(MONOIDS[op.mnemonic], acc), tuple(dims), (element,))  # type: ignore[arg-type]
+    kept = tuple(i for axis, i in enumerate(blocks.index) if axis not in op.axes)
+    pull.give(node.results[0], kept, result.cast(dtype))
+    stored = pull.read(tail.value, kept, blocks.inside)
+    store = scope.output(tail.memory, tail.value.type.shape).store(kept, stored, blocks.inside)
+    around = [loop for axis, loop in enumerate(loops) if axis not in op.axes]
+    body = nest([reduce, store], [*around, (blocks.lane, layout.block)], vector=True)
+    lowering.launch(scope, op.mnemonic, body, node.origins)
 
 
 def _down(space: Space, reduce: k.Reduce, store: k.Store, row: k.Buffer) -> list[k.Stmt]:
