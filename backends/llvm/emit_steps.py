@@ -3,7 +3,7 @@ threads run together."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -18,6 +18,7 @@ from .kernel_ir import Kernel
 from .places import fixed_offsets
 from .program import (
     Arg,
+    Beside,
     Branch,
     Copy,
     KernelProgram,
@@ -169,11 +170,13 @@ class Writer:
         self.emitter.branch(cond, lambda: self.b.effect(f"call void {hook.text}(ptr %ctx, i64 {step})"), None)
 
     def _step(self, s: Step) -> None:
-        if isinstance(s, Loop):
-            if isinstance(s.gain, int) and s.gain <= 0:
-                self._loop(s)
-            else:
-                self._together(s)
+        if isinstance(s, Beside):
+            self._together(s, 1, program_cost(s.body, self.target), lambda: self.steps(s.body))
+        elif isinstance(s, Loop) and isinstance(s.gain, int) and s.gain <= 0:
+            self._loop(s)
+        elif isinstance(s, Loop):
+            cost = s.extent * substitute(program_cost(s.body, self.target), {s.symbol.name: s.extent})
+            self._together(s, s.gain, cost, lambda: self._loop(s))
         else:
             self._do(s, V("0", "i64", number=0), V("1", "i64", number=1))
 
@@ -221,18 +224,17 @@ class Writer:
         )
         self.emitter.symbols.pop(s.symbol.name, None)
 
-    def _together(self, s: Loop) -> None:
-        """A loop that threads run together where there are several and it pays, else the caller alone."""
+    def _together(self, s: Loop | Beside, gain: Dim, cost: Dim, alone: Callable[[], None]) -> None:
+        """What threads run together where there are several and it pays, else the caller alone."""
         b = self.b
         add_meeting(self.module, self.target)
         task = f"@nv_run_t{len(self.module.functions)}"
         count = b.fixed("call i64 @nv_threads(ptr %ctx)", "i64")
         several = b.fixed(f"icmp sgt i64 {count.text}, 1", "i1")
-        if not isinstance(s.gain, int):
-            pays = b.simple("icmp sgt", self.dim(s.gain), b.number(0, "i64"), ty="i1")
+        if not isinstance(gain, int):
+            pays = b.simple("icmp sgt", self.dim(gain), b.number(0, "i64"), ty="i1")
             several = b.simple("and", several, pays)
-        cost = substitute(program_cost(s.body, self.target), {s.symbol.name: s.extent})
-        work = floordiv(s.extent * cost, GRAIN)
+        work = floordiv(cost, GRAIN)
         enough = b.simple("icmp sge", self.dim(work), b.number(LEAST_WORK, "i64"), ty="i1")
         several = b.simple("and", several, enough)
         outer = dict(self.emitter.symbols)
@@ -253,7 +255,7 @@ class Writer:
             function = b.fixed("load ptr, ptr %ctx, align 8", "ptr")
             b.effect(f"call void {function.text}(ptr %ctx, ptr {task}, ptr {frame.text}, i64 {units.text})")
 
-        self.emitter.branch(several, shared, lambda: self._loop(s))
+        self.emitter.branch(several, shared, alone)
         _Task(self, words, symbols).write(s, task)
 
     def _stack(self, ty: str, align: int) -> V:
@@ -289,7 +291,7 @@ class Writer:
 
 
 class _Task(Writer):
-    """Writes the task of a loop that threads run together: each step is a phase.
+    """Writes the task of what threads run together: each step of a loop is a phase, and so are two steps beside each other.
 
     Args:
         words:   the names of what its frame holds behind the board
@@ -310,8 +312,8 @@ class _Task(Writer):
         self.emitter.symbols |= {name: V(f"%outer{n}", "i64") for n, name in enumerate(symbols)}
         self.board, self.threads = V("%board", "ptr"), V("%threads", "i64")
 
-    def write(self, s: Loop, name: str) -> None:
-        """The function of a loop's task."""
+    def write(self, s: Loop | Beside, name: str) -> None:
+        """The function of the task."""
         b = self.b
         self.at = self._stack("i32", 4)
         b.effect(f"store i32 0, ptr {self.at.text}, align 4")
@@ -319,31 +321,32 @@ class _Task(Writer):
         entered = b.fixed(f"icmp sge i64 {self.who.text}, 0", "i1")
 
         def run() -> None:
-            self._loop(s)
+            self._step(s)
             b.effect("call void @nv_leave(ptr %board)")
 
         self.emitter.branch(entered, run, None)
         self.module.functions[name] = b.finish(f"define internal void {name}{TASK} nounwind")
 
     def _step(self, s: Step) -> None:
-        if isinstance(s, Loop):
-            self._loop(s)
-        elif self.alone:
+        if self.alone:
             super()._step(s)
+        elif isinstance(s, Loop):
+            self._loop(s)
         else:
             phase(
                 self.emitter, self.board, self.threads, self.who, self.at, lambda share: self._share(s, share)
             )
 
-    def _share(self, s: Launch | Copy | Branch | While, share: V) -> None:
+    def _share(self, s: Launch | Copy | Branch | While | Beside, share: V) -> None:
         """A share of a step; the first is all of it, where it cannot be cut."""
         if isinstance(s, Launch) and s.shares:
             self._do(s, share, self.threads)
             return
+        for n, part in enumerate(s.body if isinstance(s, Beside) else (s,)):
+            mine = self.b.simple("icmp eq", share, self.b.number(n, "i64"), ty="i1")
+            self.emitter.branch(mine, lambda part=part: self._whole(part), None)
 
-        def whole() -> None:
-            self.alone = True
-            super(_Task, self)._step(s)
-            self.alone = False
-
-        self.emitter.branch(self.b.simple("icmp eq", share, self.b.number(0, "i64"), ty="i1"), whole, None)
+    def _whole(self, s: Step) -> None:
+        self.alone = True
+        super()._step(s)
+        self.alone = False

@@ -37,7 +37,7 @@ from .kernel_ir import (
     Unary,
     Var,
 )
-from .program import Branch, Copy, Launch, Loop, Step, While
+from .program import Beside, Branch, Copy, Launch, Loop, Step, While
 from .target import Target
 from .walk import expr_children
 
@@ -98,6 +98,8 @@ def program_cost(steps: Iterable[Step], target: Target) -> Dim:
                 total = total + s.extent * substitute(program_cost(s.body, target), {s.symbol.name: s.extent})
             case While():
                 total = total + program_cost(s.body, target) * _TURNS
+            case Beside():
+                total = total + program_cost(s.body, target)
             case Branch():
                 total = total + program_cost((*s.then, *s.otherwise), target)
             case _:

@@ -20,6 +20,7 @@ from .structure import structure
 
 __all__ = [
     "Arg",
+    "Beside",
     "Branch",
     "Copy",
     "KernelProgram",
@@ -111,7 +112,14 @@ class Branch:
     otherwise: tuple[Step, ...]
 
 
-Step = Launch | Copy | Loop | While | Branch
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """Two steps of which neither touches what the other writes: threads run one each (together.py)."""
+
+    body: tuple[Step, ...]
+
+
+Step = Launch | Copy | Loop | While | Branch | Beside
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +153,7 @@ def args_of(step: Step) -> Iterator[Arg]:
             yield from step.args
         case Copy():
             yield from (step.target, step.source)
-        case Loop():
+        case Loop() | Beside():
             for s in step.body:
                 yield from args_of(s)
         case While() | Branch():
@@ -167,7 +175,7 @@ def with_args(step: Step, change: Callable[[Arg], Arg]) -> Step:
             return replace(step, args=tuple(map(change, step.args)))
         case Copy():
             return replace(step, target=change(step.target), source=change(step.source))
-        case Loop():
+        case Loop() | Beside():
             return replace(step, body=inner(step.body))
         case While():
             return replace(step, cond=change(step.cond), body=inner(step.body))
@@ -208,7 +216,7 @@ def kernels_of(steps: Sequence[Step]) -> Iterator[Kernel]:
         match step:
             case Launch():
                 yield step.kernel
-            case Loop() | While():
+            case Loop() | While() | Beside():
                 yield from kernels_of(step.body)
             case Branch():
                 yield from kernels_of((*step.then, *step.otherwise))
@@ -233,6 +241,10 @@ def _steps(steps: Sequence[Step], names: Mapping[Hashable, str], indent: str) ->
             case Loop():
                 together = "" if isinstance(s.gain, int) and s.gain <= 0 else " together"
                 yield f"{indent}for {s.symbol.name} in {dim_text(s.extent)}{together} {{"
+                yield from _steps(s.body, names, indent + "  ")
+                yield f"{indent}}}"
+            case Beside():
+                yield f"{indent}beside each other {{"
                 yield from _steps(s.body, names, indent + "  ")
                 yield f"{indent}}}"
             case While():

@@ -15,8 +15,9 @@ from ...ir.dims import Dim, substitute
 from .grain import kernel_cost, program_cost
 from .kernel_ir import Contract, For, Kernel, Let
 from .pool_text import pool_text
-from .program import Branch, Copy, Launch, Loop, Step, While
+from .program import Beside, Branch, Copy, Launch, Loop, Step, While, args_of
 from .target import Target
+from .walk import stored_buffers
 
 __all__ = ["loops_together"]
 
@@ -29,8 +30,9 @@ PART = 8
 
 
 def loops_together(steps: Sequence[Step], target: Target) -> tuple[Step, ...]:
-    """The steps with those loops marked that are worth entering together, outermost ones; their kernels with shares."""
-    return tuple(_marked(s, target) for s in steps) if pool_text(target) else tuple(steps)
+    """The steps with those loops marked that are worth entering together, outermost ones, their kernels with shares; short
+    ones that do not wait for each other stand beside each other."""
+    return tuple(_marked(s, target) for s in _paired(steps, target)) if pool_text(target) else tuple(steps)
 
 
 def _marked(s: Step, target: Target) -> Step:
@@ -73,9 +75,68 @@ def _gain(steps: Sequence[Step], target: Target) -> Dim:
                 total = total + half - MEETING
             case Loop():
                 total = total + s.extent * substitute(_gain(s.body, target), {s.symbol.name: s.extent})
-            case Launch() | Copy() | While() | Branch():
+            case Launch() | Copy() | While() | Branch() | Beside():
                 total = total - MEETING
     return total
+
+
+def _paired(steps: Sequence[Step], target: Target) -> list[Step]:
+    """The steps with pairs of loops that may run beside each other, at the place of the first; what the second needs goes
+    before both."""
+    found = list(steps)
+    short = [s for s in found if isinstance(s, Loop) and _short(s, target)]
+    while len(short) > 1:
+        first = short.pop(0)
+        n = found.index(first)
+        for second in short:
+            m = found.index(second)
+            moved, kept = _before(found[n + 1 : m], second)
+            if second.extent == first.extent and not any(_conflict(first, s) for s in (*moved, second)):
+                found[n : m + 1] = [*moved, Beside((first, second)), *kept]
+                short.remove(second)
+                break
+    return found
+
+
+def _before(steps: Sequence[Step], last: Step) -> tuple[list[Step], list[Step]]:
+    """The steps that have to come before the last one, and the others, which may as well come behind it."""
+    moved: list[Step] = []
+    kept: list[Step] = []
+    for s in reversed(steps):
+        (moved if any(_conflict(s, other) for other in (*moved, last)) else kept).insert(0, s)
+    return moved, kept
+
+
+def _short(s: Loop, target: Target) -> bool:
+    """Whether the meetings of threads that share a loop's steps would be more than a small part of them."""
+    cost = substitute(program_cost(s.body, target), {s.symbol.name: s.extent})
+    return isinstance(cost, int) and cost < MEETING * PART * len(s.body)
+
+
+def _conflict(a: Step, b: Step) -> bool:
+    """Whether one writes memory that the other touches."""
+    (reads_a, writes_a), (reads_b, writes_b) = _touched(a), _touched(b)
+    return not (writes_a.isdisjoint(reads_b | writes_b) and writes_b.isdisjoint(reads_a))
+
+
+def _touched(step: Step) -> tuple[set[int], set[int]]:
+    """The memories that a step reads, or may read, and those that it writes, by identity."""
+    touched = {id(arg.memory) for arg in args_of(step)}
+    written: set[int] = set()
+    stack = [step]
+    while stack:
+        match s := stack.pop():
+            case Launch():
+                stored = stored_buffers(s.kernel.body)
+                pairs = zip(s.kernel.buffers, s.args, strict=True)
+                written |= {id(arg.memory) for buffer, arg in pairs if id(buffer) in stored}
+            case Copy():
+                written.add(id(s.target.memory))
+            case Loop() | While() | Beside():
+                stack += s.body
+            case Branch():
+                stack += (*s.then, *s.otherwise)
+    return touched, written
 
 
 def _one_nest(kernel: Kernel) -> bool:

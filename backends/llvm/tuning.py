@@ -14,7 +14,7 @@ from .choices import forget_choices, load_choices, save_choices
 from .contract import default_schedule
 from .dot_schedule import DotSchedule, dot_variants
 from .kernel_ir import Contract, For, If, Kernel, Packed, Stmt, Tile
-from .program import Branch, KernelProgram, Launch, Loop, Step, While
+from .program import Beside, Branch, KernelProgram, Launch, Loop, Step, While
 from .schedule import ContractSchedule
 from .target import Target
 
@@ -129,7 +129,7 @@ def _steps(steps: Sequence[Step], change: Callable[[Kernel], Kernel]) -> tuple[S
         match s:
             case Launch():
                 found.append(replace(s, kernel=change(s.kernel)))
-            case Loop() | While():
+            case Loop() | While() | Beside():
                 found.append(replace(s, body=_steps(s.body, change)))
             case Branch():
                 found.append(replace(s, then=_steps(s.then, change), otherwise=_steps(s.otherwise, change)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..backends.llvm.kernel_cost import kernel_bytes, kernel_flops
 from ..backends.llvm.program import (
+    Beside,
     Branch,
     Copy,
     KernelProgram,
@@ -67,6 +68,8 @@ def _cost(step: Step, names: Mapping[Hashable, str], sizes: dict[str, int]) -> S
             # what depends on the turn is counted as in the first
             inner = [_cost(s, names, {**sizes, step.symbol.name: 0}) for s in step.body]
             return _joined("loop", inner, _number(step.extent, sizes))
+        case Beside():
+            return _joined("beside", [_cost(s, names, sizes) for s in step.body], 1)
         case While():
             return _joined("while", [_cost(s, names, sizes) for s in step.body], 1)
         case Branch():

@@ -21,6 +21,7 @@ from nervure import nn, optim
 from nervure.backends.base import find_backend
 from nervure.backends.llvm import emit_steps, together
 from nervure.backends.llvm.pool import pool
+from nervure.inspect.profile import profile
 from nervure.ir.ops.control import Scan
 from nervure.passes.manager import run_pipeline
 from nervure.runtime.native import NativeProgram
@@ -33,13 +34,14 @@ TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 
 
-@pytest.fixture(name="always")
-def always_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every loop that can be is run together, whatever it costs."""
-    monkeypatch.setattr(together, "MEETING", 0)
+@pytest.fixture(name="always", params=["together", "beside each other"])
+def always_fixture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every loop that can be is run together, or beside another one, whatever it costs."""
+    monkeypatch.setattr(together, "MEETING", 0 if request.param == "together" else 1 << 60)
     monkeypatch.setattr(together, "LEAST", 0)
     monkeypatch.setattr(together, "PART", 1 << 40)
     monkeypatch.setattr(emit_steps, "LEAST_WORK", 0)
+    return request.param
 
 
 def arrays(found: Any) -> list[np.ndarray[Any, Any]]:
@@ -143,7 +145,7 @@ def loops() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("count", [12, pytest.param(120, marks=pytest.mark.long)])
-def test_random_loops_within_loops_give_the_same_bits(always: None, count: int) -> None:
+def test_random_loops_within_loops_give_the_same_bits(always: str, count: int) -> None:
     shared, backend = 0, find_backend("llvm")
     for seed, _ in zip(loops(), range(count), strict=False):
         program, inputs = random_program(seed)
@@ -156,11 +158,11 @@ def test_random_loops_within_loops_give_the_same_bits(always: None, count: int) 
             found.append(results + [program.store[name].data.copy() for name, _ in program.main.updates])
             for name, array in store.items():
                 program.store[name].assign(array)
-        shared += " together {" in str(run.assembled.program)
+        shared += f" {always} {{" in str(run.assembled.program)
         for other in found[1:]:
             for a, b in zip(found[0], other, strict=True):
                 np.testing.assert_array_equal(a, b, err_msg=f"seed {seed}")
-    assert shared > count // 3
+    assert shared > (count // 3 if always == "together" else 0)
 
 
 # -- whoever comes ------------------------------------------------------------------------------------------------------
@@ -286,6 +288,33 @@ def test_a_native_library_gives_the_same_bits(tmp_path: Path, threads: bool) -> 
         options = {} if count is None else {"threads": count}
         for got, array in zip(arrays(nv.load_native(tmp_path / "net.so", **options)(x)), want, strict=True):
             np.testing.assert_array_equal(got, array)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_short_loops_of_both_directions_run_beside_each_other(kind: str) -> None:
+    nv.seed(0)
+    layer = LAYERS[kind](24, 64, num_layers=2, bidirectional=True)
+    for spec, shapes in (
+        ("f32[64,1,24]", [(64, 1, 24)]),
+        ("f32[T:0..99,2,24]", [(0, 2, 24), (1, 2, 24), (99, 2, 24)]),
+    ):
+        for shape in shapes:
+            run = same(lambda n, spec=spec: nv.compile(layer, spec, threads=n), (normal(*shape),))
+        dump = str(run.assembled.program)
+        assert dump.count("  beside each other {\n    for ") == 2 and " together {" not in dump
+    callers(run, normal(90, 2, 24), 6, 50)
+
+
+def test_loops_that_wait_for_each_other_or_share_what_one_writes_do_not() -> None:
+    nv.seed(0)
+    run = nv.compile(nn.LSTM(24, 64, num_layers=3), "f32[64,1,24]", cache=False)
+    assert "beside" not in str(run.assembled.program)
+
+
+def test_the_profile_counts_loops_beside_each_other() -> None:
+    run = nv.compile(nn.LSTM(24, 64, bidirectional=True), "f32[64,1,24]", cache=False)
+    found = profile(run, [normal(64, 1, 24)], 5)
+    assert any("beside of loop of" in row.kernel for row in found.rows)
 
 
 def test_small_steps_stay_on_one_thread() -> None:
