@@ -263,9 +263,11 @@ class Builder:
     def close(self) -> Scope:
         return self.scopes.pop()
 
-    def finish(self, head: str, result: str = "ret void") -> str:
-        """The function's text."""
+    def finish(self, head: str, result: str = "ret void", once: bool = False) -> str:
+        """The function's text. What runs once a call and has no loop is worth no work of the code generator's."""
         assert len(self.scopes) == 1
+        if once and not any(" = phi " in line for line in self.here.lines):
+            head += " noinline optnone"
         return "\n".join([f"{head} {{", "entry:", *self.here.lines, f"  {result}", "}", ""])
 
 

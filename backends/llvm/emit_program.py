@@ -9,6 +9,9 @@ from .target import Target
 
 __all__ = ["SERIAL", "constant_arena", "program_module", "program_text"]
 
+MANY = 16
+"""Steps from which on their calls cost much less than what they call."""
+
 SERIAL = """define void @nv_serial(ptr %ctx, ptr %task, ptr %arg, i64 %n) nounwind {
 entry:
   %some = icmp sgt i64 %n, 0
@@ -37,7 +40,7 @@ def program_module(program: KernelProgram, target: Target) -> Module:
         writer.place(steps)
         writer.steps(steps, trace=title == "nv_run")
         module.functions[f"@{title}"] = writer.b.finish(
-            f"define i32 @{title}({params}) nounwind", "ret i32 0"
+            f"define i32 @{title}({params}) nounwind", "ret i32 0", once=len(steps) >= MANY
         )
     module.functions["@nv_plan"] = _plan(
         module, target, program, names, "nv_plan(ptr %dims, ptr %sizes)", True

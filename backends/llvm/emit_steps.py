@@ -29,6 +29,7 @@ from .program import (
     While,
     arena_uses,
     kernel_names,
+    kernels_of,
     prepared_offsets,
 )
 from .structure import structure
@@ -48,6 +49,8 @@ class Functions:
         self.module, self.target = module, target
         self.kernels = kernel_names(program)
         self.emitted: dict[tuple[Hashable, bool], str] = {}
+        loops = [s for s in (*program.prepare, *program.run) if not isinstance(s, Launch | Copy)]
+        self.repeated = {structure(kernel) for kernel in kernels_of(loops)}
 
     def name(self, kernel: Kernel, shares: bool) -> str:
         key = structure(kernel), shares
@@ -55,7 +58,11 @@ class Functions:
             name, kernel = self.kernels[key[0]]
             name += "_share" if shares else ""
             self.emitted[key] = emit_kernel(
-                self.module, replace(kernel, name=name), self.target, shares=shares
+                self.module,
+                replace(kernel, name=name),
+                self.target,
+                shares=shares,
+                once=key[0] not in self.repeated,
             )
         return self.emitted[key]
 

@@ -209,12 +209,14 @@ class Emitter(LoopEmitter):
         return lanes
 
 
-def emit_kernel(module: Module, kernel: Kernel, target: Target, *, shares: bool = False) -> str:
+def emit_kernel(
+    module: Module, kernel: Kernel, target: Target, *, shares: bool = False, once: bool = False
+) -> str:
     """Add the kernel's function to the module and give its name.
 
     The function is ``void @name(ptr ctx, ptr buffer..., i64 symbol...)`` with the symbols of walk.kernel_symbols. With
     `shares` it is one of a kernel that is one nest of parallel loops, and two more parameters say which share of
-    its iterations to run, and of how many.
+    its iterations to run, and of how many. `once` says that it is called once a run.
     """
     from .contract import expand_contracts
 
@@ -243,5 +245,6 @@ def emit_kernel(module: Module, kernel: Kernel, target: Target, *, shares: bool 
         *(("i64 %share", "i64 %shares") if shares else ()),
     ]
     head = f"define internal void @{kernel.name}({', '.join(params)}) nounwind"
-    module.functions[f"@{kernel.name}"] = builder.finish(head)
+    shared = any(f"@{kernel.name}_p" in line for line in builder.here.lines)
+    module.functions[f"@{kernel.name}"] = builder.finish(head, once=once and shared)
     return kernel.name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...ir.dims import MAX_DIM, Dim, symbol
@@ -80,7 +81,7 @@ class _Access:
 def emit_outlined(e: Emitter, s: For) -> bool:
     """Emit a loop as a call, where its body is large and knows all that it needs; else nothing, and False."""
     nest = _nest(s)
-    if nest is None or sum(1 for _ in all_exprs(nest[-1].body)) < LEAST:
+    if nest is None or next(islice(all_exprs(nest[-1].body), LEAST, None), None) is None:
         return False
     try:
         outline = _Outline(nest)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .kernel_expr import Buffer, Const, Expr, Load, Size, Var
+from .kernel_expr import Binary, Bits, Buffer, Call, Cast, Compare, Const, Expr, Load, Size, Unary, Var
 from .kernel_ir import Kernel
 from .walk import children_first, expr_children
 
@@ -78,20 +78,26 @@ class Numbers:
         """The number of an expression; depth does not matter."""
         known = self.exprs
         for e in children_first(root, known):
-            content = (type(e).__name__, *self.facts(e), *(known[c] for c in expr_children(e)))
+            content = (type(e), *self.facts(e), *[known[c] for c in expr_children(e)])
             known[e] = self.contents.setdefault(content, len(self.contents))
         return known[root]
 
     def facts(self, e: Expr) -> tuple[Hashable, ...]:
         """What an expression is beside its operands."""
         match e:
+            case Binary() | Compare() | Unary():
+                return (e.op,)
             case Const():
-                return (repr(e.value), e.dtype.name)
-            case Size():
-                return (e.dim,)
-            case Var():
-                return (self.vars.setdefault(e, len(self.vars)), e.dtype.name)
+                return (repr(e.value), e.dtype)
             case Load():
                 return (self.buffer(e.buffer), e.inside is None, e.otherwise is None)
+            case Var():
+                return (self.vars.setdefault(e, len(self.vars)), e.dtype)
+            case Cast() | Bits():
+                return (e.dtype,)
+            case Call():
+                return (e.function,)
+            case Size():
+                return (e.dim,)
             case _:
-                return tuple(v for v in (getattr(e, n, None) for n in ("op", "function", "dtype")) if v)
+                return ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from ...ir.dims import Dim, free_symbols
 from ...ir.dims import Expr as DimExpr
@@ -50,23 +51,29 @@ __all__ = [
 ]
 
 
+def _of_load(e: Load) -> tuple[Expr, ...]:
+    if e.inside is None:
+        return e.index
+    return (*e.index, e.inside) if e.otherwise is None else (*e.index, e.inside, e.otherwise)
+
+
+_CHILDREN: dict[type[Expr], Callable[[Any], tuple[Expr, ...]]] = {
+    Load: _of_load,
+    Binary: lambda e: (e.a, e.b),
+    Fma: lambda e: (e.a, e.b, e.c),
+    Select: lambda e: (e.cond, e.a, e.b),
+    Call: lambda e: e.args,
+    Compare: lambda e: (e.a, e.b),
+    Unary: lambda e: (e.x,),
+    Cast: lambda e: (e.x,),
+    Bits: lambda e: (e.x,),
+}
+
+
 def expr_children(e: Expr) -> tuple[Expr, ...]:
     """The operands of an expression."""
-    match e:
-        case Load():
-            return (*e.index, *(x for x in (e.inside, e.otherwise) if x is not None))
-        case Unary() | Cast() | Bits():
-            return (e.x,)
-        case Binary() | Compare():
-            return (e.a, e.b)
-        case Select():
-            return (e.cond, e.a, e.b)
-        case Fma():
-            return (e.a, e.b, e.c)
-        case Call():
-            return e.args
-        case _:
-            return ()
+    found = _CHILDREN.get(type(e))
+    return () if found is None else found(e)
 
 
 def children_first(
@@ -102,10 +109,14 @@ def rebuilt(e: Expr, new: Callable[[Expr], Expr]) -> Expr:
         case Load():
             inside, otherwise = (x if x is None else new(x) for x in (e.inside, e.otherwise))
             return Load(e.buffer, tuple(map(new, e.index)), inside, otherwise)
-        case Unary() | Cast() | Bits():
-            return replace(e, x=new(e.x))
-        case Binary() | Compare():
-            return replace(e, a=new(e.a), b=new(e.b))
+        case Binary():
+            return Binary(e.op, new(e.a), new(e.b))
+        case Compare():
+            return Compare(e.op, new(e.a), new(e.b), e.dtype)
+        case Unary():
+            return Unary(e.op, new(e.x))
+        case Cast() | Bits():
+            return type(e)(new(e.x), e.dtype)
         case Select():
             return Select(new(e.cond), new(e.a), new(e.b))
         case Fma():
@@ -195,8 +206,18 @@ def stored_buffers(body: Iterable[Stmt]) -> dict[int, Buffer]:
     return found
 
 
+_SYMBOLS: WeakKeyDictionary[Kernel, tuple[str, ...]] = WeakKeyDictionary()
+
+
 def kernel_symbols(kernel: Kernel) -> tuple[str, ...]:
     """The names of all symbols that a kernel needs, sorted: its i64 parameters."""
+    found = _SYMBOLS.get(kernel)
+    if found is None:
+        found = _SYMBOLS[kernel] = _symbols(kernel)
+    return found
+
+
+def _symbols(kernel: Kernel) -> tuple[str, ...]:
     dims: list[Dim] = []
     used: dict[int, Buffer] = {id(b): b for b in (*kernel.buffers, *kernel.scratch)}
     for e in all_exprs(kernel.body):
