@@ -146,13 +146,20 @@ def sigmoid(x: Expr) -> Expr:
     return Fma(rest, inverse, quotient)
 
 
+def _scaled(value: Expr, n: Expr) -> Expr:
+    """value * 2**n, both it and the value normal numbers."""
+    return Bits(Bits(value, i32) + _shift("shl", n, 23), f32)
+
+
 def erf(x: Expr) -> Expr:
-    """Odd polynomial below 0.927734375, else 1 - e**p(|x|)."""
+    """Odd polynomial below 0.927734375, else 1 - e**p(|x|), which is 1 from p = -20 on."""
     t, s = _abs(x), x * x
     far = Fma(_poly(t, -1.72853470e-5, 3.83197126e-4), s, _poly(t, -3.88396438e-3, 2.42546219e-2))
     for c in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
         far = Fma(far, t, _f(c))
-    far = _copy_sign(_f(1.0) - exp(Fma(far, t, -t)), x)
+    power = Fma(far, t, -t)
+    n, value = _exp_parts(Select(power < -20.0, _f(-20.0), power))  # NaN stays
+    far = _copy_sign(_f(1.0) - _scaled(value, n), x)
     near = _poly(
         s, -5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1
     )
