@@ -161,3 +161,23 @@ def test_channels_that_are_neighbours_are_copied_in_blocks() -> None:
     assert np.abs(run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
     assert isinstance(run, LLVMExecutable)
     assert "block" not in [kernel.name.rsplit("_", 1)[1] for kernel in run.kernels]
+
+
+@pytest.mark.parametrize("dilation", [(2, 1), (1, 2), (2, 2), (3, 4)])
+@pytest.mark.parametrize("spec", ["f32[B,32,{},{}]", "f32[B,32,H:14..80,W:14..80]"])
+def test_winograd_of_dilated_windows(dilation: tuple[int, int], spec: str) -> None:
+    for high, wide in ((16, 24), (17, 15), (31, 22)):
+        nv.seed(1)
+        model = nn.Sequential(
+            nn.Conv2d(32, 32, 3, padding=dilation, dilation=dilation),
+            nn.ReLU(),
+            nn.Conv2d(32, 24, 3, dilation=dilation),
+        )
+        program = nv.trace(model, spec.format(high, wide))
+        run = nv.compile(program)
+        assert isinstance(run, LLVMExecutable)
+        assert any("winograd" in kernel.name for kernel in run.kernels)
+        x = np.random.default_rng(high).normal(size=(2, 32, high, wide)).astype(np.float32)
+        want = nv.compile(program, backend="reference")(x)
+        assert np.abs(run(x) - want).max() <= 2e-5 * np.abs(want).max()
+        assert np.array_equal(run(x), nv.compile(program, threads=2)(x))

@@ -124,11 +124,11 @@ def _winograd_halo(node: Node) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
     x, y = node.operands[0].type.shape[2:], node.results[0].type.shape[2:]
     assert isinstance(node.op, Conv)
-    for size, out, (low, high) in zip(x, y, node.op.padding, strict=True):
+    for size, out, (low, high), d in zip(x, y, node.op.padding, node.op.rhs_dilation, strict=True):
         if isinstance(size, int) and isinstance(out, int):
-            high = -(-out // 4) * 4 + 2 - low - size
+            high = -(-out // (4 * d)) * 4 * d + 2 * d - low - size
         else:
-            high += 3  # the last tile begins before the last result
+            high += 4 * d - 1  # the last tile begins before the last result
         found.append((low, high))
     return tuple(found)
 
@@ -142,7 +142,7 @@ def _winograd_pays(node: Node, target: Target) -> bool:
     op = node.op
     x, w = node.operands
     assert isinstance(op, Conv)
-    if not target.winograd or w.type.shape[2:] != (3, 3) or {*op.strides, *op.rhs_dilation} != {1}:
+    if not target.winograd or w.type.shape[2:] != (3, 3) or {*op.strides} != {1}:
         return False
     (out, channels), place = w.type.shape[:2], node.results[0].type.shape[2:]
     images = bounds(x.type.shape[0])[0]
@@ -150,7 +150,9 @@ def _winograd_pays(node: Node, target: Target) -> bool:
     high, wide = (d if isinstance(d, int) else max(USUAL, bounds(d)[0]) for d in place)
     if min(out, channels) < 16 or min(high, wide) < 4:
         return False
-    tiles = max(1, images) * -(-high // 4) * -(-wide // 4)
+    tiles = max(1, images)
+    for size, d in zip((high, wide), op.rhs_dilation, strict=True):
+        tiles *= -(-size // (4 * d)) * d
     saved = channels * out * (9 * max(1, images) * high * wide - 36 * tiles)
     moved = 27 * 4 * channels * out
     work = 36 * tiles * (channels + out) * 4

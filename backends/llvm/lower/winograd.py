@@ -2,15 +2,16 @@
 
 A tile of 6 x 6 places d becomes V = B' d B, the weights g become U = G g G', and the tile of 4 x 4 results is A' (U * V) A,
 the products summed over input channels. With B, G, A as Lavin and Gray give them (Fast Algorithms for Convolutional Neural
-Networks, arXiv 1509.09308, section 4.3).
+Networks, arXiv 1509.09308, section 4.3). Dilated windows are windows over every second (third...) place: so are their tiles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ....ir.dims import ceildiv
+from ....ir.dims import Dim, ceildiv
 from ....ir.graph import Node
+from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
 from ..extents import ceil_div, decompose, known, rest_of, times
@@ -21,6 +22,7 @@ from .conv_result import ConvResult
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
+from .pull import Pull
 
 __all__ = ["winograd"]
 
@@ -91,7 +93,9 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     columns, panels = panel * plan.out_block, blocks // panel
     packed = _pack(lowering, node, depth, columns, panels)
 
-    high, wide = ceildiv(shape[2], 4), ceildiv(shape[3], 4)
+    assert isinstance(node.op, Conv)
+    far = node.op.rhs_dilation
+    high, wide = (ceildiv(size, 4 * d) * d for size, d in zip(shape[2:], far, strict=True))
     tiles = times([shape[0], high, wide])
     group = _group(known(tiles), depth, blocks * plan.out_block, rows)
     scope = KernelScope()
@@ -108,11 +112,11 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
 
     # into V
     low = [have - want for (have, _), (want, _) in zip(source.layout.halo, plan.halo, strict=True)]
-    y0, x0 = pull.affine(ty, 4, low[0]), pull.affine(tx, 4, low[1])
-    window = [
-        [image.at(n, block, y0 + i if i else y0, x0 + j if j else x0, lane) for j in range(6)]
-        for i in range(6)
-    ]
+    ys, xs = (
+        [pull.affine(_corner(pull, tile_at, d), 1, rim + i * d) for i in range(6)]
+        for tile_at, d, rim in zip((ty, tx), far, low, strict=True)
+    )
+    window = [[image.at(n, block, y, x_, lane) for x_ in xs] for y in ys]
     stores = [
         spread.store((k.as_index(6 * i + j), tile, block * plan.in_block + lane), e)
         for i, row in enumerate(_both(window, _into))
@@ -148,17 +152,18 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     grid = [[sums.at(k.as_index(6 * i + j), tile_, index) for j in range(6)] for i in range(6)]
     results = _both(grid, _out)
     sizes = shape[2], shape[3]
+    corners = [_corner(pull, at, d) for at, d in zip((ty, tx), far, strict=True)]
     if all(isinstance(d, int) for d in sizes):
         back: list[k.Stmt] = []
         for i, row in enumerate(results):
             for j, e in enumerate(row):
                 acc = k.Var(f"acc{i}{j}", f32)
-                y, x_ = pull.affine(ty, 4, i), pull.affine(tx, 4, j)
+                y, x_ = (pull.affine(c, 1, d * over) for c, d, over in zip(corners, far, (i, j), strict=True))
                 one = lowering.pull(scope, blocked=True)
                 store = result.store(scope, one, node, block_, lane_, (n, y, x_), acc)
                 inside: k.Expr | None = None
-                for e_, size, over in ((y, shape[2], i), (x_, shape[3], j)):
-                    if isinstance(size, int) and over >= size % 4 > 0:
+                for e_, size, over, d in ((y, shape[2], i, far[0]), (x_, shape[3], j, far[1])):
+                    if isinstance(size, int) and over * d + d > size % (4 * d) > 0:
                         test = e_ < size
                         inside = test if inside is None else inside & test
                 statements = (k.Let(acc, e), store)
@@ -174,11 +179,11 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
             for j, e in enumerate(row)
         ]
         i, j, acc, again = k.Var("i"), k.Var("j"), k.Var("acc", f32), k.Var("c")
-        y, x_ = pull.affine(ty, 4, 0) + i, pull.affine(tx, 4, 0) + j
+        y, x_ = (c + (var if d == 1 else var * d) for c, var, d in zip(corners, (i, j), far, strict=True))
         one = lowering.pull(scope, blocked=True)
         store = result.store(scope, one, node, block_, again, (n, y, x_), acc)
         inner = k.For(again, plan.out_block, (k.Let(acc, kept.at(i, j, again)), store), "vector")
-        down, along = (rest_of(d, at * 4, 4) for d, at in zip(sizes, (ty, tx), strict=True))
+        down, along = (_there(size, c, d) for size, c, d in zip(sizes, corners, far, strict=True))
         each = (
             k.For(lane_, plan.out_block, tuple(stores), "vector"),
             k.For(i, down, (k.For(j, along, (inner,)),)),
@@ -189,6 +194,20 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     loops = nest(body, [(task, ceil_div(tiles, group))])
     lowering.launch(scope, "winograd", loops, node.origins, scratch=scratch)
     result.finish(lowering)
+
+
+def _corner(pull: Pull, tile: k.Expr, dilation: int) -> k.Expr:
+    """The first place of a tile on an axis: tiles of every `dilation`-th place lie within each other."""
+    if dilation == 1:
+        return pull.affine(tile, 4, 0)
+    return pull.memo(("corner", tile, dilation), lambda: tile // dilation * (4 * dilation) + tile % dilation)
+
+
+def _there(size: Dim, corner: k.Expr, dilation: int) -> k.Expr:
+    """How many of a tile's results along an axis there are."""
+    if dilation == 1:
+        return rest_of(size, corner, 4)
+    return k.minimum((k.as_index(size) - corner + (dilation - 1)) // dilation, 4)
 
 
 def _group(tiles: int | None, depth: int, width: int, rows: int) -> int:
