@@ -7,11 +7,12 @@ from typing import assert_never
 
 from ...ir.dims import Dim
 from ...ir.types import i64
-from . import arith, dot_tile, interleave, microkernel, turn
+from . import arith, dot_tile, interleave, microkernel, turn, vecmath
 from .builder import Builder, Module, V
 from .emit_loops import PARTIALS, LoopEmitter
 from .emit_parallel import emit_parallel, emit_share
 from .kernel_ir import (
+    Call,
     Contract,
     Dot,
     Fetch,
@@ -198,12 +199,19 @@ class Emitter(LoopEmitter):
         self.inline(run)
 
     def _width(self, s: For, extent: int | None) -> int:
-        """Lanes: a register of the widest data in the loop, fewer where the extent is small."""
+        """Lanes: a register of the widest data in the loop, fewer where the extent is small.
+
+        Two registers where functions are written out: each is a chain of 30 operations that wait for each other, and the machine
+        looks only so far ahead for another one.
+        """
         sizes = [e.dtype.bytes for e in all_exprs((s,)) if isinstance(e, Load)]
         sizes += [x.buffer.dtype.bytes for x in stmts((s,)) if isinstance(x, Store)]
         lanes = min(self.target.lanes(max(sizes, default=8)), PARTIALS)
         if self.target.vector_bytes >= 32:
             lanes = max(lanes, 8)
+        calls = [e for e in all_exprs((s,)) if isinstance(e, Call)]
+        if calls and self.target.registers >= 32 and all(vecmath.is_written_out(e) for e in calls):
+            lanes *= 2
         while extent is not None and lanes // 2 >= max(extent, 1):
             lanes //= 2
         return lanes

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ...ir.types import f32, i32
 from .kernel_ir import Binary, Bits, Call, Const, Expr, Fma, Select, Unary
 
-__all__ = ["expand"]
+__all__ = ["expand", "is_written_out"]
 
 _LN2_HIGH, _LN2_LOW, _LOG2E = 0.693359375, -2.12194440e-4, 1.44269504088896341
 _SHIFTER = 12582912.0  # 1.5 * 2**23: a sum with it has the nearest integer in its low bits
@@ -177,10 +177,15 @@ _TABLE = {
 }
 
 
+def is_written_out(e: Call) -> bool:
+    """Whether the call becomes arithmetic on f32."""
+    return e.dtype == f32 and e.function in _TABLE
+
+
 def expand(e: Call) -> Expr | None:
     """The call as an expression of arithmetic; None where C's library does it."""
     x = e.args[0]
-    if x.dtype == f32 and e.function in _TABLE:
+    if is_written_out(e):
         return _TABLE[e.function](x)
     if e.function == "sigmoid":
         t = Call("exp", (-_abs(x),))
