@@ -39,27 +39,30 @@ class Decompose(Pass):
             )
             if whole or not remarks.allow(f"decompose-{node.op.mnemonic}"):
                 return None
-            op = node.op.forward() if isinstance(node.op, Recurrence) else node.op
-            found = op.decompose(*operands)
-            return found if isinstance(found, tuple) else (found,)
+            return decomposed(node, operands)
 
         # a composite may become a loop whose body holds composites, so regions are gone through each time
         return until_stable(graph, lambda g: map_regions(g, lambda h: rebuild(h, rewrite)))
 
 
 def apart(values: Sequence[Value], kind: type[Op]) -> list[Value]:
-    """The values with composites of a kind taken apart, inside regions too; what they need else stays as it is."""
+    """The values with composites of a kind taken apart for a derivative, inside regions too; what they need else stays as it is."""
 
     def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
-        return decomposed(node, operands) if isinstance(node.op, kind) else None
+        return decomposed(node, operands, derived=True) if isinstance(node.op, kind) else None
 
     graph = Graph("apart", [], list(values))
     return list(map_regions(graph, lambda g: rebuild(g, rewrite)).outputs)
 
 
-def decomposed(node: Node, operands: Sequence[Value]) -> tuple[Value, ...]:
-    """What stands for the node's results in simpler ops."""
-    found = node.op.decompose(*operands)
+def decomposed(node: Node, operands: Sequence[Value], *, derived: bool = False) -> tuple[Value, ...]:
+    """What stands for the node's results in simpler ops.
+
+    Args:
+        derived: whether a derivative is taken of it; else what concerns that alone is left out
+    """
+    op = node.op.forward() if isinstance(node.op, Recurrence) and not derived else node.op
+    found = op.decompose(*operands)
     return found if isinstance(found, tuple) else (found,)
 
 

@@ -143,4 +143,4 @@ def _simpler(node: Node, operands: Sequence[Value]) -> Sequence[Value]:
     where = [str(o) for o in node.origins]
     if op.level is not Level.NN:
         raise UnsupportedError(f"{op.mnemonic}: the op has no derivative", where=where)
-    return decomposed(node, operands)
+    return decomposed(node, operands, derived=True)

@@ -17,7 +17,7 @@ from random_programs import random_program
 
 import nervure as nv
 import nervure.backends.llvm.lower.elementwise as llvm_elementwise
-import nervure.backends.llvm.lower.pull as llvm_pull
+import nervure.backends.llvm.lower.moves as llvm_moves
 import nervure.backends.llvm.lower.reduce as llvm_reduce
 import nervure.backends.onnx.contract as onnx_contract
 import nervure.backends.onnx.table as onnx_table
@@ -328,7 +328,7 @@ KERNELS = (
     Kernel("branches exchanged", "llvm", ELEMENTWISE, "select",
            lambda op, xs: llvm_elementwise.k.select(xs[0], xs[2], xs[1]), SELECT),
     Kernel("sums for products", "llvm", llvm_reduce.MONOIDS, "reduce_prod", "add", product),
-    Kernel("nothing reversed", "llvm", llvm_pull._MOVES, "reverse", unmoved, REVERSE),
+    Kernel("nothing reversed", "llvm", llvm_moves.MOVES, "reverse", unmoved, REVERSE),
     Kernel("cos for sin", "onnx", ONNX, "sin", ONNX["cos"], SIN),
     Kernel("floor for ceil", "onnx", ONNX, "ceil", ONNX["floor"], CEIL),
     Kernel("sums for products", "onnx", onnx_contract.REDUCE, "reduce_prod", "ReduceSum", product),
