@@ -86,14 +86,14 @@ def _paired(steps: Sequence[Step], target: Target) -> list[Step]:
     found = list(steps)
     short = [s for s in found if isinstance(s, Loop) and _short(s, target)]
     while len(short) > 1:
-        first = short.pop(0)
-        n = found.index(first)
-        for second in short:
-            m = found.index(second)
+        one = short.pop(0)
+        for other in short:
+            n, m = sorted((found.index(one), found.index(other)))  # an earlier pair may have moved them
+            first, second = found[n], found[m]
             moved, kept = _before(found[n + 1 : m], second)
-            if second.extent == first.extent and not any(_conflict(first, s) for s in (*moved, second)):
+            if one.extent == other.extent and not any(_conflict(first, s) for s in (*moved, second)):
                 found[n : m + 1] = [*moved, Beside((first, second)), *kept]
-                short.remove(second)
+                short.remove(other)
                 break
     return found
 

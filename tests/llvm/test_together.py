@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -303,6 +305,30 @@ def test_short_loops_of_both_directions_run_beside_each_other(kind: str) -> None
         dump = str(run.assembled.program)
         assert dump.count("  beside each other {\n    for ") == 2 and " together {" not in dump
     callers(run, normal(90, 2, 24), 6, 50)
+
+
+def test_a_pair_that_moves_another_loop_to_the_front_leaves_it_once() -> None:
+    """Four loops of which some need others, of two lengths: a pair took a step twice that an earlier pair had moved."""
+    nv.seed(0)
+    layer = nn.GRU(5, 6, bidirectional=True, remat=3)
+
+    def loss(x: Any) -> Any:
+        y, h = layer(x)
+        return (y * y).sum() + (h * h).sum()
+
+    program = nv.grad(nv.trace(loss, "f32[11,3,5]"))
+    x = normal(11, 3, 5)
+    run = same(lambda n: nv.compile(program, threads=n), (x,), (2, 4))
+    want = nv.compile(program, backend="reference")(x)
+    np.testing.assert_allclose(run(x), want, rtol=1e-4, atol=1e-5)
+    for _, once in kernel_loops(run):
+        assert once == 1
+
+
+def kernel_loops(run: Any) -> list[tuple[str, int]]:
+    """Each loop of a program by its symbol, and how often it stands there."""
+    names = re.findall(r"for (t\.\d+) in", str(run.assembled.program))
+    return list(Counter(names).items())
 
 
 def test_loops_that_wait_for_each_other_or_share_what_one_writes_do_not() -> None:
