@@ -181,3 +181,36 @@ def test_winograd_of_dilated_windows(dilation: tuple[int, int], spec: str) -> No
         want = nv.compile(program, backend="reference")(x)
         assert np.abs(run(x) - want).max() <= 2e-5 * np.abs(want).max()
         assert np.array_equal(run(x), nv.compile(program, threads=2)(x))
+
+
+class OnePlace(nn.Module):
+    """Windows of one place: with a residual, and before one of 3 x 3, which wants a rim."""
+
+    def __init__(self) -> None:
+        self.first = nn.Conv2d(3, 24, 3, padding=1)
+        self.wide, self.narrow, self.last = (
+            nn.Conv2d(24, 40, 1),
+            nn.Conv2d(40, 24, 1),
+            nn.Conv2d(24, 20, 3, padding=1),
+        )
+        self.scale = nn.Conv2d(24, 20, 1)
+
+    def __call__(self, x: Any) -> Any:
+        y = self.first(x)
+        z = self.narrow(nn.gelu(self.wide(y))) + y
+        return self.last(z) * self.scale(z).mean(axis=(2, 3), keepdims=True)
+
+
+@pytest.mark.parametrize("spec", ["f32[B,3,6,11]", "f32[B,3,H,W]"])
+def test_windows_of_one_place_run_along_whole_images(spec: str) -> None:
+    nv.seed(3)
+    model = OnePlace()
+    x = np.random.default_rng(1).standard_normal((2, 3, 6, 11)).astype(np.float32)
+    run, wanted = nv.compile(model, spec, cache=False), nv.compile(model, spec, backend="reference")(x)
+    assert np.abs(run(x) - wanted).max() <= 3e-5 * np.abs(wanted).max()
+    assert np.array_equal(nv.compile(model, spec, threads=2)(x), run(x))
+    assert isinstance(run, LLVMExecutable)
+    tiles = [text for text in map(str, run.kernels) if "tile " in text and "k=2 by" in text]
+    assert any(" in 6 " not in text and "in H " not in text for text in tiles), (
+        "rows are merged where no rim is"
+    )

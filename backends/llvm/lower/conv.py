@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from ....ir.dims import Dim
+from ....ir.dims import Dim, product
 from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
@@ -48,6 +48,12 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     assert layout is not None
     result = ConvResult(lowering, node, tail, plan.out_block)
 
+    read, spatial = x.type.shape, shape[2:]
+    one = prod(window) == 1 and {*op.strides} == {1} and not any(map(any, (*layout.halo, *op.padding)))
+    if one and result.merges(lowering, node):
+        op = replace(op, strides=(1,), padding=((0, 0),), lhs_dilation=(1,), rhs_dilation=(1,))
+        layout, window = Layout(channels, layout.block, ((0, 0),)), [1]
+        shape, read = (*shape[:2], product(spatial)), (*read[:2], product(spatial))
     each = channels // op.groups
     blocks = -(-out // plan.out_block)
     rows, panel, lanes = tile_shape(
@@ -55,11 +61,11 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     )
     columns = panel * plan.out_block
     panels = blocks // panel
-    packed = _pack(lowering, node, plan, columns, panels, each, window)
+    packed = _pack(lowering, node, plan, columns, panels, each)
 
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
-    image = scope.view(source, layout.shape(x.type.shape))
+    image = scope.view(source, layout.shape(read))
     weights = scope.view(packed, (panels, packed.size // panels))  # type: ignore[operator]
     n, p, piece = k.Var("n"), k.Var("panel"), k.Var("piece")
     row = row_axis(shape)
@@ -85,7 +91,12 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     i, half, lane = k.Var("i"), k.Var("half"), k.Var("c")
     block = p * panel + half if panel > 1 else p
     acc = k.Var("acc", f32)
-    store = result.store(scope, pull, node, block, lane, (n, *place(start + i)), acc)
+    at = (
+        pull.reshaped(place(start + i), shape[2:], spatial)
+        if len(shape[2:]) < len(spatial)
+        else place(start + i)
+    )
+    store = result.store(scope, pull, node, block, lane, (n, *at), acc)
     finish = None
     if not result.layout.ragged and finishes((store,), i, lane, acc):
         finish = k.Finish(i, half, lane, plan.out_block, acc, (store,))
@@ -166,10 +177,10 @@ def _pack(
     columns: int,
     panels: int,
     channels: int,
-    window: Sequence[int],
 ) -> Memory:
     """The weights as [panel][block of input channels][window][lane][column], zero beyond the channels."""
     w = node.operands[1]
+    window = [d for d in w.type.shape[2:] if isinstance(d, int)]
     memory = lowering.memory_of(w)
     fixed = memory is not None and lowering.is_fixed(memory)
     lanes = min(channels, plan.in_block)

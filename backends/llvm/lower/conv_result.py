@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ....ir.dims import product
 from ....ir.graph import Node
+from ....ir.types import f32
 from .. import kernel_ir as k
 from ..layout import Layout
 from .blocked import blocked_memory, unblock, zero_rim
 from .lowering import Lowering, Tail
+from .map_loops import uses_any
 from .memory import KernelScope
 from .pull import Index, Pull
 
@@ -53,9 +56,22 @@ class ConvResult:
         element = pull.read(self.tail.value, index, inside)
         if inside is not None:
             element = k.select(inside, element, k.zero(element.dtype))
-        return scope.output(self.memory, self.layout.shape(self.shape)).store(
-            pull.blocked(self.layout, index), element
-        )
+        layout, shape, at = pull.merged(self.layout, self.shape, index)
+        return scope.output(self.memory, layout.shape(shape)).store(pull.blocked(layout, at), element)
+
+    def merges(self, lowering: Lowering, node: Node) -> bool:
+        """Whether all places of an image can be one row: neither the result nor what its tail reads has a rim between rows or
+        asks for a row."""
+        spatial = self.shape[2:]
+        if len(spatial) < 2 or any(map(any, self.layout.halo)):
+            return False
+        scope, p = KernelScope(), k.Var("p")
+        pull = lowering.pull(scope, blocked=True)
+        place = pull.reshaped((p,), (product(spatial),), spatial)
+        block, lane, image, acc = k.Var("cb"), k.Var("c"), k.Var("n"), k.Var("acc", f32)
+        store = self.store(scope, pull, node, block, lane, (image, *place), acc)
+        parts = set(place) - {p, *(e for e in place if isinstance(e, k.Const))}
+        return not any(uses_any(e, parts) for e in (store.value, *store.index))
 
     def finish(self, lowering: Lowering) -> None:
         """After the kernel: copy the result to where it belongs, if that is elsewhere."""

@@ -186,6 +186,16 @@ class Pull:
         low = self.memo(("mod", channel, size), lambda: channel % size)
         return (image, high, *inner, low)
 
+    def merged(
+        self, layout: Layout, shape: Sequence[Dim], index: Index
+    ) -> tuple[Layout, tuple[Dim, ...], Index]:
+        """Blocks with their places counted as one axis, where an index is known so and no rim lies between; else as they are."""
+        known = self.flat.get(tuple(index[2:]))
+        if known is None or known[0] != tuple(shape[2:]) or any(map(any, layout.halo)):
+            return layout, tuple(shape), index
+        flat = Layout(layout.channels, layout.block, ((0, 0),))
+        return flat, (*shape[:2], product(known[0])), (*index[:2], known[1])
+
     def all_of(self, tests: Sequence[k.Expr]) -> k.Expr | None:
         """Whether all hold; None for no test."""
         result: k.Expr | None = None
@@ -266,6 +276,7 @@ class Pull:
         shape = value.type.shape
         layout = self.layout(value)
         if layout is not None:
+            layout, shape, index = self.merged(layout, shape, index)
             blocks = self.buffer(value, layout.shape(shape))
             assert blocks is not None
             known = self.halves.get(index[1])
