@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,17 +18,24 @@ from .target import Target, llvm
 __all__ = ["CodegenOptions", "assembly", "compile_object", "llvm_version", "undefined_symbols"]
 
 
+SWITCHES = range(18, 23)
+"""Versions of LLVM that are known to have the switch: it ends the process for one that it does not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class CodegenOptions:
     """How LLVM's code generator runs.
 
     Args:
-        level: 0 to 3; 1 is as fast as 3 for the code we emit, and quicker to make
-        reloc: `pic` for what is linked or loaded anywhere
+        level:    0 to 3; 1 is as fast as 3 for the code we emit, and quicker to make
+        reloc:    `pic` for what is linked or loaded anywhere
+        strength: whether LLVM looks for cheaper induction variables; our loops are written so that it gains nothing, and it would be a
+                  quarter of the time
     """
 
-    level: int = 2
+    level: int = 1
     reloc: str = "pic"
+    strength: bool = False
 
 
 @cache
@@ -43,6 +53,23 @@ def _machine(target: Target, options: CodegenOptions) -> Any:
     return chosen.create_target_machine(
         cpu=target.cpu, features=target.features, opt=options.level, reloc=options.reloc, codemodel="default"
     )
+
+
+_EMITTING = threading.Lock()
+
+
+@contextmanager
+def _emitting(options: CodegenOptions) -> Generator[None]:
+    """While code is made: what only LLVM's command line can set, which holds for the process, is set and put back."""
+    switch = not options.strength and llvm().llvm_version_info[0] in SWITCHES
+    with _EMITTING:
+        if switch:
+            llvm().set_option("nervure", "-disable-lsr=true")
+        try:
+            yield
+        finally:
+            if switch:
+                llvm().set_option("nervure", "-disable-lsr=false")
 
 
 def compile_object(
@@ -66,7 +93,8 @@ def compile_object(
         raise BackendError(f"llvm refuses a module: {str(error).strip()}") from None
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
-    data = bytes(machine.emit_object(module))
+    with _emitting(options):
+        data = bytes(machine.emit_object(module))
     module.close()
     if cached:
         disk.save(key, data)
@@ -75,11 +103,13 @@ def compile_object(
 
 def assembly(text: str, target: Target, options: CodegenOptions | None = None) -> str:
     """The assembly of a module's text, as the object's code generator would write it."""
-    machine = _machine(target, options or CodegenOptions())
+    options = options or CodegenOptions()
+    machine = _machine(target, options)
     module = llvm().parse_assembly(text)
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
-    found = str(machine.emit_assembly(module))
+    with _emitting(options):
+        found = str(machine.emit_assembly(module))
     module.close()
     return found
 

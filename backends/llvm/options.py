@@ -37,7 +37,7 @@ class Options:
     device: str = "cpu"
     cache: bool = True
     max_memory: int | None = None
-    codegen: int = 2
+    codegen: int = 1
     target: str | Target | None = None
     threads: int | None = None
     winograd: str = "auto"

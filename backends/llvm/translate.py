@@ -30,11 +30,11 @@ class Translation:
     text: str
     target: Target
 
-    def object(self, codegen: int = 2, *, cached: bool = True) -> bytes:
+    def object(self, codegen: int = 1, *, cached: bool = True) -> bytes:
         """The object's bytes, of the target's format."""
         return compile_object(self.text, self.target, CodegenOptions(codegen), cached=cached)
 
-    def assembly(self, codegen: int = 2) -> str:
+    def assembly(self, codegen: int = 1) -> str:
         """The target's assembly."""
         return assembly(self.text, self.target, CodegenOptions(codegen))
 

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from nervure.backends.llvm.kernel_ir import (
     call,
     zero,
 )
-from nervure.backends.llvm.objects import compile_object, undefined_symbols
+from nervure.backends.llvm.objects import CodegenOptions, compile_object, undefined_symbols
 from nervure.backends.llvm.program import (
     Arg,
     Branch,
@@ -389,6 +390,20 @@ def test_a_second_compilation_comes_from_the_cache(tmp_path: Path, monkeypatch: 
     assert compile_object(text, host_target()) == first
     monkeypatch.setenv("NERVURE_CACHE", "off")
     assert cache.cache_folder() is None and not cache.save("k", b"")
+
+
+def test_what_code_generation_sets_for_a_moment_is_put_back() -> None:
+    """LLVM's command line is the process's: others who use it see nothing of ours."""
+    host, text = host_target(), program_text(mlp(), host_target())
+
+    def made(strength: bool) -> bytes:
+        return compile_object(text, host, CodegenOptions(strength=strength), cached=False)
+
+    before, ours = made(True), made(False)
+    assert before != ours
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(made, [True, False] * 8))
+    assert found == [before, ours] * 8
 
 
 # -- gates -----------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_labels_are_checked_in_both() -> None:
     "change",
     [
         {"opt": 1},
-        {"codegen": 1},
+        {"codegen": 2},
         {"spec": "f32[B:1..9,1,6,6]"},
         {"spec": "f32[3,1,6,6]"},
         {"padding": 0},
