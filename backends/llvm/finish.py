@@ -21,7 +21,10 @@ from .walk import expr_children
 if TYPE_CHECKING:
     from .emit_loops import LoopEmitter
 
-__all__ = ["Finishing", "finishes"]
+__all__ = ["LINE", "Finishing", "finishes"]
+
+LINE = 64
+"""Bytes of a line of the caches."""
 
 MOST = 16
 """Operations after a sum that are written out for each register of a tile."""
@@ -156,6 +159,20 @@ class Finishing:
             for n, v in enumerate(e.inline(addresses)):
                 found[n, block] = v
         return [found[key] for key in sorted(found)]
+
+    def fetches(self, rows: int) -> Iterator[str]:
+        """The lines in front of the loops of a tile: what will be read row by row behind them is brought in meanwhile."""
+        blocks, size = self.vectors // self.each, self.finish.acc.dtype.bytes
+        for n, load in enumerate(self.loads):
+            step, lane = self.row_bytes[n * blocks], _step(load, self.finish.lane)
+            if not step:
+                continue
+            for block in range(blocks):
+                for i in range(rows):
+                    for line in range(0, self.finish.width * size if lane else 1, LINE):
+                        at = f"%f{n}_{block}_{i}_{line}"
+                        yield f"  {at} = getelementptr i8, ptr {self.names[n * blocks + block]}, i64 {i * step + line}"
+                        yield f"  call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)"
 
     def text(self, module: Module, sums: Mapping[tuple[int, int], str]) -> Iterator[str]:
         """The lines behind the loops of a tile: sums by row and vector."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ...ir.types import DType
 from .builder import Module, llvm_type
-from .finish import Finishing
+from .finish import LINE, Finishing
 from .kernel_ir import Const, Load, Tile
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ AHEAD = 8192
 """How far ahead, in bytes."""
 SHORT_AHEAD = 2048
 """How far ahead tiles of few rows fetch, which do nothing else than wait for memory."""
-LINE = 64
-"""Bytes of a line of the caches."""
 
 Key = tuple[int, int, int]
 """An accumulator: which of those that split the sum, row, vector."""
@@ -248,6 +246,9 @@ class _Tile:
             yield "  %ar3 = mul i64 %ar, 3"
         for j in range(2, self.vectors):
             yield f"  %bv{j} = mul i64 %bv, {j}"
+        if after is not None:
+            module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+            yield from after.fetches(self.rows)
         zeros = dict.fromkeys(self.keys, "zeroinitializer" if self.lanes > 1 else "0.0")
         sums = yield from self._level(0, "entry", zeros, "%a0", "%b0")
         total = yield from self._joined(sums)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nervure as nv
+from nervure import nn
 from nervure.backends.llvm.contract import expand_contracts
 from nervure.backends.llvm.kernel_ir import (
     Buffer,
@@ -490,3 +491,14 @@ def test_rows_that_lie_side_by_side_are_gathered_as_they_lie(m: int, n: int, k: 
     one, two = (nv.compile(product, *specs, threads=threads)(x, y) for threads in (1, 2))
     np.testing.assert_allclose(one, x.T @ y, rtol=1e-4, atol=1e-3 if dtype == "f32" else 1e-10)
     np.testing.assert_array_equal(one, two)
+
+
+def test_what_follows_the_sums_is_fetched_when_a_tile_begins() -> None:
+    nv.seed(0)
+    model = nn.Linear(40, 64)
+    forms: dict[bool, Any] = {True: lambda x, y: model(x) + y, False: lambda x, y: model(x)}
+    for reads, form in forms.items():
+        text: str = nv.compile(form, "f32[28,40]", "f32[28,64]").text  # type: ignore[attr-defined]
+        tiles = [part for part in text.split("\ndefine ") if part.startswith("internal void @nv_tile_f32_")]
+        assert tiles
+        assert all(("@llvm.prefetch" in tile.split(" phi ")[0]) is reads for tile in tiles)
