@@ -38,6 +38,13 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
     help="Another machine's kernels, llvm, asm or obj: haswell, aarch64-linux, x86_64-windows:znver4.",
 )
 @click.option(
+    "--winograd",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="Whether 3 x 3 convolutions may take Winograd's transforms: faster, an error of about 1e-5 of the largest value.",
+)
+@click.option(
     "--compile-budget",
     "budget",
     type=click.FloatRange(0),
@@ -52,7 +59,7 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
 @json_option
 def command(
     model: str, types: tuple[str, ...], init: Any, backend: str | None, level: int, emit: str, target: str | None,
-    budget: float | None, sizes: tuple[str, ...], timing: bool, output: Path | None, as_json: bool,
+    winograd: str, budget: float | None, sizes: tuple[str, ...], timing: bool, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile MODEL, and print or write one stage of it.
 
@@ -67,12 +74,14 @@ def command(
         raise click.UsageError(f"--emit {emit} is binary: give a file with -o FILE")
     if timing and (backend != "llvm" or target is not None):
         raise click.UsageError("--timing is for the llvm backend and this machine")
+    if winograd != "auto" and backend != "llvm":
+        raise click.UsageError(f"--winograd is for the llvm backend, not for {backend}")
     program = program_of(model, types, init)
     known = sizes_of(sizes)
     if known and (emit != "plan" or target is not None):
         raise click.UsageError("--size is for --emit plan on this machine")
     check_sizes(known, [s.name for s in program.symbols])
-    found, machine = _stage(program, backend, level, emit, target, budget, known)
+    found, machine = _stage(program, backend, level, emit, target, winograd, budget, known)
     spent = None
     if timing:
         from ..inspect.compile_time import compile_time
@@ -99,6 +108,7 @@ def _stage(
     level: int,
     emit: str,
     target: str | None,
+    winograd: str,
     budget: float | None,
     sizes: dict[str, int],
 ) -> tuple[str | bytes, str | None]:
@@ -107,8 +117,9 @@ def _stage(
     from ..inspect.stages import stage, translated_stage
 
     if target is None:
-        executable = compile_(program, backend=backend, opt=level, compile_budget=budget)
+        options = {"winograd": winograd} if winograd != "auto" else {}
+        executable = compile_(program, backend=backend, opt=level, compile_budget=budget, **options)
         return stage(executable, emit, sizes), None
     if backend != "llvm":
         raise click.UsageError(f"--target is for the llvm backend; {backend} makes no code for a machine")
-    return translated_stage(program, target, level, emit)
+    return translated_stage(program, target, level, emit, winograd == "auto")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..ir.errors import InputError
@@ -54,12 +55,15 @@ def stage(executable: Executable, name: str, sizes: Mapping[str, int] | None = N
             raise InputError(f"no stage is named {name}")
 
 
-def translated_stage(program: Program, target: str, level: int, name: str) -> tuple[str | bytes, str]:
+def translated_stage(
+    program: Program, target: str, level: int, name: str, winograd: bool = True
+) -> tuple[str | bytes, str]:
     """One stage of the code for a machine that need not be this one; nothing of it is loaded or run.
 
     Args:
         target: see `backends.llvm.target.target_for`
         name:   ir, kernels, llvm, asm (text); obj (bytes)
+        winograd: whether convolutions may take its transforms
 
     Returns:
         the stage, and the machine's triple and CPU
@@ -73,7 +77,7 @@ def translated_stage(program: Program, target: str, level: int, name: str) -> tu
     from ..backends.llvm.translate import translate
     from ..passes.manager import run_pipeline
 
-    chosen = target_for(target)
+    chosen = replace(target_for(target), winograd=winograd)
     legal = run_pipeline(program, find_backend("llvm").pipeline(level), verify=False).program
     machine = f"{chosen.triple}:{chosen.cpu}"
     if name == "ir":

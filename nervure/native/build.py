@@ -71,6 +71,7 @@ def build(
     prefix: str | None = None,
     opt: int = 2,
     example: bool = False,
+    winograd: str = "auto",
 ) -> Build:
     """Write a model as a file that needs no Python, and its C header beside it.
 
@@ -84,6 +85,7 @@ def build(
         prefix:  of every name in the header; from the file's name if not given
         opt:     0 to 3
         example: whether a folder NAME_example with a C program and a CMake file is written too
+        winograd: `off` where 3 x 3 convolutions shall not take its transforms, whose error is larger
 
     Raises:
         NervureError: what cannot be compiled, linked or written; the old files are still there
@@ -93,8 +95,10 @@ def build(
     _check_path(path)
     if weights not in ("rodata", "file"):
         raise InputError(f"weights {weights}: expected rodata or file")
+    if winograd not in ("auto", "off"):
+        raise InputError(f"winograd {winograd}: expected auto or off")
     name = check_prefix(prefix_of(path.stem) if prefix is None else prefix)
-    machine = target_for(target)
+    machine = replace(target_for(target), winograd=winograd == "auto")
     linker = find_linker(machine) if chosen in ("so", "exe") else None
     if isinstance(model, Program) and specs:
         raise InputError("a program has its types already; build takes no specs beside it")

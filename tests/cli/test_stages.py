@@ -62,3 +62,36 @@ def test_view_and_a_code_print_json(nervure: Run) -> None:
     found = nervure("view", "net.py:Net", "-o", "net.svg", "--json").json
     assert found == {"file": "net.svg", "kind": "svg", "bytes": Path("net.svg").stat().st_size}
     assert nervure("explain", "nv0603", "--json").json["title"] == "a label or index is outside its range"
+
+
+@pytest.mark.parametrize("target", [(), ("--target", "haswell")])
+def test_winograd_is_a_choice(nervure: Run, target: tuple[str, ...]) -> None:
+    Path("wide.py").write_text("from nervure import nn\nnet = nn.Conv2d(64, 64, 3, padding=1)\n")
+    make = ("compile", "wide.py:net", "--type", "f32[1,64,28,28]", "--emit", "kernels", *target)
+    assert "winograd" in nervure(*make).out
+    assert "winograd" not in nervure(*make, "--winograd", "off").out
+    assert nervure(*make, "--winograd", "perhaps").code == 2
+
+
+def test_winograd_is_for_one_backend(nervure: Run) -> None:
+    ran = nervure("compile", "net.py:Net", "--backend", "onnx", "--winograd", "off")
+    assert ran.code == 2 and "--winograd is for the llvm backend, not for onnx" in ran.err
+
+
+def test_a_build_may_do_without_winograd(nervure: Run) -> None:
+    Path("wide.py").write_text("from nervure import nn\nnet = nn.Conv2d(64, 64, 3, padding=1)\n")
+    sizes = []
+    for choice in ("auto", "off"):
+        make = (
+            "build",
+            "wide.py:net",
+            "--type",
+            "f32[1,64,28,28]",
+            "-o",
+            f"{choice}.o",
+            "--winograd",
+            choice,
+        )
+        assert nervure(*make).code == 0
+        sizes.append(Path(f"{choice}.o").read_bytes().count(b"winograd"))
+    assert sizes[0] > 0 == sizes[1]
