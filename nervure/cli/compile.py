@@ -117,7 +117,7 @@ def _stage(
     from ..inspect.stages import stage, translated_stage
 
     if target is None:
-        options = {"winograd": winograd} if winograd != "auto" else {}
+        options: dict[str, Any] = {} if winograd == "auto" else {"winograd": winograd}
         executable = compile_(program, backend=backend, opt=level, compile_budget=budget, **options)
         return stage(executable, emit, sizes), None
     if backend != "llvm":
