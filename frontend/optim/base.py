@@ -127,7 +127,8 @@ class Optimizer:
     def _entry(self, name: str, type: TensorType, value: float) -> Buffer:
         full = f"optimizer.{name}"
         if full not in self._entries:
-            self._entries[full] = Buffer(np.full(type.static_shape(), value, type.dtype.numpy), name=full)
+            start = np.broadcast_to(np.array(value, type.dtype.numpy), type.static_shape())
+            self._entries[full] = Buffer(start, name=full)
         return self._entries[full]
 
     def update(
