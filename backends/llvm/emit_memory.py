@@ -95,7 +95,7 @@ class MemoryEmitter:
         assert len(index) == len(buffer.shape), (
             f"{buffer.name} has {len(buffer.shape)} axes, {len(index)} indices"
         )
-        terms, shifts, fixed = list[V](), list[V](), 0
+        terms, shifts = list[V](), list[V]()
         for i, dim in zip(index, buffer.steps, strict=True):
             step = self.dim(dim)
             moving, constant = apart(i, self.apart)
@@ -115,8 +115,9 @@ class MemoryEmitter:
             else:
                 scalars.append(t)
         pointer, ty = self.pointer(buffer), memory_type(buffer.dtype)
-        for group in (scalars, shifts):
-            fixed += sum(int(t.number) for t in group if t.number is not None)
+        fixed = sum(int(t.number) for t in (*scalars, *shifts) if t.number is not None)
+        # what moves is one distance; a constant number of steps along an axis is one of its own, so that rows share a pointer
+        for group in (scalars, *([t] for t in shifts)):
             some = [t for t in group if t.number is None]
             for level in sorted({t.level for t in some}):
                 total = b.number(0, "i64")

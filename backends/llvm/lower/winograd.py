@@ -101,9 +101,9 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
     image = scope.view(source, source.layout.shape(x.type.shape))
-    weights = scope.view(packed, (36, panels, depth, columns))
-    spread = k.Buffer("v", f32, (36, group, depth), align=64)
-    sums = k.Buffer("m", f32, (36, group, blocks * plan.out_block), align=64)
+    weights = scope.view(packed, (6, 6, panels, depth, columns))
+    spread = k.Buffer("v", f32, (6, 6, group, depth), align=64)
+    sums = k.Buffer("m", f32, (6, 6, group, blocks * plan.out_block), align=64)
     zero = k.as_index(0)
     task, first, count = k.Var("task"), k.Var("first"), k.Var("count")
     n, ty, tx = k.Var("n"), k.Var("ty"), k.Var("tx")
@@ -118,7 +118,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     )
     window = [[image.at(n, block, y, x_, lane) for x_ in xs] for y in ys]
     stores = [
-        spread.store((k.as_index(6 * i + j), tile, block * plan.in_block + lane), e)
+        spread.store((k.as_index(i), k.as_index(j), tile, block * plan.in_block + lane), e)
         for i, row in enumerate(_both(window, _into))
         for j, e in enumerate(row)
     ]
@@ -126,30 +126,30 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     into = k.For(tile, count, (*place, k.For(block, source.layout.blocks, (over_lanes,))))
 
     # the products
-    at, p = k.Var("at"), k.Var("panel")
+    row, column, p = k.Var("row"), k.Var("column"), k.Var("panel")
     width = blocks * plan.out_block
     product = k.Tile(
         rows,
         columns // lanes,
         lanes,
-        k.Load(spread, (at, zero, zero)),
+        k.Load(spread, (row, column, zero, zero)),
         k.as_index(depth),
-        k.Load(weights, (at, p, zero, zero)),
+        k.Load(weights, (row, column, p, zero, zero)),
         k.as_index(lanes),
-        k.Load(sums, (at, zero, p * columns)),
+        k.Load(sums, (row, column, zero, p * columns)),
         k.as_index(width),
         count,
         (k.Step(k.as_index(depth), k.as_index(1), k.as_index(columns)),),
         k.const(False, bool_),
         tile_heights(rows, known(tiles), group),
     )
-    products = k.For(at, 36, (k.For(p, panels, (product,)),))
+    products = k.For(row, 6, (k.For(column, 6, (k.For(p, panels, (product,)),)),))
 
     # back
     tile_, block_, lane_ = k.Var("tile"), k.Var("cb"), k.Var("c")
     place = decompose(first + tile_, [k.LoopDim(n, shape[0]), k.LoopDim(ty, high), k.LoopDim(tx, wide)])
     index = block_ * plan.out_block + lane_
-    grid = [[sums.at(k.as_index(6 * i + j), tile_, index) for j in range(6)] for i in range(6)]
+    grid = [[sums.at(k.as_index(i), k.as_index(j), tile_, index) for j in range(6)] for i in range(6)]
     results = _both(grid, _out)
     sizes = shape[2], shape[3]
     corners = [_corner(pull, at, d) for at, d in zip((ty, tx), far, strict=True)]
@@ -227,7 +227,7 @@ def _group(tiles: int | None, depth: int, width: int, rows: int) -> int:
 
 
 def _pack(lowering: Lowering, node: Node, depth: int, columns: int, panels: int) -> Memory:
-    """The transformed weights as [36][panel][input channel][column], zero beyond the channels."""
+    """The transformed weights as [6][6][panel][input channel][column], zero beyond the channels."""
     w = node.operands[1]
     out, channels = w.type.shape[:2]
     assert isinstance(out, int) and isinstance(channels, int)
@@ -250,9 +250,9 @@ def _pack(lowering: Lowering, node: Node, depth: int, columns: int, panels: int)
                 element = k.select(inside, element, k.zero(f32))
             row.append(element)
         grid.append(row)
-    target = scope.output(place, (36, panels, depth, columns))
+    target = scope.output(place, (6, 6, panels, depth, columns))
     body = [
-        target.store((k.as_index(6 * i + n), panel, channel, j), e)
+        target.store((k.as_index(i), k.as_index(n), panel, channel, j), e)
         for i, row in enumerate(_both(grid, _weights))
         for n, e in enumerate(row)
     ]
