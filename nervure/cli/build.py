@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .model import model_options, program_of
+from .options import level_option, winograd_option
 from .output import json_option, print_json
 
 
@@ -44,22 +45,8 @@ from .output import json_option, print_json
 @click.option(
     "--prefix", help="What every name in the header begins with; from the file's name if not given."
 )
-@click.option(
-    "-O",
-    "level",
-    metavar="0..3",
-    type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="How much to optimise.",
-)
-@click.option(
-    "--winograd",
-    type=click.Choice(["auto", "off"]),
-    default="auto",
-    show_default=True,
-    help="Whether 3 x 3 convolutions may take Winograd's transforms: faster, an error of about 1e-5 of the largest value.",
-)
+@level_option
+@winograd_option
 @click.option("--example", is_flag=True, help="Also write a C program and a CMake file that use the library.")
 @json_option
 def command(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .model import model_options, program_of
+from .options import level_option, winograd_option
 from .output import json_option, print_json, print_text, write_file
 from .sizes import check_sizes, sizes_of
 
@@ -20,15 +21,7 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
 @click.command()
 @model_options
 @click.option("--backend", help="llvm if not given; onnx with --emit onnx.")
-@click.option(
-    "-O",
-    "level",
-    metavar="0..3",
-    type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="How much to optimise.",
-)
+@level_option
 @click.option(
     "--emit", type=click.Choice(STAGES), default="ir", show_default=True, help="The stage to print."
 )
@@ -37,13 +30,7 @@ STAGES = ("ir", "kernels", "plan", "llvm", "asm", "obj", "onnx")
     metavar="CPU|TRIPLE|TRIPLE:CPU",
     help="Another machine's kernels, llvm, asm or obj: haswell, aarch64-linux, x86_64-windows:znver4.",
 )
-@click.option(
-    "--winograd",
-    type=click.Choice(["auto", "off"]),
-    default="auto",
-    show_default=True,
-    help="Whether 3 x 3 convolutions may take Winograd's transforms: faster, an error of about 1e-5 of the largest value.",
-)
+@winograd_option
 @click.option(
     "--compile-budget",
     "budget",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .model import model_options, program_of
+from .options import level_option
 from .output import json_option, print_json, print_table, write_file
 
 
@@ -17,15 +18,7 @@ from .output import json_option, print_json, print_table, write_file
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="@FILE.npy or SHAPE:rand|zeros|ones|iota."
 )
-@click.option(
-    "-O",
-    "level",
-    metavar="0..3",
-    type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="How much to optimise.",
-)
+@level_option
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="That share the loops.")
 @click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="At most so many.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .model import model_options, program_of
+from .options import level_option
 from .output import check_target, json_option, print_json, write_file
 
 if TYPE_CHECKING:
@@ -20,15 +21,7 @@ if TYPE_CHECKING:
     "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="@FILE.npy or SHAPE:rand|zeros|ones|iota."
 )
 @click.option("--backend", default="llvm", show_default=True)
-@click.option(
-    "-O",
-    "level",
-    metavar="0..3",
-    type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="How much to optimise.",
-)
+@level_option
 @click.option("--output", "outputs", multiple=True, metavar="NAME=@FILE", help="Write a result as .npy.")
 @click.option(
     "--expect", multiple=True, metavar="NAME=@FILE", help="Compare a result with a .npy; exit code 1 if not."

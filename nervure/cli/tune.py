@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .model import model_options, program_of
+from .options import level_option
 from .output import json_option, print_json, print_table
 
 
@@ -15,9 +16,7 @@ from .output import json_option, print_json, print_table
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="@FILE.npy or SHAPE:rand|zeros|ones|iota."
 )
-@click.option(
-    "-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="How much to optimise."
-)
+@level_option
 @click.option(
     "--seconds", type=click.FloatRange(0, 3600), default=10.0, show_default=True, help="How long to measure."
 )

@@ -8,21 +8,14 @@ from typing import Any
 import click
 
 from .model import model_options, program_of
+from .options import level_option
 from .output import json_option, print_json, write_file
 
 
 @click.command()
 @model_options
 @click.option("--backend", default="llvm", show_default=True)
-@click.option(
-    "-O",
-    "level",
-    metavar="0..3",
-    type=click.IntRange(0, 3),
-    default=2,
-    show_default=True,
-    help="How much to optimise.",
-)
+@level_option
 @click.option(
     "-o",
     "--output",

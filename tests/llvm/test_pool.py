@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stress import beside_busy_processes, callers, forks
 
 import nervure as nv
 from nervure import nn
@@ -181,23 +182,6 @@ def test_training_gives_the_same_bits_for_any_number_of_threads() -> None:
         np.testing.assert_array_equal(array, four[name], err_msg=name)
 
 
-def callers(run: Any, x: Any, count: int, calls: int) -> None:
-    want, wrong = run(x), list[int]()
-
-    def call(seed: int) -> None:
-        for _ in range(calls):
-            if not (run(x) == want).all():
-                wrong.append(seed)
-
-    threads = [threading.Thread(target=call, args=(k,)) for k in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(120)
-        assert not t.is_alive(), "a caller hangs"
-    assert not wrong
-
-
 def test_many_callers_at_once() -> None:
     run, x = mlp(threads=3)
     callers(run, x, 12, 30)
@@ -211,35 +195,13 @@ def test_eight_threads_call_ten_thousand_times() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_two_hundred_forks_after_use() -> None:
-    run, x = mlp(threads=3)
-    want = run(x)
-    for _ in range(200):
-        child = os.fork()
-        if child == 0:
-            code = 2
-            try:
-                code = 0 if all((run(x) == want).all() for _ in range(3)) else 1
-            finally:
-                os._exit(code)
-        deadline = threading.Timer(60, lambda pid=child: os.kill(pid, 9))
-        deadline.start()
-        _, status = os.waitpid(child, 0)
-        deadline.cancel()
-        assert status == 0, f"a child ended with status {status}"
-        assert (run(x) == want).all()
+    forks(*mlp(threads=3), 200)
 
 
 def test_beside_busy_processes_nothing_hangs() -> None:
     run, x = mlp(threads=4)
-    hogs = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range((os.cpu_count() or 1) + 1)
-    ]
-    try:
+    with beside_busy_processes():
         callers(run, x, 2, 200)
-    finally:
-        for hog in hogs:
-            hog.kill()
-            hog.wait()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinities here")
@@ -266,7 +228,7 @@ def test_a_worker_that_moved_aside_may_run_where_it_could_before() -> None:
             assert len(found) >= 3 and all(mask == allowed for mask in found), found
         print("well")
     """
-    env = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env=env,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from random_programs import random_program
+from stress import arrays, beside_busy_processes, callers, forks
 
 import nervure as nv
 from nervure import nn, optim
@@ -44,10 +42,6 @@ def always_fixture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(together, "PART", 1 << 40)
     monkeypatch.setattr(emit_steps, "LEAST_WORK", 0)
     return request.param
-
-
-def arrays(found: Any) -> list[np.ndarray[Any, Any]]:
-    return [np.array(a) for a in (found if isinstance(found, (tuple, list)) else [found])]
 
 
 def same(make: Any, x: tuple[Any, ...], threads: tuple[int, ...] = (2, 3, 4, 8), calls: int = 5) -> Any:
@@ -222,23 +216,6 @@ def test_the_task_gives_the_same_however_it_is_called(team: int, order: str) -> 
     assert entered >= 20
 
 
-def callers(run: Any, x: Any, count: int, calls: int) -> None:
-    want, wrong = arrays(run(x)), list[int]()
-
-    def call(seed: int) -> None:
-        for _ in range(calls):
-            if not all((a == b).all() for a, b in zip(run(x), want, strict=True)):
-                wrong.append(seed)
-
-    threads = [threading.Thread(target=call, args=(k,)) for k in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(120)
-        assert not t.is_alive(), "a caller hangs"
-    assert not wrong
-
-
 def test_many_callers_at_once() -> None:
     callers(*rnn(3), 12, 40)
 
@@ -250,34 +227,13 @@ def test_eight_threads_call_five_thousand_times() -> None:
 
 def test_beside_busy_processes_nothing_hangs() -> None:
     run, x = rnn(8, 16)
-    hogs = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range((os.cpu_count() or 1) + 1)
-    ]
-    try:
+    with beside_busy_processes():
         callers(run, x, 2, 40)
-    finally:
-        for hog in hogs:
-            hog.kill()
-            hog.wait()
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_forks_after_use() -> None:
-    run, x = rnn(3)
-    want = arrays(run(x))
-    for _ in range(40):
-        child = os.fork()
-        if child == 0:
-            code = 2
-            try:
-                code = 0 if all((a == b).all() for a, b in zip(run(x), want, strict=True)) else 1
-            finally:
-                os._exit(code)
-        deadline = threading.Timer(60, lambda pid=child: os.kill(pid, 9))
-        deadline.start()
-        _, status = os.waitpid(child, 0)
-        deadline.cancel()
-        assert status == 0, f"a child ended with status {status}"
+    forks(*rnn(3), 40)
 
 
 @pytest.mark.parametrize("threads", [False, True])
