@@ -68,6 +68,62 @@ def test_reroll_of_unroll_prints_as_it_was(f: Any, steps: int) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+UNREAD = {
+    "all of it": lambda c, r: (nn.tanh(c @ np.eye(3) + r), c),
+    "half of it": lambda c, r: (nn.tanh(c @ np.eye(3) + r), nn.sigmoid(c @ np.eye(3)) * r),
+    "behind": lambda c, r: (c * 0.5 + r, nn.exp(c)),
+    "a delay": lambda c, r: (r, c + r),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [3, 6])
+@pytest.mark.parametrize("body", UNREAD.values(), ids=UNREAD)
+def test_a_last_carry_that_nobody_reads_leaves_shorter_last_steps(
+    body: Any, steps: int, reverse: bool
+) -> None:
+    """What makes it was gone from the last step, which was then none like the others."""
+
+    def f(x: Any, h: Any) -> Any:
+        return nv.scan(body, h, x, reverse=reverse)[1]
+
+    specs = f"f64[{steps},2,3]", "f64[2,3]"
+    before = through(nv.trace(f, *specs), "canonicalize,cse,simplify-scans,cse,dce")
+    unrolled = through(before, "unroll,cse,dce")
+    after = through(unrolled, "reroll,cse,dce")
+    assert not scans(unrolled)
+    assert print_program(after) == print_program(before)
+    inputs = [RNG.normal(size=(steps, 2, 3)), RNG.normal(size=(2, 3))]
+    for a, b in zip(evaluate_program(after, inputs), evaluate_program(unrolled, inputs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_two_carries_that_nobody_reads_at_the_end() -> None:
+    def f(x: Any, h: Any) -> Any:
+        def step(c: Any, r: Any) -> Any:
+            state, other = c
+            return (nn.tanh(state + r + other), other * 0.5 + r), state * other
+
+        return nv.scan(step, (h, h + 1), x)[1]
+
+    before = through(nv.trace(f, "f64[6,3]", "f64[3]"), "canonicalize,cse,simplify-scans,cse,dce")
+    after = through(before, "unroll,cse,dce,reroll,cse,dce")
+    assert print_program(after) == print_program(before)
+
+
+def test_a_loop_over_all_rows_but_the_last_stays() -> None:
+    """Its states are no step of a longer loop, unless they are joined as that one's would be."""
+
+    def f(x: Any, w: Any) -> Any:
+        h = np.zeros((2, 3))
+        for t in range(4):
+            h = nn.tanh(h @ w + x[t] @ w)
+        return h, x[4] @ w
+
+    program = through(nv.trace(f, "f64[5,2,3]", "f64[3,3]"), "canonicalize,cse,dce")
+    assert not scans(through(program, "reroll"))
+
+
 def test_a_python_loop_over_the_rows_is_found_too_with_what_reads_single_steps() -> None:
     def f(x: Any, w: Any) -> Any:
         h = np.zeros((2, 3))
