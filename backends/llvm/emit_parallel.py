@@ -1,8 +1,9 @@
 """Kernel IR to LLVM text: parallel loops.
 
 A nest of parallel loops becomes one function of a range of units, which the context's parallel_for calls on parts of all. A unit is
-as many iterations, row-major over the nest, as take some microseconds (grain.py). A loop of few units runs on the caller's
-thread; one that is known to have few is emitted as the serial loop that it is.
+about a microsecond of work by grain.py's costs: several iterations, row-major over the nest, or a part of a longer one, which
+is run whole by whoever has its first unit. A loop of few units runs on the caller's thread; one that is known to have few
+is emitted as the serial loop that it is.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ def emit_parallel(e: Emitter, s: For) -> bool:
     loops, body = ([s], s.body) if vector else _nest(s)
     cost = iteration_cost(body, e.target, e.lets, vector=vector)
     total = times([loop.extent for loop in loops])
-    grain = _fixed_grain(cost, vector)
-    if isinstance(total, int) and grain is not None and -(-total // grain) < FEWEST:
+    if isinstance(total, int) and isinstance(cost, int) and not _pays(total, *_fixed_grain(cost, vector)):
         return False
     b = e.b
     name = f"@{e.kernel.name}_p{len(e.module.functions)}"
@@ -47,7 +47,8 @@ def emit_parallel(e: Emitter, s: For) -> bool:
     for n, v in enumerate(words):
         slot = b.pure(f"getelementptr i64, ptr {arg}, i64 {n}", (), "ptr")
         b.effect(f"store {v.ty} {v.text}, ptr {slot.text}, align 8")
-    units = _units(e, e.index(total), _grain(e, cost, vector))
+    count = e.index(total)
+    units = _units(e, count, *_grain(e, cost, vector))
 
     def shared() -> None:
         function = b.fixed("load ptr, ptr %ctx, align 8", "ptr")
@@ -60,7 +61,8 @@ def emit_parallel(e: Emitter, s: For) -> bool:
         shared()
     else:
         many = b.simple("icmp sge", units, b.number(FEWEST, "i64"), ty="i1")
-        e.branch(many, shared, alone)
+        several = b.simple("icmp sgt", count, b.number(1, "i64"), ty="i1")
+        e.branch(b.simple("and", many, several), shared, alone)
     e.forget(stored_buffers(s.body))
     return True
 
@@ -74,7 +76,7 @@ def emit_share(e: Emitter, s: For, share: V, shares: V) -> None:
     if total.number is None:
         total = b.intrinsic("smax", total, b.number(0, "i64"))
     each = b.number(_BLOCK if vector else 1, "i64")
-    units = _units(e, total, each)
+    units = _units(e, total, each, b.number(1, "i64"))
 
     def bound(share: V) -> V:
         return b.mul(e.udiv("floordiv", b.mul(units, share), shares), each)
@@ -129,8 +131,11 @@ def _task(e: Emitter, name: str, loops: list[For], body: Sequence[Stmt], cost: D
     task.kernel, task.scratch, task.lets = e.kernel, e.scratch, e.lets
     for let in e.lets:
         task.stmt(let)
-    grain, total = _grain(task, cost, vector), task.index(times([loop.extent for loop in loops]))
+    (grain, parts), total = _grain(task, cost, vector), task.index(times([loop.extent for loop in loops]))
     begin, end = V("%begin", "i64"), V("%end", "i64")
+    if parts.number != 1:
+        up = inner.add(parts, inner.number(-1, "i64"))
+        begin, end = (task.udiv("floordiv", inner.add(unit, up), parts) for unit in (begin, end))
     if grain.number != 1:
         begin, end = inner.mul(begin, grain), inner.intrinsic("smin", inner.mul(end, grain), total)
     if vector:
@@ -187,34 +192,39 @@ def _rows(task: Emitter, loops: list[For], body: Sequence[Stmt], begin: V, end: 
     task.loop(begin, end, 1, places(begin) if len(loops) > 1 else [], run)
 
 
-def _fixed_grain(cost: Dim, vector: bool) -> int | None:
-    """Iterations of a unit, where they are known."""
-    if not isinstance(cost, int):
-        return None
-    grain = max(1, GRAIN // cost)
-    return -(-grain // _BLOCK) * _BLOCK if vector else grain
+def _fixed_grain(cost: int, vector: bool) -> tuple[int, int]:
+    """Iterations of a unit, and units of an iteration; one of them is 1."""
+    grain, parts = max(1, GRAIN // cost), max(1, cost // GRAIN)
+    return (-(-grain // _BLOCK) * _BLOCK, 1) if vector else (grain, parts)
 
 
-def _grain(e: Emitter, cost: Dim, vector: bool) -> V:
-    """Iterations of a unit, at run time."""
+def _pays(total: int, grain: int, parts: int) -> bool:
+    """Whether a loop of so many iterations is worth a thread."""
+    return total > 1 and -(-total // grain) * parts >= FEWEST
+
+
+def _grain(e: Emitter, cost: Dim, vector: bool) -> tuple[V, V]:
+    """Iterations of a unit and units of an iteration, at run time."""
     b = e.b
-    fixed = _fixed_grain(cost, vector)
-    if fixed is not None:
-        return b.number(fixed, "i64")
-    most = b.intrinsic("smax", e.dim(cost), b.number(1, "i64"))
-    grain = b.intrinsic("smax", e.udiv("floordiv", V(str(GRAIN), "i64"), most), b.number(1, "i64"))
+    if isinstance(cost, int):
+        grain, parts = _fixed_grain(cost, vector)
+        return b.number(grain, "i64"), b.number(parts, "i64")
+    one = b.number(1, "i64")
+    most, aim = b.intrinsic("smax", e.dim(cost), one), b.number(GRAIN, "i64")
+    grain = b.intrinsic("smax", e.udiv("floordiv", aim, most), one)
     if not vector:
-        return grain
+        return grain, b.intrinsic("smax", e.udiv("floordiv", most, aim), one)
     up = b.add(grain, b.number(_BLOCK - 1, "i64"))
-    return b.simple("and", up, b.number(-_BLOCK, "i64"))
+    return b.simple("and", up, b.number(-_BLOCK, "i64")), one
 
 
-def _units(e: Emitter, total: V, grain: V) -> V:
+def _units(e: Emitter, total: V, grain: V, parts: V) -> V:
     """How many units there are; none where an extent is negative."""
     b = e.b
-    if total.number is not None and grain.number is not None:
-        return b.number(-(-int(total.number) // int(grain.number)), "i64")
-    if grain.number == 1:
-        return total
-    up = b.add(b.intrinsic("smax", total, b.number(0, "i64")), b.add(grain, b.number(-1, "i64")))
-    return e.udiv("floordiv", up, grain)
+    if total.number is not None and grain.number is not None and parts.number is not None:
+        return b.number(-(-int(total.number) // int(grain.number)) * int(parts.number), "i64")
+    if total.number is None:
+        total = b.intrinsic("smax", total, b.number(0, "i64"))
+    if grain.number != 1:
+        total = e.udiv("floordiv", b.add(total, b.add(grain, b.number(-1, "i64"))), grain)
+    return total if parts.number == 1 else b.mul(total, parts)

@@ -28,6 +28,7 @@ from nervure.runtime.native import ContextStruct
 
 N, M = symbol("N", 0), symbol("M", 0)
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+CUT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int64)
 
 pytestmark = pytest.mark.skipif(pool() is None, reason="this platform has no pool")
@@ -138,6 +139,43 @@ def test_chunks_of_any_size_give_the_same_bits(
         shared(x, got, N=n)
         plain(x, want, N=n)
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("symbolic", [True, False])
+def test_long_iterations_are_many_units_and_run_once(compiled: Any, symbolic: bool) -> None:
+    """A few iterations of many microseconds are shared, whichever way their units are cut, and say how long they take."""
+    shape = (N, M) if symbolic else (3, 20_000)
+    x, y = Buffer("x", f32, shape), Buffer("y", f32, shape)
+    i, j = Var("i"), Var("j")
+    add = y.store((i, j), y[i, j] + Call("tanh", (x[i, j],)))
+    shared = compiled(
+        Kernel("k", (x, y), (For(i, shape[0], (For(j, shape[1], (add,), "vector"),), "parallel"),))
+    )
+    counts: list[int] = []
+    width = [1]
+
+    def cut(_: int, task: int, arg: int, n: int) -> None:
+        counts.append(n)
+        for begin in range(0, n, width[0]):
+            TASK(task)(arg, begin, min(begin + width[0], n))
+
+    function = CUT(cut)
+    shared.context.parallel_for = ctypes.cast(function, ctypes.c_void_p).value
+    given = np.random.default_rng(0).standard_normal((3, 20_000)).astype("f4")
+    first: np.ndarray[Any, Any] | None = None
+    for width[0] in (1, 2, 7, 64, 10_000):
+        got = np.zeros_like(given)
+        shared(given, got, **({"N": 3, "M": 20_000} if symbolic else {}))
+        first = got if first is None else first
+        np.testing.assert_array_equal(got, first)
+    np.testing.assert_allclose(first, np.tanh(given), rtol=1e-5)
+    assert len(counts) == 5
+    assert len(set(counts)) == 1
+    assert counts[0] > 20
+    if symbolic:  # one iteration is nobody's to share
+        shared(given, np.zeros_like(given), N=1, M=20_000)
+        shared(given, np.zeros_like(given), N=0, M=20_000)
+        assert len(counts) == 5
 
 
 def test_small_loops_have_no_task(compiled: Any) -> None:
