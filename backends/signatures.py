@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ir.dims import Dim, minimum
 from ..ir.graph import Graph, Value
 from ..ir.ops.elementwise import Cast
 from ..ir.ops.expect import ExpectRange
@@ -21,16 +22,16 @@ def signature_of(program: Program) -> Signature:
     return Signature(inputs, outputs)
 
 
-def ranges_of(graph: Graph) -> tuple[tuple[int, int, int], ...]:
+def ranges_of(graph: Graph) -> tuple[tuple[int, int, Dim], ...]:
     """The ranges that a traced graph expects of its inputs: place of the input, lowest, first beyond the highest."""
     places = {v: k for k, v in enumerate(graph.inputs)}
-    found: dict[int, tuple[int, int]] = {}
+    found: dict[int, tuple[int, Dim]] = {}
     for node in graph.nodes:
         if isinstance(node.op, ExpectRange):
             place = places.get(_source(node.operands[0]))
             if place is not None:
                 low, high = found.get(place, (node.op.low, node.op.high))
-                found[place] = (max(low, node.op.low), min(high, node.op.high))
+                found[place] = (max(low, node.op.low), minimum(high, node.op.high))
     return tuple((place, low, high) for place, (low, high) in sorted(found.items()))
 
 

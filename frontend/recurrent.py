@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..ir import build as b
-from ..ir.dims import bounds
 from ..ir.ops.cells import Gru, Lstm, Rnn
 from ..ir.ops.recurrent import Recurrence
 from ..ir.types import i64
@@ -163,12 +160,11 @@ def _apply(
 
 
 def known_lengths(name: str, seq_lens: Tensor, steps: Any) -> Tensor:
-    """Lengths of sequences, i64[N]; an executable refuses others than 0..steps, or up to the most steps there may be.
+    """Lengths of sequences, i64[N]; an executable refuses others than 0..steps.
 
     Raises:
         TypeInferenceError: they are no integers, or not one a row
     """
     if not seq_lens.dtype.is_integer or seq_lens.ndim != 1:
         raise wrong(name, f"seq_lens is {seq_lens.type}, expected integers [N], one a sequence")
-    most = min(bounds(steps)[1], int(np.iinfo(seq_lens.dtype.numpy).max) - 1)
-    return Tensor(b.cast(b.expect_range(seq_lens.value, 0, most + 1), i64))
+    return Tensor(b.cast(b.expect_range(seq_lens.value, 0, steps + 1), i64))

@@ -39,7 +39,7 @@ def lengths(given: Any, steps: Dim) -> Tensor:
     found = as_tensor(given).value
     if found.type.rank != 1 or not found.type.dtype.is_integer:
         raise _error(f"seq_lens is {found.type}, expected a vector of integers, one a sequence")
-    return Tensor(b.cast(b.expect_range(found, 0, bounds(steps)[1] + 1), i64))
+    return Tensor(b.cast(b.expect_range(found, 0, steps + 1), i64))
 
 
 def masked(body: Body, lens: Tensor) -> Body:

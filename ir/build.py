@@ -354,7 +354,7 @@ def top_k(x: Value, k: int, axis: int, largest: bool = True) -> tuple[Value, Val
     return values, indices
 
 
-def expect_range(x: Value, low: int, high: int) -> Value:
+def expect_range(x: Value, low: int, high: Dim) -> Value:
     """x, said to lie within low..high - 1; see `ExpectRange`."""
     return make_one(expect.ExpectRange(low, high), x)
 

@@ -129,7 +129,7 @@ def ports_of(signature: Signature, symbols: Sequence[str], extents: Mapping[Dim,
             return None
         if place in ranges:
             low, high = ranges[place]
-            if t.dtype.name not in ("i32", "i64"):
+            if t.dtype.name not in ("i32", "i64") or not isinstance(high, int):
                 return None
             port.checked, port.low, port.span = t.dtype.bytes, low, max(0, high - low)
         inputs.append(port)

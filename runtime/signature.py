@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,14 @@ class Signature:
 
     Args:
         inputs, outputs: pairs of name and type, in order
-        ranges:          what integers some inputs may hold: place of the input, lowest, first beyond the highest
+        ranges:          what integers some inputs may hold: place of the input, lowest, first beyond the highest, which
+                         may depend on the sizes of inputs
         checks:          what else is asked of some inputs: place of the input, and what refuses a wrong one
     """
 
     inputs: tuple[tuple[str, TensorType], ...]
     outputs: tuple[tuple[str, TensorType], ...]
-    ranges: tuple[tuple[int, int, int], ...] = ()
+    ranges: tuple[tuple[int, int, Dim], ...] = ()
     checks: tuple[tuple[int, Check], ...] = ()
 
     @property
@@ -63,8 +64,10 @@ class Signature:
                 raise InputError(
                     f"input {name}: expected a C-contiguous array of {want}, which can be read where it lies"
                 )
+        symbolic = any(not isinstance(high, int) for *_, high in self.ranges)
+        env = self.bind([a.shape for a in checked]) if symbolic else {}
         for place, low, high in self.ranges:
-            _check_range(self.inputs[place][0], checked[place], low, high)
+            _check_range(self.inputs[place][0], checked[place], low, high, env)
         for place, check in self.checks:
             check(checked[place], f"input {self.inputs[place][0]}")
         return checked
@@ -138,11 +141,14 @@ def plain_symbol(dim: Dim) -> Symbol | None:
     return found[0] if found is not None and found[1:] == (1, 0) else None
 
 
-def _check_range(name: str, array: Array, low: int, high: int) -> None:
-    if array.size and not (low <= array.min() and array.max() < high):
-        place = tuple(int(k) for k in np.argwhere((array < low) | (array >= high))[0])
+def _check_range(name: str, array: Array, low: int, high: Dim, env: Mapping[str, int]) -> None:
+    first = evaluate_dim(high, env)  # beyond the range
+    if array.size and not (low <= array.min() and array.max() < first):
+        place = tuple(int(k) for k in np.argwhere((array < low) | (array >= first))[0])
+        known = "" if isinstance(high, int) else f", where {dim_text(high - 1)} is {first - 1}"
         raise InputError(
-            f"input {name}: {array[place]} at {list(place)} is outside {low}..{high - 1}", code="NV0603"
+            f"input {name}: {array[place]} at {list(place)} is outside {low}..{first - 1}{known}",
+            code="NV0603",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..dims import Dim, bounds, dim_text
 from ..op import Cost, Level, Op, register, traffic
 from ..types import Array, TensorType
 from .common import need, need_kind
@@ -22,7 +23,7 @@ class ExpectRange(Op):
     """x itself, said to lie within low..high - 1: labels of classes, rows of a table.
 
     Shapes:   I[S] -> I[S]
-    Args:     low, high: the range, high excluded
+    Args:     low, high: the range, high excluded; high may be symbolic, as the lengths of sequences are bound by their steps
     Numerics: an executable looks at the inputs that reach this op by casts and movement alone, and refuses those
               outside; elsewhere nothing is looked at
     """
@@ -30,11 +31,16 @@ class ExpectRange(Op):
     mnemonic = "expect_range"
     level = Level.NN
     low: int
-    high: int
+    high: Dim
 
     def infer(self, x: TensorType) -> TensorType:
         need_kind(self, x, ("int", "uint"))
-        need(self, self.low < self.high, f"the range {self.low}..{self.high - 1} is empty", x)
+        need(
+            self,
+            self.low < bounds(self.high)[1],
+            f"the range {self.low}..{dim_text(self.high - 1)} is empty",
+            x,
+        )
         return x
 
     def evaluate(self, x: Array, **_: Any) -> Array:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..ir.dims import evaluate_dim, free_symbols
 from ..ir.errors import InputError, reason_of
 from ..ir.types import Array, TensorType
 from ..runtime.signature import Signature
@@ -42,14 +43,24 @@ def input_arrays(signature: Signature, given: Sequence[str]) -> list[Array]:
             raise InputError(f"the input {name} is given twice")
         texts[name] = value
     ranges = {signature.inputs[place][0]: (low, high) for place, low, high in signature.ranges}
-    return [
-        _array(name, t, texts.get(name), ranges.get(name), k) for k, (name, t) in enumerate(signature.inputs)
-    ]
+
+    def arrays(env: Mapping[str, int]) -> list[Array]:
+        found: list[Array] = []
+        for k, (name, t) in enumerate(signature.inputs):
+            low, high = ranges.get(name, (0, 2 if t.dtype.name == "bool" else 10))
+            known = all(s.name in env for s in free_symbols(high))
+            found.append(
+                _array(name, t, texts.get(name), (low, evaluate_dim(high, env) if known else low + 1), k)
+            )
+        return found
+
+    found = arrays({})
+    if all(isinstance(high, int) for _, high in ranges.values()):
+        return found
+    return arrays(signature.bind([a.shape for a in found]))  # lengths, bound by the steps
 
 
-def _array(
-    name: str, type: TensorType, text: str | None, range_: tuple[int, int] | None, place: int
-) -> Array:
+def _array(name: str, type: TensorType, text: str | None, range_: tuple[int, int], place: int) -> Array:
     if text is not None and text.startswith("@"):
         return read_array(Path(text[1:]))
     shape_text, _, kind = (text or ":rand").partition(":")
@@ -69,8 +80,7 @@ def _array(
     rng = np.random.default_rng([int(seed or 0), place])
     if type.dtype.is_float:
         return rng.standard_normal(shape).astype(dtype)
-    low, high = range_ or (0, 2 if type.dtype.name == "bool" else 10)
-    return rng.integers(low, high, shape).astype(dtype)
+    return rng.integers(*range_, shape).astype(dtype)
 
 
 def _shape(name: str, type: TensorType, text: str) -> tuple[int, ...]:

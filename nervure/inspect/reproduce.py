@@ -272,6 +272,7 @@ def made_up_inputs(program: Program) -> list[Array]:
     import numpy as np
 
     from ..backends.signatures import ranges_of
+    from ..ir.dims import evaluate_dim
 
     env = {s.name: min(max(s.lo, 2), s.hi) for s in program.symbols}
     ranges = {place: (low, high) for place, low, high in ranges_of(program.main)}
@@ -282,7 +283,8 @@ def made_up_inputs(program: Program) -> list[Array]:
         if dtype.is_float:
             found.append(rng.standard_normal(shape).astype(dtype.numpy))
         else:
-            found.append(rng.integers(*ranges.get(k, (0, 2)), size=shape).astype(dtype.numpy))
+            low, high = ranges.get(k, (0, 2))
+            found.append(rng.integers(low, evaluate_dim(high, env), size=shape).astype(dtype.numpy))
     return found
 
 

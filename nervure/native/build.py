@@ -21,6 +21,7 @@ from ..backends.llvm.tuning import load_choices, with_choices
 from ..backends.signatures import ranges_of, signature_of
 from ..frontend.nn.module import Module
 from ..frontend.trace import trace
+from ..ir.dims import bounds
 from ..ir.errors import InputError
 from ..ir.program import Program
 from ..ir.text.files import is_stream, write_atomically
@@ -179,7 +180,7 @@ def _pairs(program: Program) -> tuple[Any, Any]:
 
 def _library(i: Interface, assembled: Assembled, weights: Weights, about: Mapping[str, Any]) -> Library:
     ranges = tuple(
-        Range(place, i.inputs[place].type.dtype, i.inputs[place].elements, low, high)
+        Range(place, i.inputs[place].type.dtype, i.inputs[place].elements, low, bounds(high)[1])
         for place, low, high in i.ranges
     )
     aligned = tuple(a.type.dtype.bytes for a in i.inputs), tuple(a.type.dtype.bytes for a in i.outputs)

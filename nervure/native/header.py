@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..backends.llvm.native_text import Code
+from ..ir.dims import dim_text
 from .interface import Interface, c_dim, c_type
 
 __all__ = ["CODES", "comment", "header_text", "run_parameters"]
@@ -131,7 +132,7 @@ def _run(i: Interface) -> Iterator[str]:
         for a in arrays:
             yield comment(f"   {kind} {a.c_name}: {a.type}" + ("" if a.c_name == a.name else f" (%{a.name})"))
     for place, low, high in i.ranges:
-        yield f"   {i.inputs[place].c_name} holds {low}..{high - 1}"
+        yield f"   {i.inputs[place].c_name} holds {low}..{dim_text(high - 1)}"
     if i.symbols:
         yield f"   {_ranges(i)}"
     if i.threads:

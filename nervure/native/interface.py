@@ -57,7 +57,7 @@ class Interface:
     inputs: tuple[ArrayArg, ...]
     outputs: tuple[ArrayArg, ...]
     symbols: tuple[tuple[Symbol, str], ...]
-    ranges: tuple[tuple[int, int, int], ...]
+    ranges: tuple[tuple[int, int, Dim], ...]
     state: tuple[StateEntry, ...]
     state_bytes: int
     weights_bytes: int

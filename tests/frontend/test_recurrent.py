@@ -145,15 +145,31 @@ def test_lengths_mask_steps_and_an_empty_sequence_keeps_its_state() -> None:
             run(x, np.array(wrong), h, c)
 
 
-def test_lengths_are_held_against_the_most_steps_there_may_be() -> None:
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+def test_lengths_are_held_against_the_steps_of_the_call(backend: str) -> None:
     layer = nn.RNN(2, 3, dtype="f64")
     for kind in ("i64", "i32", "u8"):
-        run = nv.compile(lambda x, n: layer(x, None, n)[1], "f64[T:1..9,B,2]", f"{kind}[B]")
-        x = np.ones((4, 2, 2))
-        full, over = (run(x, np.array([4, n], run.signature.inputs[1][1].dtype.numpy)) for n in (4, 9))
-        np.testing.assert_array_equal(full, over)
-        with pytest.raises(InputError, match=r"is outside 0\.\.9"):
-            run(x, np.array([4, 10], run.signature.inputs[1][1].dtype.numpy))
+        run = nv.compile(
+            lambda x, n: layer(x, None, n)[1], "f64[T:1..900,B,2]", f"{kind}[B]", backend=backend
+        )
+        dtype = run.signature.inputs[1][1].dtype.numpy
+        for steps in (4, 9):
+            x = np.ones((steps, 2, 2))
+            assert run(x, np.array([0, steps], dtype)).shape == (1, 2, 3)
+            with pytest.raises(
+                InputError, match=rf"{steps + 1} at \[1\] is outside 0\.\.{steps}, where T is {steps}"
+            ):
+                run(x, np.array([4, steps + 1], dtype))
+
+
+def test_lengths_of_a_loop_are_held_against_its_steps() -> None:
+    def f(x: Any, n: Any) -> Any:
+        return nv.scan(lambda h, r: (h + r, None), np.zeros((2, 3), np.float32), x, seq_lens=n)[0]
+
+    run = nv.compile(nv.parse(str(nv.trace(f, "f32[T,2,3]", "i64[2]"))))
+    assert run(np.ones((5, 2, 3), np.float32), np.array([5, 2])).tolist() == [[5.0] * 3, [2.0] * 3]
+    with pytest.raises(InputError, match=r"6 at \[0\] is outside 0\.\.5"):
+        run(np.ones((5, 2, 3), np.float32), np.array([6, 2]))
 
 
 def test_last_steps_by_length() -> None:
