@@ -162,7 +162,13 @@ def _as_array(name: str, want: TensorType, given: Any) -> Array:
     dtype = want.dtype.numpy
     if not isinstance(given, np.ndarray):
         if hasattr(given, "__dlpack__"):
-            given = np.from_dlpack(given)
+            try:
+                given = np.from_dlpack(given)
+            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"input {name}: {type(given).__name__} cannot lend its memory by __dlpack__: {error}",
+                    hint="detach a tensor that has a gradient" if "gradient" in str(error) else None,
+                ) from None
         elif isinstance(given, (bool, int, float, list, tuple)):
             converted = np.asarray(given)
             same_kind = converted.dtype.kind == dtype.kind or converted.size == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -162,13 +163,19 @@ class LLVMExecutable(Executable):
         dims = [env[name] for name in self._symbols]
         sources = [x.ctypes.data for x in inputs]
         targets = [y.ctypes.data for y in outputs]
+        with self._writing():
+            self._native.run(sources, targets, dims)
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        """Around a run: the code knows the store, and the store learns what the run changed in it."""
         if not self._updates:
             self._refresh()
-            self._native.run(sources, targets, dims)
+            yield
             return
         with self._updated[0].ledger.lock:
             self._refresh()
-            self._native.run(sources, targets, dims)
+            yield
             for entry in self._updated:
                 entry.touch()
             # what is prepared depends on entries that the program itself does not change
@@ -180,10 +187,8 @@ class LLVMExecutable(Executable):
         """
         results = [np.empty(t.concrete(env), t.dtype.numpy) for _, t in self.signature.outputs]
         sources, targets = [x.ctypes.data for x in inputs], [y.ctypes.data for y in results]
-        self._refresh()
-        self._native.run_hooked(sources, targets, [env[n] for n in self._symbols], hook)
-        for entry in self._updated:
-            entry.touch()
+        with self._writing():
+            self._native.run_hooked(sources, targets, [env[n] for n in self._symbols], hook)
 
     def memory(self, env: Mapping[str, int]) -> tuple[int, int]:
         """Bytes of the arena and of prepared weights for given sizes of the symbols."""

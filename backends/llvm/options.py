@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ...ir.errors import BackendError
+from ...ir.errors import BackendError, InputError
 from ...runtime.executable import check_device
 from ...runtime.threads import checked_threads
 from .choices import load_choices
@@ -58,6 +58,10 @@ class Options:
         check_device(found.device, ["cpu"], "llvm")
         if found.threads is not None:
             checked_threads(found.threads, "compile")
+        if found.max_memory is not None and (type(found.max_memory) is not int or found.max_memory < 0):
+            raise InputError(f"llvm: max_memory is {found.max_memory!r}, expected a number of bytes")
+        if type(found.codegen) is not int or not 0 <= found.codegen <= 3:
+            raise InputError(f"llvm: codegen is {found.codegen!r}, expected an integer in 0..3")
         if found.winograd not in ("auto", "off"):
             raise BackendError(f'llvm: winograd is {found.winograd!r}, expected "auto" or "off"')
         return found

@@ -27,6 +27,7 @@ __all__ = [
     "load_choices",
     "save_choices",
     "with_choices",
+    "with_schedules",
 ]
 
 LIMIT = 5
@@ -119,6 +120,28 @@ def with_choices(program: KernelProgram, target: Target, choices: Mapping[str, s
             found = next((s for s in fitting if str(s) == chosen), None)
             known[id(kernel)] = kernel if found is None else _scheduled(kernel, found)
         return known[id(kernel)]
+
+    return replace(program, prepare=_steps(program.prepare, change), run=_steps(program.run, change))
+
+
+def with_schedules(program: KernelProgram, target: Target) -> KernelProgram:
+    """The program, for its dump: contractions say also the schedule that they get where none was chosen."""
+
+    def stmt(s: Stmt) -> Stmt:
+        match s:
+            case Contract() if s.schedule is None:
+                return replace(s, schedule=default_schedule(s, target))
+            case For():
+                return replace(s, body=tuple(map(stmt, s.body)))
+            case If():
+                return replace(s, then=tuple(map(stmt, s.then)), otherwise=tuple(map(stmt, s.otherwise)))
+            case _:
+                return s
+
+    known: dict[int, Kernel] = {}
+
+    def change(kernel: Kernel) -> Kernel:
+        return known.setdefault(id(kernel), replace(kernel, body=tuple(map(stmt, kernel.body))))
 
     return replace(program, prepare=_steps(program.prepare, change), run=_steps(program.run, change))
 

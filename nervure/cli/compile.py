@@ -73,7 +73,7 @@ def command(
     if timing:
         from ..inspect.compile_time import compile_time
 
-        spent = compile_time(program, level)
+        spent = compile_time(program, level, winograd=winograd)
         click.echo(str(spent), err=True)
     if output is not None:
         write_file(output, found)

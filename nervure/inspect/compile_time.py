@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..backends.base import find_backend
@@ -63,9 +63,16 @@ def _share(seconds: float, total: float) -> float:
 
 
 def compile_time(
-    program: Program, level: int = 2, clock: Callable[[], float] = time.process_time
+    program: Program,
+    level: int = 2,
+    clock: Callable[[], float] = time.process_time,
+    winograd: str = "auto",
 ) -> CompileTime:
-    """Compile a program before the passes with the LLVM backend, a stage at a time, past the cache; then with it."""
+    """Compile a program before the passes with the LLVM backend, a stage at a time, past the cache; then with it.
+
+    Args:
+        winograd: as of `compile`
+    """
     from ..backends.llvm.assemble import assemble
     from ..backends.llvm.context import ENTRY_POINTS
     from ..backends.llvm.emit_program import program_text
@@ -74,8 +81,9 @@ def compile_time(
     from ..backends.llvm.target import host_target
     from ..compiling import compile as compile_
 
-    backend, target = find_backend("llvm"), host_target()
-    compile_(program, opt=level)  # imports what compilation needs, and fills the cache
+    backend, target = find_backend("llvm"), replace(host_target(), winograd=winograd == "auto")
+    compile_(program, opt=level, winograd=winograd)  # fills the cache
+    run_pipeline(program, backend.pipeline(level), verify=False)  # imports what the passes need
     stages: list[tuple[str, float]] = []
 
     def timed(name: str, run: Callable[[], T]) -> T:
@@ -92,5 +100,5 @@ def compile_time(
     data = timed("llvm", lambda: compile_object(text, target, cached=False))
     timed("load", lambda: load_object(data, ENTRY_POINTS)).close()
     start = clock()
-    compile_(program, opt=level)
+    compile_(program, opt=level, winograd=winograd)
     return CompileTime(tuple(stages), result.records, (len(text), len(data)), clock() - start)

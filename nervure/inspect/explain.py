@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backends.base import find_backend
 from ..ir.dims import dim_text
 from ..ir.graph import Graph, Value
+from ..ir.ops.window import MaxPool, WindowSum
 from ..ir.program import Program
 from ..ir.text.printer import value_names
 from ..passes.fuse import Fuse
@@ -113,8 +114,17 @@ def explain(program: Program, backend: str = "llvm", level: int = 2) -> Explanat
     rows: list[Row] = []
     for name, graph in result.program.graphs.items():
         names = value_names(graph)
-        rows += [_row(name, names, e, graph) for e in fusion_edges(graph, fuse.kinds, fuse.limit)]
+        edges = fusion_edges(graph, fuse.kinds, fuse.limit)
+        rows += [_row(name, names, _apart(e) if backend == "llvm" else e, graph) for e in edges]
     return Explanation(result.program, tuple(rows), result.notes)
+
+
+def _apart(edge: Edge) -> Edge:
+    """Machine code runs a pool that ends a convolution's group as a kernel of its own, on blocks of channels."""
+    if edge.label and edge.user is not None and isinstance(edge.user.op, (MaxPool, WindowSum)):
+        reason = f"{edge.user.op.mnemonic} is a kernel of its own, on the blocks that the convolution writes"
+        return replace(edge, label="", reason=reason)
+    return replace(edge, label=edge.label.removesuffix("+max_pool"))
 
 
 def _row(graph_name: str, names: dict[Value, str], edge: Edge, graph: Graph) -> Row:

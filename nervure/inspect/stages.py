@@ -37,7 +37,10 @@ def stage(executable: Executable, name: str, sizes: Mapping[str, int] | None = N
     native = _native(executable, name)
     match name:
         case "kernels":
-            return str(native.assembled.program)
+            from ..backends.llvm.target import host_target
+            from ..backends.llvm.tuning import with_schedules
+
+            return str(with_schedules(native.assembled.program, host_target()))
         case "plan":
             from .plan import plan_text
 
@@ -85,7 +88,9 @@ def translated_stage(
     found = translate(legal, chosen)
     match name:
         case "kernels":
-            return str(found.assembled.program), machine
+            from ..backends.llvm.tuning import with_schedules
+
+            return str(with_schedules(found.assembled.program, chosen)), machine
         case "llvm":
             return found.text, machine
         case "asm":

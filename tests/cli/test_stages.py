@@ -95,3 +95,16 @@ def test_a_build_may_do_without_winograd(nervure: Run) -> None:
         assert nervure(*make).code == 0
         sizes.append(Path(f"{choice}.o").read_bytes().count(b"winograd"))
     assert sizes[0] > 0 == sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "tile"),
+    [((), ""), (("--target", "haswell"), "4x3x8"), (("--target", "aarch64-linux"), "8x2x4")],
+)
+def test_the_dump_says_the_schedule_of_every_product(
+    nervure: Run, target: tuple[str, ...], tile: str
+) -> None:
+    given = ("compile", "mlp", "--type", "f32[64,784]", "--emit", "kernels")
+    dump = nervure(*given, *target).out
+    assert dump.count("  contract ") == dump.count("  } schedule ") > 0
+    assert f"}} schedule {tile}" in dump

@@ -308,6 +308,30 @@ def test_a_raw_call_refuses_what_it_cannot_read_in_place(form: str) -> None:
         calls.run.raw(FORMS[form](x))
 
 
+def test_memory_that_is_not_lent_is_an_error_of_ours() -> None:
+    class Gradient:
+        def __dlpack__(self, **options: Any) -> Any:
+            raise BufferError("can't export tensors that require gradient")
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 1, 0
+
+    run = nv.compile(lambda x: x + 1, "f32[2]")
+    with pytest.raises(nv.NervureError, match="input x: Gradient cannot lend its memory") as found:
+        run(Gradient())
+    assert "detach" in str(found.value)
+    assert run(np.ones(2, np.float32)).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max_memory", "1 MB"), ("max_memory", -1), ("max_memory", True), ("codegen", 4), ("codegen", "2")],
+)
+def test_a_limit_that_is_none_is_named(option: str, value: Any) -> None:
+    with pytest.raises(nv.NervureError, match=f"{option} is {value!r}, expected"):
+        nv.compile(lambda x: x + 1, "f32[2]", **{option: value})
+
+
 def test_dlpack_is_read_where_it_lies() -> None:
     calls = linear()
     x = array(3, 7)
