@@ -32,6 +32,8 @@ def recurrent(n: OnnxNode) -> list[Value]:
         v = given[name]
         if v is not None:
             n.equal(v.type.shape[axis], x.type.shape[1], f"the batch of {name}")
+    if (lens := given["lens"]) is not None:  # as onnxruntime, which refuses others
+        given["lens"] = b.expect_range(lens, 0, x.type.shape[0] + 1)
     results = COMPOSITES[n.op](x, n.value(1), n.value(2), **given, **_options(n))
     if batch_first:
         y, *states = results

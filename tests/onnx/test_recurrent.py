@@ -192,3 +192,27 @@ def test_what_is_exported_is_imported_as_the_same_layer(
     want = nv.compile(program, backend="reference")(x, lens)
     for backend in ("reference", "llvm", "onnx"):
         np.testing.assert_allclose(nv.compile(again, backend=backend)(x, lens), want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+def test_lengths_of_an_imported_layer_are_held_against_its_steps(backend: str, tmp_path: Path) -> None:
+    rng: Any = np.random.default_rng(5)
+    weights = {"W": rng.normal(size=(1, 3, 2)).astype("f4"), "R": rng.normal(size=(1, 3, 3)).astype("f4")}
+    make: Any = onnx.helper
+    numpy_helper: Any = onnx.numpy_helper
+    graph = make.make_graph(
+        [make.make_node("RNN", ["x", "W", "R", "", "l"], ["y"], hidden_size=3)],
+        "ragged",
+        [make.make_tensor_value_info("x", 1, ["T", "B", 2]), make.make_tensor_value_info("l", 6, ["B"])],
+        [make.make_tensor_value_info("y", 1, ["T", 1, "B", 3])],
+        [numpy_helper.from_array(w, name) for name, w in weights.items()],
+    )
+    path = tmp_path / "ragged.onnx"
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+    run = nv.compile(nv.import_onnx(path), backend=backend)
+    x, lens = rng.normal(size=(4, 2, 2)).astype("f4"), np.array([4, 1], np.int32)
+    session: Any = ort.InferenceSession(str(path))
+    want = session.run(None, {"x": x, "l": lens})[0]
+    np.testing.assert_allclose(run(x, lens), want, atol=1e-6)
+    with pytest.raises(nv.NervureError, match=r"input l: 5 at \[0\] is outside 0\.\.4, where T is 4"):
+        run(x, np.array([5, 1], np.int32))
