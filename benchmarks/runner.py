@@ -24,7 +24,8 @@ __all__ = ["Answer", "Round", "run"]
 CACHED = ("nervure",)
 """Contestants with a cache of their own: built cold, and then from the cache."""
 BUILDS = 3
-"""Builds of each kind, of which the least time counts: what others do to the machine only ever adds."""
+"""Builds of each kind, of which the least time counts: what others do to the machine only ever adds. Peers on several threads are
+built once, as their number changes little about it."""
 PATIENCE = 10.0
 """Seconds after which a contestant is built no further time."""
 BUILD_LIMIT = 400.0
@@ -158,7 +159,8 @@ def build(
         answer = found.answers[peer] = Answer(peer)
         name = f"{case.workload.name}-{peer}-{threads}"
         # a folder that builds have in common is a cache from the second build on
-        folders = [f"{name}-{n}" for n in range(BUILDS if cold else 1)]
+        again = cold and (peer in CACHED or threads == 1)
+        folders = [f"{name}-{n}" for n in range(BUILDS if again else 1)]
         folders += folders[-1:] * (BUILDS if cold and peer in CACHED else 0)
         least: dict[str, float] = {}
         used: set[str] = set()

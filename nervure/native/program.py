@@ -162,7 +162,10 @@ def _example(i: Interface) -> Iterator[str]:
         yield f"    int64_t weights_bytes = {upper}_WEIGHTS_BYTES;"
         yield "    void *weights = block(weights_bytes);"
         yield f'    FILE *file = fopen("{i.prefix}.weights", "rb");'
-        yield "    if (!file || fread(weights, 1, (size_t)weights_bytes, file) != (size_t)weights_bytes) return 2;"
+        yield "    if (!file || fread(weights, 1, (size_t)weights_bytes, file) != (size_t)weights_bytes) {"
+        yield f'        fprintf(stderr, "{i.prefix}.weights: not in this folder, or cut short\\n");'
+        yield "        return 2;"
+        yield "    }"
         yield "    fclose(file);"
         arguments += ["weights", "weights_bytes"]
     if i.state:

@@ -116,6 +116,9 @@ def test_the_example_is_built_by_cmake(tmp_path: Path, cc: str) -> None:
         done = subprocess.run([folder / "made" / "example"], check=True, capture_output=True, cwd=tmp_path)
         first = nv.compile(model, spec)(np.zeros((1, *shape), np.float32))[0, 0]
         assert float(done.stdout.split(b"=")[1]) == pytest.approx(float(first), rel=1e-5)
+        if weights == "file":
+            lost = subprocess.run([folder / "made" / "example"], check=False, capture_output=True, cwd=folder)
+            assert (lost.returncode, lost.stderr) == (2, b"a.weights: not in this folder, or cut short\n")
 
 
 def step_of(trained: Any, spec: str) -> Any:
