@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -19,7 +20,7 @@ from .machine import Meter
 from .turns import Turns
 from .workloads import Case
 
-__all__ = ["Answer", "Round", "run"]
+__all__ = ["Answer", "Round", "rest", "run"]
 
 CACHED = ("nervure",)
 """Contestants with a cache of their own: built cold, and then from the cache."""
@@ -30,6 +31,8 @@ PATIENCE = 10.0
 """Seconds after which a contestant is built no further time."""
 BUILD_LIMIT = 400.0
 SLICE_LIMIT = 60.0
+REST_LIMIT = 0.3
+"""Seconds after which the next slice begins although a thread of another contestant still runs."""
 LOADED = 0.9
 """A round counts as loaded when the peak loop reaches less than that of its best."""
 
@@ -214,25 +217,44 @@ def run(
                     ready.append(build(peers, case, log, found, Path(caches), cold))
             with turns.timing():
                 for processes, found in zip(ready, rounds, strict=True):
-                    take_turns(processes, found, seconds, meter, 0.002 if found.threads == 1 else 0.01)
+                    take_turns(processes, found, seconds, meter)
         finally:
             for process in (p for processes in ready for p in processes):
                 process.close()
     return rounds
 
 
-def take_turns(ready: list[Process], found: Round, seconds: float, meter: Meter, settle: float) -> None:
-    """Slices round by round; `settle` lets the threads of the one before fall asleep."""
+def awake(pid: int) -> bool:
+    """Whether a thread of the process runs, or would if there were a processor."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            if stat.read_text().rpartition(")")[2].split()[0] == "R":
+                return True
+    return False
+
+
+def rest(pids: Sequence[int]) -> None:
+    """Wait until the processes sleep: many keep threads spinning for a while after their work."""
+    end = time.monotonic() + REST_LIMIT
+    asleep = 0
+    while asleep < 2 and time.monotonic() < end:
+        time.sleep(0.002)
+        asleep = 0 if any(awake(pid) for pid in pids) else asleep + 1
+
+
+def take_turns(ready: list[Process], found: Round, seconds: float, meter: Meter) -> None:
+    """Slices round by round, each when all others are at rest."""
     medians: dict[str, list[tuple[int, float]]] = {}
     spent: dict[str, float] = {p.peer: 0.0 for p in ready}
     piece = max(0.01, min(0.05, seconds / 10))
     while ready and (min(spent[p.peer] for p in ready) < seconds or len(found.peaks) < 5):
+        rest([p.process.pid for p in ready])
         found.peaks.append(meter.peak())
         for process in list(ready):
             answer = found.answers[process.peer]
             if spent[process.peer] > 4 * seconds and len(found.peaks) > 3:
                 continue
-            time.sleep(settle)
+            rest([p.process.pid for p in ready])
             start = time.perf_counter()
             line = process.slice(piece)
             spent[process.peer] += time.perf_counter() - start

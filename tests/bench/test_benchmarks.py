@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import select
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from benchmarks.machine import Machine, Meter
 from benchmarks.nets import NETS
 from benchmarks.odd import COUNT, describe, odd_net
 from benchmarks.report import Line, duration, line_of, summary, table
-from benchmarks.runner import Answer, Round, run
+from benchmarks.runner import Answer, Round, rest, run
 from benchmarks.workloads import ROWS, Case, Workload, cost, draw, workload_named, write
 
 MACHINE = Machine(1e11, 1e11, 5e10, 2e10, 1 << 20, 32 << 20, "a cpu", 2)
@@ -143,6 +147,21 @@ def test_the_fastest_peer_is_one_whose_output_is_right() -> None:
 def test_a_round_is_loaded_when_the_peak_loop_is_slow_in_most_of_it() -> None:
     assert not Round("r", 1, peaks=[1.0, 0.95, 0.5]).loaded
     assert Round("r", 1, peaks=[1.0, 0.85, 0.5]).loaded
+
+
+def test_a_slice_waits_for_a_process_that_spins_and_not_for_one_that_sleeps() -> None:
+    spin = "import time; end = time.perf_counter() + 0.1\nwhile time.perf_counter() < end: pass\n"
+    asleep = "print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", spin + asleep], stdout=subprocess.PIPE) as process:
+        try:
+            rest([process.pid])
+            assert process.stdout is not None
+            assert select.select([process.stdout], [], [], 0)[0], "it was still spinning"
+            start = time.monotonic()
+            rest([process.pid])
+            assert time.monotonic() - start < 0.1
+        finally:
+            process.kill()
 
 
 def test_short_calls_are_timed_together() -> None:
