@@ -8,9 +8,11 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 from time import perf_counter
 from typing import Any
 
@@ -197,6 +199,20 @@ class Meter:
         rounds = 20_000
         work = 2.0 * self.lanes * ACCUMULATORS * rounds
         return work / best_seconds(lambda: self._peak(rounds), seconds)
+
+    def peak_together(self, threads: int) -> float:
+        """Operations a second of the slowest of several threads that run at once, a processor each, for some milliseconds."""
+        cores = sorted(os.sched_getaffinity(0))[-threads:]
+        rounds = 1_000_000
+        ready = Barrier(threads)
+
+        def run(core: int) -> float:
+            os.sched_setaffinity(0, {core})  # of this thread
+            ready.wait()
+            return best_seconds(lambda: self._peak(rounds), 0.0)
+
+        with ThreadPoolExecutor(threads) as pool:
+            return 2.0 * self.lanes * ACCUMULATORS * rounds / max(pool.map(run, cores))
 
     def read(self, size: int, seconds: float = 0.05, block: int = 0) -> float:
         """Bytes a second read again and again from a buffer of that size; with blocks of so many bytes, every other time

@@ -72,19 +72,26 @@ class Round:
         row:     its name
         threads: how many
         answers: by contestant
-        peaks:   what the peak loop reached in each round, operations a second
+        peaks:   what the peak loop reached in each round on each of so many cores at once, operations a second
+        alone:   what it reached on one
     """
 
     row: str
     threads: int
     answers: dict[str, Answer] = field(default_factory=dict)
     peaks: list[float] = field(default_factory=list)
+    alone: float = 0.0
+
+    @property
+    def clean(self) -> list[bool]:
+        """Which rounds had the machine to themselves."""
+        best = max([self.alone, *self.peaks])
+        return [peak >= LOADED * best for peak in self.peaks]
 
     @property
     def loaded(self) -> bool:
         """Whether another process took so much of the machine that the row should be run again."""
-        best = max(self.peaks, default=0.0)
-        return sum(p < LOADED * best for p in self.peaks) * 2 > len(self.peaks)
+        return sum(self.clean) * 2 < len(self.peaks)
 
 
 class Process:
@@ -249,7 +256,9 @@ def take_turns(ready: list[Process], found: Round, seconds: float, meter: Meter)
     piece = max(0.01, min(0.05, seconds / 10))
     while ready and (min(spent[p.peer] for p in ready) < seconds or len(found.peaks) < 5):
         rest([p.process.pid for p in ready])
-        found.peaks.append(meter.peak())
+        alone = meter.peak()
+        found.alone = max(found.alone, alone)
+        found.peaks.append(meter.peak_together(found.threads) if found.threads > 1 else alone)
         for process in list(ready):
             answer = found.answers[process.peer]
             if spent[process.peer] > 4 * seconds and len(found.peaks) > 3:
@@ -267,7 +276,6 @@ def take_turns(ready: list[Process], found: Round, seconds: float, meter: Meter)
             answer.calls += line["count"]
             answer.memory = max(answer.memory, line["memory"])
             medians.setdefault(process.peer, []).append((len(found.peaks) - 1, line["median"]))
-    best = max(found.peaks, default=0.0)
+    clean = found.clean
     for peer, rows in medians.items():
-        clean = [m for k, m in rows if found.peaks[k] >= LOADED * best] or [m for _, m in rows]
-        found.answers[peer].median = median(clean)
+        found.answers[peer].median = median([m for k, m in rows if clean[k]] or [m for _, m in rows])

@@ -147,6 +147,7 @@ def test_the_fastest_peer_is_one_whose_output_is_right() -> None:
 def test_a_round_is_loaded_when_the_peak_loop_is_slow_in_most_of_it() -> None:
     assert not Round("r", 1, peaks=[1.0, 0.95, 0.5]).loaded
     assert Round("r", 1, peaks=[1.0, 0.85, 0.5]).loaded
+    assert Round("r", 2, peaks=[0.5, 0.5, 0.5], alone=1.0).loaded, "two threads on one core"
 
 
 def test_a_slice_waits_for_a_process_that_spins_and_not_for_one_that_sleeps() -> None:
