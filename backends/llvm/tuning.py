@@ -131,12 +131,8 @@ def with_schedules(program: KernelProgram, target: Target) -> KernelProgram:
         match s:
             case Contract() if s.schedule is None:
                 return replace(s, schedule=default_schedule(s, target))
-            case For():
-                return replace(s, body=tuple(map(stmt, s.body)))
-            case If():
-                return replace(s, then=tuple(map(stmt, s.then)), otherwise=tuple(map(stmt, s.otherwise)))
             case _:
-                return s
+                return _within(s, stmt)
 
     known: dict[int, Kernel] = {}
 
@@ -144,6 +140,17 @@ def with_schedules(program: KernelProgram, target: Target) -> KernelProgram:
         return known.setdefault(id(kernel), replace(kernel, body=tuple(map(stmt, kernel.body))))
 
     return replace(program, prepare=_steps(program.prepare, change), run=_steps(program.run, change))
+
+
+def _within(s: Stmt, change: Callable[[Stmt], Stmt]) -> Stmt:
+    """The statement with those inside it changed."""
+    match s:
+        case For():
+            return replace(s, body=tuple(map(change, s.body)))
+        case If():
+            return replace(s, then=tuple(map(change, s.then)), otherwise=tuple(map(change, s.otherwise)))
+        case _:
+            return s
 
 
 def _steps(steps: Sequence[Step], change: Callable[[Kernel], Kernel]) -> tuple[Step, ...]:
@@ -172,12 +179,8 @@ def _scheduled(kernel: Kernel, schedule: Schedule) -> Kernel:
             case Tile() if isinstance(schedule, TileSchedule):
                 tails = tuple(h for h in (16, 8, 4, 2, 1) if h < schedule.rows)
                 return replace(s, rows=schedule.rows, heights=(schedule.rows, *tails))
-            case For():
-                return replace(s, body=tuple(map(change, s.body)))
-            case If():
-                return replace(s, then=tuple(map(change, s.then)), otherwise=tuple(map(change, s.otherwise)))
             case _:
-                return s
+                return _within(s, change)
 
     return replace(kernel, body=tuple(map(change, kernel.body)))
 
