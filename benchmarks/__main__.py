@@ -31,7 +31,7 @@ NAMES = [w.name for w in ROWS]
 @click.option(
     "--seconds",
     type=click.FloatRange(0.01),
-    default=1.5,
+    default=0.5,
     show_default=True,
     help="For each contestant and row.",
 )

@@ -1,7 +1,8 @@
 """The process of one contestant: builds, checks its output, and runs in slices when told to.
 
-    python -m benchmarks.contestant PEER ROW FOLDER THREADS READ WRITE
+    python -m benchmarks.contestant PEER ROW FOLDER THREADS LANE READ WRITE
 
+Builds on THREADS cores, the last ones for LANE 0, those before for LANE 1 and so on, and runs on the last ones.
 Speaks JSON lines over two pipes, whose descriptors are READ and WRITE: first a line about the build, then for each
 ``{"slice": seconds}`` one with the times. Whatever a library prints goes elsewhere.
 """
@@ -13,7 +14,8 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from statistics import median
@@ -124,14 +126,24 @@ def start(peer: str, workload: Workload, folder: Path, threads: int) -> tuple[di
     return line, built
 
 
+def pin(cores: Sequence[int]) -> None:
+    """Hold every thread of this process to these cores."""
+    for task in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):  # the thread has just ended
+            os.sched_setaffinity(int(task), cores)
+
+
 def main() -> None:
-    peer, row, folder, threads, read, write = sys.argv[1:]
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(threads) :])
+    peer, row, folder, threads, lane, read, write = sys.argv[1:]
+    cores, end = sorted(os.sched_getaffinity(0)), -int(threads) * int(lane)
+    pin(cores[end - int(threads) : end or None])
     with os.fdopen(int(read)) as told, os.fdopen(int(write), "w") as say:
         line, built = start(peer, workload_named(row), Path(folder), int(threads))
         print(json.dumps(line), file=say, flush=True)
         if built is None:
             return
+        if int(lane):  # where it is 0, a library may have given each thread a core of its own
+            pin(cores[-int(threads) :])
         gc.collect()
         gc.disable()
         for order in told:

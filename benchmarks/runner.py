@@ -11,8 +11,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 from statistics import median
 from typing import Any
 
@@ -27,9 +29,11 @@ CACHED = ("nervure",)
 BUILDS = 3
 """Builds of each kind, of which the least time counts: what others do to the machine only ever adds. Peers on several threads are
 built once, as their number changes little about it."""
-PATIENCE = 10.0
+PATIENCE = 6.0
 """Seconds after which a contestant is built no further time."""
 BUILD_LIMIT = 400.0
+LANES = 2
+"""Peers built at a time, each on as many cores as it is timed on: more would share caches and memory too much."""
 SLICE_LIMIT = 60.0
 REST_LIMIT = 0.3
 """Seconds after which the next slice begins although a thread of another contestant still runs."""
@@ -97,11 +101,11 @@ class Round:
 class Process:
     """A contestant's process and the two pipes to it."""
 
-    def __init__(self, peer: str, case: Case, threads: int, log: Any, cache: str) -> None:
+    def __init__(self, peer: str, case: Case, threads: int, lane: int, log: Any, cache: str) -> None:
         ours, theirs = os.pipe(), os.pipe()
         environment = {**os.environ, **settings(threads), "NERVURE_CACHE": cache}
         command = [sys.executable, "-m", "benchmarks.contestant", peer, case.workload.name, str(case.folder),
-                   str(threads), str(theirs[0]), str(ours[1])]  # fmt: skip
+                   str(threads), str(lane), str(theirs[0]), str(ours[1])]  # fmt: skip
         self.peer = peer
         self.process = subprocess.Popen(
             command, pass_fds=(theirs[0], ours[1]), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
@@ -162,40 +166,59 @@ def settings(threads: int) -> dict[str, str]:
 def build(
     peers: Sequence[str], case: Case, log: Any, found: Round, caches: Path, cold: bool
 ) -> list[Process]:
-    """The processes of those that can run the row, one built after the other."""
-    threads = found.threads
-    ready: list[Process] = []
-    for peer in peers:
-        answer = found.answers[peer] = Answer(peer)
-        name = f"{case.workload.name}-{peer}-{threads}"
-        # a folder that builds have in common is a cache from the second build on
-        again = cold and (peer in CACHED or threads == 1)
-        folders = [f"{name}-{n}" for n in range(BUILDS if again else 1)]
-        folders += folders[-1:] * (BUILDS if cold and peer in CACHED else 0)
-        least: dict[str, float] = {}
-        used: set[str] = set()
-        spent = 0.0
-        while folders:
-            folder, start = folders.pop(0), time.perf_counter()
-            process = Process(peer, case, threads, log, str(caches / folder))
-            line = process.answer(BUILD_LIMIT)
-            if "absent" in line:
-                answer.absent = line["absent"]
-                process.close()
-                break
-            kind = "cached" if folder in used else "cold"
-            used.add(folder)
-            least[kind] = min(least.get(kind, float("inf")), line["compile_cpu"])
-            answer.compile_cpu, answer.cached_cpu = least["cold"], least.get("cached")
-            answer.memory, answer.error = line["memory"], line["error"]
-            spent += time.perf_counter() - start
-            if spent > PATIENCE and peer not in CACHED:
-                folders.clear()
-            if folders:
-                process.close()
-            else:
-                ready.append(process)
-    return ready
+    """The processes of those that can run the row. Those of `CACHED` are built alone, the others side by side as far as there
+    are cores of their own."""
+    lanes: Queue[int] = Queue()
+    for lane in range(min(LANES, len(os.sched_getaffinity(0)) // found.threads)):
+        lanes.put(lane)
+    found.answers.update({peer: Answer(peer) for peer in peers})
+
+    def one(peer: str) -> Process | None:
+        lane = lanes.get()
+        try:
+            return built(found.answers[peer], case, found.threads, lane, log, caches, cold)
+        finally:
+            lanes.put(lane)
+
+    ready = {peer: one(peer) for peer in peers if peer in CACHED}
+    with ThreadPoolExecutor(lanes.qsize()) as pool:
+        others = [
+            peer for peer in reversed(peers) if peer not in CACHED
+        ]  # the slow ones come last in the report
+        ready.update(zip(others, pool.map(one, others), strict=True))
+    return [process for peer in peers if (process := ready[peer])]
+
+
+def built(
+    answer: Answer, case: Case, threads: int, lane: int, log: Any, caches: Path, cold: bool
+) -> Process | None:
+    """A contestant's process, ready to run: the last one of several builds; none where it cannot run the row."""
+    peer = answer.peer
+    name = f"{case.workload.name}-{peer}-{threads}"
+    # a folder that builds have in common is a cache from the second build on
+    again = cold and (peer in CACHED or threads == 1)
+    folders = [f"{name}-{n}" for n in range(BUILDS if again else 1)]
+    folders += folders[-1:] * (BUILDS if cold and peer in CACHED else 0)
+    least: dict[str, float] = {}
+    used: set[str] = set()
+    began = time.perf_counter()
+    while True:
+        folder = folders.pop(0)
+        process = Process(peer, case, threads, lane, log, str(caches / folder))
+        line = process.answer(BUILD_LIMIT)
+        if "absent" in line:
+            answer.absent = line["absent"]
+            process.close()
+            return None
+        kind = "cached" if folder in used else "cold"
+        used.add(folder)
+        least[kind] = min(least.get(kind, float("inf")), line["compile_cpu"])
+        answer.compile_cpu, answer.cached_cpu = least["cold"], least.get("cached")
+        answer.memory, answer.error = line["memory"], line["error"]
+        impatient = peer not in CACHED and time.perf_counter() - began > PATIENCE
+        if not folders or impatient:
+            return process
+        process.close()
 
 
 def run(

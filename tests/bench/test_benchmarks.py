@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import select
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from benchmarks.machine import Machine, Meter
 from benchmarks.nets import NETS
 from benchmarks.odd import COUNT, describe, odd_net
 from benchmarks.report import Line, duration, line_of, summary, table
-from benchmarks.runner import Answer, Round, rest, run
+from benchmarks.runner import Answer, Process, Round, rest, run
 from benchmarks.workloads import ROWS, Case, Workload, cost, draw, workload_named, write
 
 MACHINE = Machine(1e11, 1e11, 5e10, 2e10, 1 << 20, 32 << 20, "a cpu", 2)
@@ -148,6 +149,20 @@ def test_a_round_is_loaded_when_the_peak_loop_is_slow_in_most_of_it() -> None:
     assert not Round("r", 1, peaks=[1.0, 0.95, 0.5]).loaded
     assert Round("r", 1, peaks=[1.0, 0.85, 0.5]).loaded
     assert Round("r", 2, peaks=[0.5, 0.5, 0.5], alone=1.0).loaded, "two threads on one core"
+
+
+def test_a_contestant_is_timed_on_the_last_core_wherever_it_was_built(files: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("one core")
+    case = write(named("perceptron-1"), files / "perceptron-1")
+    process = Process("numpy", case, 1, 1, subprocess.DEVNULL, "")
+    try:
+        assert "compile_cpu" in process.answer(60)
+        assert process.slice(0.01)["count"] > 0
+        assert os.sched_getaffinity(process.process.pid) == {cores[-1]}
+    finally:
+        process.close()
 
 
 def test_a_slice_waits_for_a_process_that_spins_and_not_for_one_that_sleeps() -> None:
