@@ -28,6 +28,7 @@ from .simplify_scans import SimplifyScans
 from .sink_transposes import SinkTransposes
 from .split_prepare import SplitPrepare
 from .subpixel import SubPixel
+from .thin_inputs import ThinInputs
 from .unroll import Unroll
 
 __all__ = ["PASSES"]
@@ -58,6 +59,7 @@ PASSES: Mapping[str, type[Pass]] = {
         SinkTransposes,
         SplitPrepare,
         SubPixel,
+        ThinInputs,
         Unfuse,
         Unroll,
     )

@@ -199,6 +199,25 @@ def test_a_window_of_one_place_is_a_product_of_what_lies_there(spec: str, shape:
     assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("stride", [2, (1, 3)])
+@pytest.mark.parametrize("channels, out, groups", [(19, 37, 1), (67, 1, 1), (6, 6, 6), (32, 64, 2)])
+def test_an_input_read_sparsely_is_thinned_before_it_is_turned(
+    channels: int, out: int, groups: int, stride: Any
+) -> None:
+    x = np.random.default_rng(1).standard_normal((2, channels, 29, 31)).astype(np.float32)
+    results: list[Any] = []
+    for backend in ("llvm", "reference"):
+        nv.seed(3)
+        model = nn.Conv2d(channels, out, 1, stride=stride, groups=groups)
+        run = nv.compile(model, f"f32[B,{channels},29,31]", backend=backend)
+        results.append(run(x))
+        if backend == "llvm" and groups == 1:
+            kinds = [k.name.rsplit("_", 1)[1] for k in run.kernels]  # type: ignore[attr-defined]
+            assert kinds == ["map", "conv"], "the map is what is read, the product writes what is asked"
+    found, wanted = results
+    assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
+
+
 def test_rubbish_in_memory_does_not_reach_a_result() -> None:
     """Lanes beyond the channels and rims are zero even where the arena held NaN."""
     nv.seed(0)

@@ -30,6 +30,7 @@ EXACT = [
     "split-prepare",
     "legalize{backend=reference}",
     "canonicalize,cse,dce,split-prepare,fuse",
+    "thin-inputs",
     "order",
     "fuse,order",
     "unroll,canonicalize,fold-constants,cse,dce,fuse",
