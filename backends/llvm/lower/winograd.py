@@ -1,20 +1,18 @@
 """Convolution of 3 x 3 windows by Winograd's F(4x4, 3x3): 36 products of matrices instead of nine of four times the size.
 
-A tile of 6 x 6 places d becomes V = B' d B, the weights g become U = G g G', and the tile of 4 x 4 results is A' (U * V) A,
-the products summed over input channels. With B, G, A as Lavin and Gray give them (Fast Algorithms for Convolutional Neural
-Networks, arXiv 1509.09308, section 4.3). Dilated windows are windows over every second (third...) place: so are their tiles.
+The transforms are those of winograd_tiles.py. Dilated windows are windows over every second (third...) place: so are their tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ....ir.dims import Dim, ceildiv
+from ....ir.dims import Dim
 from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
-from ..extents import ceil_div, decompose, known, rest_of, times
+from ..extents import ceil_div, known, rest_of
 from ..schedule import tile_heights, tile_shape
 from .blocked import in_layout
 from .conv_plan import ConvPlan
@@ -22,62 +20,15 @@ from .conv_result import ConvResult
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
-from .pull import Pull
+from .winograd_tiles import Grid, Side, Vector, by_places, by_weights, of_results, on_both_axes
 
 __all__ = ["winograd"]
-
-Vector = Sequence[k.Expr]
 
 CACHED = 256 << 10
 """Bytes of transformed tiles that should stay near."""
 
 MOST = 3 << 19
 """Bytes of transformed tiles that the stack may hold."""
-
-
-def _axpy(a: float, x: k.Expr, y: k.Expr) -> k.Expr:
-    return k.Fma(x, k.const(a, f32), y)
-
-
-def _into(d: Vector) -> Vector:
-    """B' d."""
-    p, q = _axpy(-4.0, d[2], d[4]), _axpy(-4.0, d[1], d[3])
-    r, s = d[4] - d[2], d[3] - d[1]
-    return (
-        _axpy(4.0, d[0], _axpy(-5.0, d[2], d[4])),
-        p + q,
-        p - q,
-        _axpy(2.0, s, r),
-        _axpy(-2.0, s, r),
-        _axpy(4.0, d[1], _axpy(-5.0, d[3], d[5])),
-    )
-
-
-def _weights(g: Vector) -> Vector:
-    """G g."""
-    even, far = g[0] + g[2], _axpy(4.0, g[2], g[0])
-    sixth, other = k.const(-1 / 6, f32), k.const(1 / 24, f32)
-    return (
-        g[0] * k.const(0.25, f32),
-        (even + g[1]) * sixth,
-        (even - g[1]) * sixth,
-        _axpy(2.0, g[1], far) * other,
-        _axpy(-2.0, g[1], far) * other,
-        g[2],
-    )
-
-
-def _out(m: Vector) -> Vector:
-    """A' m."""
-    p, q = m[1] + m[2], m[3] + m[4]
-    r, s = m[1] - m[2], m[3] - m[4]
-    return (m[0] + p + q, _axpy(2.0, s, r), _axpy(4.0, q, p), _axpy(8.0, s, r) + m[5])
-
-
-def _both(rows: Sequence[Vector], step: Callable[[Vector], Vector]) -> list[Vector]:
-    """The transform along both axes."""
-    columns = [step([row[j] for row in rows]) for j in range(len(rows[0]))]
-    return [step([column[i] for column in columns]) for i in range(len(columns[0]))]
 
 
 def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan) -> None:
@@ -95,9 +46,8 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
 
     assert isinstance(node.op, Conv)
     far = node.op.rhs_dilation
-    high, wide = (ceildiv(size, 4 * d) * d for size, d in zip(shape[2:], far, strict=True))
-    tiles = times([shape[0], high, wide])
-    group = _group(known(tiles), depth, blocks * plan.out_block, rows)
+    grid = Grid(shape, far)
+    group = _group(known(grid.tiles), depth, blocks * plan.out_block, rows)
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
     image = scope.view(source, source.layout.shape(x.type.shape))
@@ -106,24 +56,13 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     sums = k.Buffer("m", f32, (6, 6, group, blocks * plan.out_block), align=64)
     zero = k.as_index(0)
     task, first, count = k.Var("task"), k.Var("first"), k.Var("count")
-    n, ty, tx = k.Var("n"), k.Var("ty"), k.Var("tx")
-    tile, block, lane = k.Var("tile"), k.Var("cb"), k.Var("c")
-    place = decompose(first + tile, [k.LoopDim(n, shape[0]), k.LoopDim(ty, high), k.LoopDim(tx, wide)])
+    tile = k.Var("tile")
 
     # into V
     low = [have - want for (have, _), (want, _) in zip(source.layout.halo, plan.halo, strict=True)]
-    ys, xs = (
-        [pull.affine(_corner(pull, tile_at, d), 1, rim + i * d) for i in range(6)]
-        for tile_at, d, rim in zip((ty, tx), far, low, strict=True)
-    )
-    window = [[image.at(n, block, y, x_, lane) for x_ in xs] for y in ys]
-    stores = [
-        spread.store((k.as_index(i), k.as_index(j), tile, block * plan.in_block + lane), e)
-        for i, row in enumerate(_both(window, _into))
-        for j, e in enumerate(row)
-    ]
-    over_lanes = k.For(lane, plan.in_block, tuple(stores), "vector")
-    into = k.For(tile, count, (*place, k.For(block, source.layout.blocks, (over_lanes,))))
+    side = Side(image, low, 6, by_places)
+    each_block = side.spread(pull, grid, spread, tile, source.layout.blocks)
+    into = k.For(tile, count, (*grid.place(first + tile), each_block))
 
     # the products
     row, column, p = k.Var("row"), k.Var("column"), k.Var("panel")
@@ -141,18 +80,18 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
         count,
         (k.Step(k.as_index(depth), k.as_index(1), k.as_index(columns)),),
         k.const(False, bool_),
-        tile_heights(rows, known(tiles), group),
+        tile_heights(rows, known(grid.tiles), group),
     )
     products = k.For(row, 6, (k.For(column, 6, (k.For(p, panels, (product,)),)),))
 
     # back
     tile_, block_, lane_ = k.Var("tile"), k.Var("cb"), k.Var("c")
-    place = decompose(first + tile_, [k.LoopDim(n, shape[0]), k.LoopDim(ty, high), k.LoopDim(tx, wide)])
+    place = grid.place(first + tile_)
     index = block_ * plan.out_block + lane_
-    grid = [[sums.at(k.as_index(i), k.as_index(j), tile_, index) for j in range(6)] for i in range(6)]
-    results = _both(grid, _out)
+    square = [[sums.at(k.as_index(i), k.as_index(j), tile_, index) for j in range(6)] for i in range(6)]
+    results = on_both_axes(square, of_results)
     sizes = shape[2], shape[3]
-    corners = [_corner(pull, at, d) for at, d in zip((ty, tx), far, strict=True)]
+    n, corners = grid.n, grid.corners(pull)
     if all(isinstance(d, int) for d in sizes):
         back: list[k.Stmt] = []
         for i, row in enumerate(results):
@@ -190,17 +129,10 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
         )
     out = k.For(tile_, count, (*place, k.For(block_, blocks, each)))
 
-    body = (k.Let(first, task * group), k.Let(count, rest_of(tiles, first, group)), into, products, out)
-    loops = nest(body, [(task, ceil_div(tiles, group))])
+    body = (k.Let(first, task * group), k.Let(count, rest_of(grid.tiles, first, group)), into, products, out)
+    loops = nest(body, [(task, ceil_div(grid.tiles, group))])
     lowering.launch(scope, "winograd", loops, node.origins, scratch=scratch)
     result.finish(lowering)
-
-
-def _corner(pull: Pull, tile: k.Expr, dilation: int) -> k.Expr:
-    """The first place of a tile on an axis: tiles of every `dilation`-th place lie within each other."""
-    if dilation == 1:
-        return pull.affine(tile, 4, 0)
-    return pull.memo(("corner", tile, dilation), lambda: tile // dilation * (4 * dilation) + tile % dilation)
 
 
 def _there(size: Dim, corner: k.Expr, dilation: int) -> k.Expr:
@@ -241,7 +173,7 @@ def _pack(lowering: Lowering, node: Node, depth: int, columns: int, panels: int)
     tests = [o < out] if panels * columns != out else []
     tests += [channel < channels] if depth != channels else []
     inside = pull.all_of(tests)
-    grid: list[Vector] = []
+    square: list[Vector] = []
     for y in range(3):
         row: list[k.Expr] = []
         for x in range(3):
@@ -249,11 +181,11 @@ def _pack(lowering: Lowering, node: Node, depth: int, columns: int, panels: int)
             if inside is not None and not isinstance(element, k.Load):
                 element = k.select(inside, element, k.zero(f32))
             row.append(element)
-        grid.append(row)
+        square.append(row)
     target = scope.output(place, (6, 6, panels, depth, columns))
     body = [
         target.store((k.as_index(i), k.as_index(n), panel, channel, j), e)
-        for i, row in enumerate(_both(grid, _weights))
+        for i, row in enumerate(on_both_axes(square, by_weights))
         for n, e in enumerate(row)
     ]
     loops = nest(body, [(panel, panels), (channel, depth), (j, columns)], vector=True)
