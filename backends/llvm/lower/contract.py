@@ -25,6 +25,7 @@ from .memory import KernelScope
 from .panels import panels_of
 from .pull import Index, Pull
 from .winograd import winograd
+from .winograd_weights import winograd_weights
 
 __all__ = ["convolution", "dot_general", "product_of"]
 
@@ -128,7 +129,7 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     assert isinstance(op, Conv)
     weights = plan_weights(node, lowering.target, lowering.resolve)
     if weights is not None:
-        conv_weights(lowering, node, tails, weights)
+        (winograd_weights if weights.winograd else conv_weights)(lowering, node, tails, weights)
         return
     plan = plan_conv(node, lowering.target)
     source = lowering.memory_of(node.operands[0])

@@ -29,8 +29,10 @@ from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 
-__all__ = ["WeightsPlan", "conv_weights", "plan_weights"]
+__all__ = ["PARTS", "WeightsPlan", "conv_weights", "plan_weights", "unpack"]
 
+
+Rim = tuple[tuple[int, int], ...]
 
 NEAR = 24 << 10
 """Bytes that should stay in the first cache."""
@@ -48,6 +50,8 @@ class WeightsPlan:
         x_block, g_block: channels of a block of each
         halo:     the rim that x needs
         run:      places of the window that are rows of a tile, along its last axis; 0 where the rows are channels
+        winograd: whether by Winograd's transforms
+        g_halo:   the rim that g needs
     """
 
     x: Value
@@ -56,6 +60,8 @@ class WeightsPlan:
     g_block: int
     halo: tuple[tuple[int, int], ...]
     run: int
+    winograd: bool
+    g_halo: tuple[tuple[int, int], ...]
 
 
 def _swapped(value: Value) -> Value | None:
@@ -92,9 +98,36 @@ def plan_weights(node: Node, target: Target, resolve: Callable[[Value], Value]) 
     lanes = min(target.lanes(4), block_of(out))
     if few and (rows > 28 or target.registers < rows * (block_of(out) // lanes) + 3):
         return None
+    x, g = resolve(x), resolve(g)
+    rims = _tiles_pay(node, x, g, target)
+    none = ((0, 0),) * len(sizes)
+    halo, g_halo = rims or (op.padding, none)
     return WeightsPlan(
-        resolve(x), resolve(g), 1 if few else 16, block_of(out), op.padding, sizes[-1] if few else 0
+        x, g, 1 if few else 16, block_of(out), halo, sizes[-1] if few else 0, rims is not None, g_halo
     )
+
+
+def _tiles_pay(node: Node, x: Value, g: Value, target: Target) -> tuple[Rim, Rim] | None:
+    """The rims of whole tiles of x and of g, where Winograd's transforms outweigh what they save; else None."""
+    op = node.op
+    assert isinstance(op, Conv)
+    if (
+        not target.winograd
+        or node.results[0].type.shape[2:] != (3, 3)
+        or {*op.strides, *op.rhs_dilation} != {1}
+    ):
+        return None
+    channels, out = x.type.shape[1], g.type.shape[1]
+    assert isinstance(channels, int) and isinstance(out, int)
+    if min(channels, out) < 16:
+        return None
+    rim: list[tuple[int, int]] = []
+    g_rim: list[tuple[int, int]] = []
+    for size, (low, high) in zip(g.type.shape[2:], op.padding, strict=True):
+        rest = -size % 4 if isinstance(size, int) else 3
+        rim.append((low, high + rest))
+        g_rim.append((0, rest))
+    return tuple(rim), tuple(g_rim)
 
 
 def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: WeightsPlan) -> None:
@@ -183,7 +216,7 @@ def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: We
     begins = k.Let(begin, part * share)
     loops = nest([empty, begins, over_images], [(part, parts), (p, panels), (cb, inner)])
     lowering.launch(scope, "conv_weights", loops, node.origins)
-    _unpack(lowering, node, tail, plan, sums_memory, apart)
+    unpack(lowering, node, tail, sums_memory, apart, plan.run)
 
 
 def _chunk(places: Sequence[Dim], floats: int) -> int:
@@ -194,10 +227,11 @@ def _chunk(places: Sequence[Dim], floats: int) -> int:
     return max(1, NEAR // max(1, each))
 
 
-def _unpack(
-    lowering: Lowering, node: Node, tail: Tail, plan: WeightsPlan, sums: Memory, shape: tuple[int, ...]
+def unpack(
+    lowering: Lowering, node: Node, tail: Tail, sums: Memory, shape: tuple[int, ...], run: int
 ) -> None:
-    """From the panels of sums, added over the parts, to the result, with its tail."""
+    """From sums [parts, panels of output channels, blocks of input channels, places, rows, columns], added over the parts, to the
+    result, with its tail. Rows are channels, or places of the window where there is a run of them."""
     result = node.results[0].type.shape
     window = [d for d in result[2:] if isinstance(d, int)]
     channels, out, columns = result[0], result[1], shape[-1]
@@ -207,15 +241,15 @@ def _unpack(
     panels = scope.view(sums, shape)
     c, p, j = k.Var("c"), k.Var("panel"), k.Var("j")
     at = [k.Var(f"w{axis}") for axis in range(len(window))]
-    split = len(window) - 2 if plan.run else len(window)
+    split = len(window) - 2 if run else len(window)
     outer, inner = k.as_index(0), k.as_index(0)
     for axis, (var, size) in enumerate(zip(at, window, strict=True)):
         if axis < split:
             outer = outer * size + var
         else:
             inner = inner * size + var
-    row = inner if plan.run else c % plan.x_block
-    block = c if plan.run else c // plan.x_block
+    row = inner if run else c % shape[-2]
+    block = c if run else c // shape[-2]
     index = (c, p * columns + j, *at)
     acc = k.Var("acc", f32)
     pull.give(node.results[0], index, acc)

@@ -87,6 +87,7 @@ class _Choice:
             plan = None if weights is not None else plan_conv(node, self.target)
             if weights is not None:
                 self._rim(weights.x, weights.halo)
+                self._rim(weights.g, weights.g_halo)
             elif plan is not None:
                 self._rim(self._of(node.operands[0]), plan.halo)
                 self._block(result, plan.out_block)
