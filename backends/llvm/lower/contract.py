@@ -15,7 +15,7 @@ from ..dot_schedule import DotSchedule
 from .conv import direct
 from .conv_across import across
 from .conv_plan import plan_conv
-from .conv_weights import conv_weights, plan_weights
+from .conv_weights import conv_weights
 from .depthwise import depthwise
 from .depthwise_rows import depthwise_rows, serves_rows
 from .dot import Operand, dot_rows
@@ -24,6 +24,7 @@ from .lowering import Lowering, Tail
 from .memory import KernelScope
 from .panels import panels_of
 from .pull import Index, Pull
+from .weights_plan import plan_weights
 from .winograd import winograd
 from .winograd_weights import winograd_weights
 
@@ -129,7 +130,7 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     assert isinstance(op, Conv)
     weights = plan_weights(node, lowering.target, lowering.resolve)
     if weights is not None:
-        (winograd_weights if weights.winograd else conv_weights)(lowering, node, tails, weights)
+        (conv_weights if weights.share is None else winograd_weights)(lowering, node, tails, weights)
         return
     plan = plan_conv(node, lowering.target)
     source = lowering.memory_of(node.operands[0])

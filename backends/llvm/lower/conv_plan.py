@@ -23,7 +23,7 @@ UNROLLED = 49
 """Places of a window that a depthwise convolution may write out."""
 
 USUAL = 16
-"""Places along an axis of open size that the choice of a kernel counts with, or the least there may be."""
+"""Places along an axis of open size that the choice of a kernel counts with, or the least there may be; and images of a derivative."""
 
 LARGE = 1 << 14
 """Places of a window above which a convolution is better a product of matrices."""

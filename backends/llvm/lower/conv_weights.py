@@ -1,6 +1,6 @@
 """The derivative of a convolution by its weights: batch and channels change places, and the window is the whole image.
 
-It is recognised by its operands, both permuted. Rows of a tile are the lanes of a block of input channels (or, where there are
+Rows of a tile are the lanes of a block of input channels (or, where there are
 few channels, the places of the window), columns the output channels of a panel of the slope; the sum runs over rows and
 columns of an image inside the tile, and over images outside of it, in order. Where there are few panels and blocks, the images are
 summed in parts, as many as the shapes say, so that threads have something to share; a tree adds the parts.
@@ -8,126 +8,28 @@ summed in parts, as many as the shapes say, so that threads have something to sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import zip_longest
 from math import prod
 
 from ....ir.dims import Dim
-from ....ir.graph import Node, Value
-from ....ir.ops.move import Permute, Reshape
+from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
 from ..extents import ceil_div, known, rest_of
-from ..layout import block_of
 from ..schedule import tile_heights, tile_shape
-from ..target import Target
 from .blocked import in_layout
-from .conv_plan import FEW
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
+from .weights_plan import PARTS, WeightsPlan
 
-__all__ = ["PARTS", "WeightsPlan", "conv_weights", "plan_weights", "unpack"]
+__all__ = ["conv_weights", "unpack"]
 
-
-Rim = tuple[tuple[int, int], ...]
 
 NEAR = 24 << 10
 """Bytes that should stay in the first cache."""
-
-PARTS = 8
-"""Parts of the images that are summed apart, where there are fewer panels and blocks than that."""
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsPlan:
-    """What such a derivative reads.
-
-    Args:
-        x, g:     the image and the slope of the result, [N, C, places...] and [N, O, places...]
-        x_block, g_block: channels of a block of each
-        halo:     the rim that x needs
-        run:      places of the window that are rows of a tile, along its last axis; 0 where the rows are channels
-        winograd: whether by Winograd's transforms
-        g_halo:   the rim that g needs
-    """
-
-    x: Value
-    g: Value
-    x_block: int
-    g_block: int
-    halo: tuple[tuple[int, int], ...]
-    run: int
-    winograd: bool
-    g_halo: tuple[tuple[int, int], ...]
-
-
-def _swapped(value: Value) -> Value | None:
-    """What the value is with batch and channels exchanged."""
-    node = value.node
-    if node is not None and isinstance(
-        node.op, Reshape
-    ):  # as which such a permute is written where one of the two is 1
-        source = node.operands[0]
-        batch, channels, *rest = source.type.shape if source.type.rank > 1 else (0, 0)
-        same = value.type.shape == (channels, batch, *rest) and 1 in (batch, channels)
-        return source if same else None
-    if node is None or not isinstance(node.op, Permute):
-        return None
-    axes = node.op.axes
-    return node.operands[0] if axes == (1, 0, *range(2, len(axes))) else None
-
-
-def plan_weights(node: Node, target: Target, resolve: Callable[[Value], Value]) -> WeightsPlan | None:
-    """The plan, or None where the convolution is no such derivative."""
-    op = node.op
-    assert isinstance(op, Conv)
-    x, g = (_swapped(resolve(v)) for v in node.operands)
-    if x is None or g is None or x.type.dtype != f32 or op.groups != 1 or {*op.lhs_dilation} != {1}:
-        return None
-    channels, out, window = x.type.shape[1], g.type.shape[1], node.results[0].type.shape[2:]
-    if not (isinstance(channels, int) and isinstance(out, int) and channels and out):
-        return None
-    sizes = [d for d in window if isinstance(d, int)]
-    if len(sizes) < len(window) or any(p < 0 for pair in op.padding for p in pair) or not prod(sizes):
-        return None
-    few = channels <= FEW
-    rows = prod(sizes[-2:]) if few else 16
-    lanes = min(target.lanes(4), block_of(out))
-    if few and (rows > 28 or target.registers < rows * (block_of(out) // lanes) + 3):
-        return None
-    x, g = resolve(x), resolve(g)
-    rims = _tiles_pay(node, x, g, target)
-    none = ((0, 0),) * len(sizes)
-    halo, g_halo = rims or (op.padding, none)
-    return WeightsPlan(
-        x, g, 1 if few else 16, block_of(out), halo, sizes[-1] if few else 0, rims is not None, g_halo
-    )
-
-
-def _tiles_pay(node: Node, x: Value, g: Value, target: Target) -> tuple[Rim, Rim] | None:
-    """The rims of whole tiles of x and of g, where Winograd's transforms outweigh what they save; else None."""
-    op = node.op
-    assert isinstance(op, Conv)
-    if (
-        not target.winograd
-        or node.results[0].type.shape[2:] != (3, 3)
-        or {*op.strides, *op.rhs_dilation} != {1}
-    ):
-        return None
-    channels, out = x.type.shape[1], g.type.shape[1]
-    assert isinstance(channels, int) and isinstance(out, int)
-    if min(channels, out) < 16:
-        return None
-    rim: list[tuple[int, int]] = []
-    g_rim: list[tuple[int, int]] = []
-    for size, (low, high) in zip(g.type.shape[2:], op.padding, strict=True):
-        rest = -size % 4 if isinstance(size, int) else 3
-        rim.append((low, high + rest))
-        g_rim.append((0, rest))
-    return tuple(rim), tuple(g_rim)
 
 
 def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: WeightsPlan) -> None:

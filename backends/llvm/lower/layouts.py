@@ -13,8 +13,8 @@ from ....ir.types import f32
 from ..layout import Layout
 from ..target import Target
 from .conv_plan import plan_conv
-from .conv_weights import plan_weights
 from .elementwise import ELEMENTWISE
+from .weights_plan import plan_weights
 
 __all__ = ["Layouts", "choose_layouts"]
 

@@ -50,19 +50,15 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     group = _group(known(grid.tiles), depth, blocks * plan.out_block, rows)
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
-    image = scope.view(source, source.layout.shape(x.type.shape))
     weights = scope.view(packed, (6, 6, panels, depth, columns))
     spread = k.Buffer("v", f32, (6, 6, group, depth), align=64)
     sums = k.Buffer("m", f32, (6, 6, group, blocks * plan.out_block), align=64)
     zero = k.as_index(0)
     task, first, count = k.Var("task"), k.Var("first"), k.Var("count")
-    tile = k.Var("tile")
 
     # into V
-    low = [have - want for (have, _), (want, _) in zip(source.layout.halo, plan.halo, strict=True)]
-    side = Side(image, low, 6, by_places)
-    each_block = side.spread(pull, grid, spread, tile, source.layout.blocks)
-    into = k.For(tile, count, (*grid.place(first + tile), each_block))
+    side = Side.of(scope, x, source, plan.halo, 6, by_places)
+    into = side.spread(pull, grid, spread, first, count, (0, source.layout.blocks))
 
     # the products
     row, column, p = k.Var("row"), k.Var("column"), k.Var("panel")

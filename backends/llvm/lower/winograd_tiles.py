@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ....ir.dims import Dim, ceildiv
+from ....ir.graph import Value
 from ....ir.types import f32
 from .. import kernel_ir as k
-from ..extents import decompose, times
+from ..extents import decompose, known, times
+from .memory import KernelScope, Memory
 from .pull import Pull
 
 __all__ = [
@@ -142,6 +144,21 @@ class Side:
     size: int
     step: Transform
 
+    @staticmethod
+    def of(
+        scope: KernelScope,
+        value: Value,
+        memory: Memory,
+        halo: Sequence[tuple[int, int]],
+        size: int,
+        step: Transform,
+    ) -> Side:
+        """The side of a value in a memory with at least the rim that whole tiles need."""
+        layout = memory.layout
+        assert layout is not None
+        rim = [have - want for (have, _), (want, _) in zip(layout.halo, halo, strict=True)]
+        return Side(scope.view(memory, layout.shape(value.type.shape)), rim, size, step)
+
     @property
     def lanes(self) -> int:
         """Channels of a block."""
@@ -150,19 +167,28 @@ class Side:
         return lanes
 
     def spread(
-        self, pull: Pull, grid: Grid, target: k.Buffer, tile: k.Expr, blocks: k.Index, first: k.Index = 0
+        self,
+        pull: Pull,
+        grid: Grid,
+        target: k.Buffer,
+        first: k.Expr,
+        count: k.Expr,
+        blocks: tuple[k.Index, k.Index],
     ) -> k.For:
-        """Transform one tile of so many blocks, beginning with one, into target [6, 6, tiles, channels]."""
-        block, lane = k.Var("cb"), k.Var("c")
+        """Transform tiles into target [6, 6, tiles, channels]: `count` of them from the first, of some of the blocks, given by the
+        first and how many. A block's places lie side by side, so it goes through alone."""
+        start, extent = blocks
+        tile, block, lane = k.Var("tile"), k.Var("cb"), k.Var("c")
         ys, xs = (
             [pull.affine(corner, 1, rim + i * d) for i in range(self.size)]
             for corner, d, rim in zip(grid.corners(pull), grid.far, self.rim, strict=True)
         )
-        source = block if first == 0 else first + block
+        source = block if known(start) == 0 else start + block
         window = [[self.image.at(grid.n, source, y, x, lane) for x in xs] for y in ys]
         stores = [
             target.store((k.as_index(i), k.as_index(j), tile, block * self.lanes + lane), e)
             for i, row in enumerate(on_both_axes(window, self.step))
             for j, e in enumerate(row)
         ]
-        return k.For(block, blocks, (k.For(lane, self.lanes, tuple(stores), "vector"),))
+        lanes = k.For(lane, self.lanes, tuple(stores), "vector")
+        return k.For(block, extent, (k.For(tile, count, (*grid.place(first + tile), lanes)),))

@@ -8,89 +8,55 @@ places and the sums stay in the second cache. The sums become weights at the end
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from ....ir.graph import Node
 from ....ir.types import f32
 from .. import kernel_ir as k
-from ..extents import ceil_div, known, rest_of
+from ..extents import ceil_div, rest_of
 from ..schedule import tile_heights, tile_shape
 from .blocked import in_layout
-from .conv_weights import PARTS, WeightsPlan, unpack
+from .conv_weights import unpack
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
+from .weights_plan import WeightsPlan
 from .winograd_tiles import Grid, Side, by_places, by_results, of_weights, on_both_axes
 
 __all__ = ["winograd_weights"]
 
-BLOCKS = 4
-"""Blocks of channels of a task on each side."""
-
-GROUP = 32
-"""Tiles that go through together."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """How the blocks of one side are shared out: `each` to a group."""
-
-    blocks: int
-    each: int
-
-    @property
-    def groups(self) -> int:
-        return -(-self.blocks // self.each)
-
-
-def _cut(blocks: int, unit: int) -> _Cut:
-    """Groups of about equal size, each of whole units."""
-    units, most = blocks // unit, BLOCKS // unit
-    return _Cut(blocks, -(-units // -(-units // most)) * unit)
-
 
 def winograd_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: WeightsPlan) -> None:
     """For each part of the tiles and group of channels on each side: transform, multiply, and transform the sums back."""
-    x, g, (tail,) = plan.x, plan.g, tails
+    x, g, share, (tail,) = plan.x, plan.g, plan.share, tails
+    assert share is not None
     source = in_layout(lowering, x, plan.x_block, plan.halo)
     slope = in_layout(lowering, g, plan.g_block, plan.g_halo)
     assert source.layout is not None and slope.layout is not None
     most, panel, lanes = tile_shape(lowering.target, plan.g_block, slope.layout.blocks)
-    down, across = _cut(source.layout.blocks, 1), _cut(slope.layout.blocks, panel)
-    columns, tall, wide = panel * plan.g_block, down.each * plan.x_block, across.each * plan.g_block
+    columns, tall, wide = panel * plan.g_block, share.down * plan.x_block, share.across * plan.g_block
+    inner, blocks = source.layout.blocks, slope.layout.blocks
+    over_sides = -(-blocks // share.across), -(-inner // share.down)
 
     grid = Grid(g.type.shape)
-    tiles = known(grid.tiles)
-    parts = -(-PARTS // (down.groups * across.groups))
-    share = ceil_div(grid.tiles, parts)
-    held = GROUP if tiles is None else _equal(-(-tiles // parts), GROUP)
+    each, held = k.maximum(ceil_div(grid.tiles, share.parts), share.least), share.group
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
-    pairs = (source, plan.halo), (slope, plan.g_halo)
-    (x_rim, g_rim) = (
-        [have - want for (have, _), (want, _) in zip(m.layout.halo, halo, strict=True)]  # type: ignore[union-attr]
-        for m, halo in pairs
-    )
-    places = Side(scope.view(source, source.layout.shape(x.type.shape)), x_rim, 6, by_places)
-    slopes = Side(scope.view(slope, slope.layout.shape(g.type.shape)), g_rim, 4, by_results)
-    v = k.Buffer("v", f32, (6, 6, held, tall), align=64)
-    w = k.Buffer("w", f32, (6, 6, held, wide), align=64)
-    sums = k.Buffer("m", f32, (6, 6, tall, wide), align=64)
+    places = Side.of(scope, x, source, plan.halo, 6, by_places)
+    slopes = Side.of(scope, g, slope, plan.g_halo, 4, by_results)
+    # one more than there are: the 36 squares of a buffer would meet in the same sets of the first cache
+    v = k.Buffer("v", f32, (6, 6, held + 1, tall), align=64)
+    w = k.Buffer("w", f32, (6, 6, held + 1, wide), align=64)
+    sums = k.Buffer("m", f32, (6, 6, tall + 1, wide), align=64)
 
-    part, over, side, piece, tile = (k.Var(name) for name in ("part", "across", "down", "piece", "tile"))
+    part, over, side, piece = (k.Var(name) for name in ("part", "across", "down", "piece"))
     begin, left, first, count = (k.Var(name) for name in ("begin", "left", "first", "count"))
     zero = k.as_index(0)
     high, width = k.Var("rows"), k.Var("blocks")
-    into = k.For(
-        tile,
-        count,
-        (
-            *grid.place(first + tile),
-            places.spread(pull, grid, v, tile, high, side * down.each),
-            slopes.spread(pull, grid, w, tile, width, over * across.each),
-        ),
-    )
+    into = [
+        places.spread(pull, grid, v, first, count, (side * share.down, high)),
+        slopes.spread(pull, grid, w, first, count, (over * share.across, width)),
+    ]
     row, column, p = k.Var("row"), k.Var("column"), k.Var("panel")
     product = k.Tile(
         most,
@@ -105,17 +71,16 @@ def winograd_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan
         high * plan.x_block,
         (k.Step(count, k.as_index(tall), k.as_index(wide)),),
         piece > 0,
-        tile_heights(most, down.blocks * plan.x_block, tall),
+        tile_heights(most, inner * plan.x_block, tall),
     )
     products = k.For(row, 6, (k.For(column, 6, (k.For(p, width // panel, (product,)),)),))
     body: list[k.Stmt] = [
         k.Let(first, begin + piece * held),
         k.Let(count, k.minimum(left - piece * held, held)),
-        into,
+        *into,
         products,
     ]
-    pieces = k.maximum((left + (held - 1)) // held, 1)
-    apart = (parts, across.groups, down.groups, 9, tall, wide)
+    apart = (share.parts, *over_sides, 9, tall, wide)
     memory = Memory("arena", f32, prod(apart))
     made = scope.output(memory, apart)
     i, b, lane = k.Var("i"), k.Var("ob"), k.Var("c")
@@ -126,22 +91,20 @@ def winograd_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan
         for y, line in enumerate(on_both_axes(square, of_weights))
         for z, e in enumerate(line)
     ]
-    out = k.For(
-        i, high * plan.x_block, (k.For(b, width, (k.For(lane, plan.g_block, tuple(stores), "vector"),)),)
-    )
+
+    def everywhere(body: Sequence[k.Stmt]) -> k.For:
+        lanes = k.For(lane, plan.g_block, tuple(body), "vector")
+        return k.For(i, high * plan.x_block, (k.For(b, width, (lanes,)),))
+
+    none = [s.buffer.store(s.index, k.zero(f32)) for s in stores]
     task = [
-        k.Let(begin, part * share),
-        k.Let(left, k.maximum(k.minimum(k.as_index(grid.tiles) - begin, share), 0)),
-        k.Let(high, rest_of(down.blocks, side * down.each, down.each)),
-        k.Let(width, rest_of(across.blocks, over * across.each, across.each)),
-        k.For(piece, pieces, tuple(body)),
-        out,
+        k.Let(begin, part * each),
+        k.Let(left, k.minimum(k.as_index(grid.tiles) - begin, each)),
+        k.Let(high, rest_of(inner, side * share.down, share.down)),
+        k.Let(width, rest_of(blocks, over * share.across, share.across)),
+        k.For(piece, (left + (held - 1)) // held, tuple(body)),
+        k.If(left > 0, (everywhere(stores),), (everywhere(none),)),
     ]
-    loops = nest(task, [(part, parts), (over, across.groups), (side, down.groups)])
+    loops = nest(task, list(zip((part, over, side), apart[:3], strict=True)))
     lowering.launch(scope, "winograd_weights", loops, node.origins, scratch=(v, w, sums))
     unpack(lowering, node, tail, memory, apart, run=0)
-
-
-def _equal(total: int, most: int) -> int:
-    """The size of equal parts, none larger than `most`."""
-    return -(-total // -(-total // most)) if total else 1
