@@ -1,36 +1,40 @@
 # long file: one LLVM text, whose functions share its types
-"""The thread pool as LLVM text: a fork-join that hands out chunks by tickets.
+"""The thread pool as LLVM text: a fork-join in which each thread begins with its own share.
 
-A job lies in one of a few slots; its `word` packs generation (24 bits), room for helpers (16) and chunks left (24), so that one
-compare-and-exchange claims a chunk of exactly the job that was looked at. Chunks shrink: each round of as many as there are
-threads takes half of what is left, down to single units, so that threads which start together share evenly and those that are held up
-leave little behind. The caller claims chunks like any worker and
-therefore does alone what no worker began; then it waits for chunks that others still run. Whoever waits spins for a
+A job lies in one of a few slots and is cut into a share a thread, each a line of memory: its `word` packs generation (32 bits), the
+chunk after the last that is left (16) and the first that is left (16), so that one compare-and-exchange claims a chunk of exactly the
+job that was looked at; the rest of the line says what to run, and is the job's where the exchange succeeds. Chunk k of u units begins at
+u - (u >> k). A share's owner claims from the front, others from the end once they are done with their own. Thread 0 is the caller, whose
+first chunk is claimed as the job is posted; a worker keeps its number for life and waits for the generation of its own share in the first
+slot, or for the page's epoch, which counts jobs in other slots and wakings. `done` counts the chunks that workers ran, a share's at once.
+
+The caller does alone what no worker began; then it waits for chunks that others still run. Whoever waits spins for a
 bounded time, giving way to other processes, and then sleeps in a futex. Sleeping workers are woken once enough work
 has gone by to pay for it. Callers beyond the slots run alone.
-
-Some schedulers keep threads that work little on one processor, which ours do that wait for a caller who fills it: so a worker that
-has nothing to do and finds itself on the caller's processor moves to another, by its affinity, which it then has as before.
 
 Workers are started by the first job that wants them. The page is wiped on fork: a child finds no workers and starts its own.
 `nv_pool_stop` ends them before the process ends. Linux on x86-64 and aarch64; elsewhere there is no pool.
 
     struct team { struct page *page; int64_t threads; void (*rest)(struct team *, int32_t *, int32_t, int32_t); }
                                                                  nv_context.user of whoever passes nv_pool_for; rest is nv_pool_rest
-    struct slot { word; busy; pending; task, arg, n, rounds, threads }      pending's top bit: the caller sleeps
-    struct page { epoch; sleepers; lock, started, stop, credit, processor, thread; handles[]; slots[] }
+    struct share { word; task, arg, begin, units; threads, shares; }     two lines, as some processors fetch them in pairs
+    struct slot { busy, generation; done; shares[]; }                    bit 31 of done: the caller sleeps
+    struct page { epoch; sleepers; lock, started, stop, credit, processor, numbers, thread; handles[]; slots[] }
 """
 
 from __future__ import annotations
 
 from ...runtime.threads import MAX_THREADS
 from .context import USER
+from .pool_waiting import WAITING
 from .target import Target
 
 __all__ = ["PAGE_BYTES", "PAUSE", "pool_text"]
 
-PAGE_BYTES = 8192
 SLOTS = 8
+SHARES = 64
+"""Of a job at most; further threads have none of their own."""
+PAGE_BYTES = 73_728
 SPIN = 32
 """Turns of a wait before it sleeps, each of 64 pauses and a yield: 30 to 100 microseconds."""
 WAKE = 96
@@ -44,8 +48,9 @@ _FUTEX = {"x86_64": 202, "aarch64": 98}
 PAUSE = {"x86_64": ("x86.sse2.pause", "", ""), "aarch64": ("aarch64.hint", "i32", "i32 1")}
 
 _TEXT = """
-%slot = type { i64, i32, [13 x i32], i32, [15 x i32], ptr, ptr, i64, i64, i64, [3 x i64] }
-%page = type { i32, [15 x i32], i32, [15 x i32], i32, i32, i32, i32, i32, [3 x i32], ptr, [6 x i32], [<MAX> x i64], [<SLOTS> x %slot] }
+%share = type { i64, ptr, ptr, i64, i64, i64, i64, [9 x i64] }
+%slot = type { i32, i32, [30 x i32], i64, [15 x i64], [<SHARES> x %share] }
+%page = type { i32, [31 x i32], i32, [31 x i32], i32, i32, i32, i32, i32, i32, [2 x i32], ptr, [22 x i32], [<MAX> x i64], [<SLOTS> x %slot] }
 
 declare i64 @syscall(i64, ...)
 declare i32 @sched_yield()
@@ -57,193 +62,112 @@ declare i32 @pthread_join(i64, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare ptr @llvm.thread.pointer.p0()
 declare i64 @llvm.smin.i64(i64, i64)
-declare i64 @llvm.smax.i64(i64, i64)
+declare i64 @llvm.umin.i64(i64, i64)
 declare i64 @llvm.ctlz.i64(i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.<PAUSE>(<PAUSE.TYPE>)
 
-define internal void @futex_wait(ptr %at, i32 %seen) nounwind {
-  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 128, i32 %seen, ptr null, ptr null, i32 0)
+<WAITING>
+; how many chunks a share of so many units is
+define internal i64 @count(i64 %units) nounwind {
+  %zeros = call i64 @llvm.ctlz.i64(i64 %units, i1 false)
+  %count = sub i64 64, %zeros
+  ret i64 %count
+}
+
+define internal void @chunk(ptr %task, ptr %arg, i64 %begin, i64 %units, i64 %number) nounwind {
+  %left = lshr i64 %units, %number
+  %then = lshr i64 %left, 1
+  %last = add i64 %begin, %units
+  %from = sub i64 %last, %left
+  %to = sub i64 %last, %then
+  call void %task(ptr %arg, i64 %from, i64 %to)
   ret void
 }
 
-define internal void @futex_wake(ptr %at, i32 %count) nounwind {
-  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 129, i32 %count, ptr null, ptr null, i32 0)
-  ret void
-}
-
-; remembers where the caller runs, now and then
-define internal void @here(ptr %page) nounwind {
-  %cpu = call i32 @sched_getcpu()
-  %processor = getelementptr %page, ptr %page, i64 0, i32 8
-  store atomic i32 %cpu, ptr %processor monotonic, align 4
-  ret void
-}
-
-; moves a thread that is no caller to another processor than the caller's, where it may use one
-define internal void @aside(ptr %page) nounwind {
+; runs chunks of a share while there are any and thread `who` may, from its front or its back; gives how many
+define internal i64 @run(ptr %share, i64 %who, i1 %back) nounwind {
 entry:
-  %all = alloca [<WORDS> x i64], align 8
-  %others = alloca [<WORDS> x i64], align 8
-  %thread.at = getelementptr %page, ptr %page, i64 0, i32 10
-  %thread = load atomic ptr, ptr %thread.at monotonic, align 8
-  %me = call ptr @llvm.thread.pointer.p0()
-  %caller = icmp eq ptr %thread, %me
-  br i1 %caller, label %done, label %look
-look:
-  %processor = getelementptr %page, ptr %page, i64 0, i32 8
-  %taken = load atomic i32, ptr %processor monotonic, align 4
-  %cpu = call i32 @sched_getcpu()
-  %same = icmp eq i32 %cpu, %taken
-  %known = icmp ult i32 %cpu, <PROCESSORS>
-  %go = and i1 %same, %known
-  br i1 %go, label %ask, label %done
-ask:
-  call void @llvm.memset.p0.i64(ptr %all, i8 0, i64 <WORDS.BYTES>, i1 false)
-  %r = call i32 @sched_getaffinity(i32 0, i64 <WORDS.BYTES>, ptr %all)
-  %failed = icmp slt i32 %r, 0
-  br i1 %failed, label %done, label %copy
-copy:
-  %wide = zext i32 %cpu to i64
-  %place = lshr i64 %wide, 6
-  %bit = and i64 %wide, 63
-  %one = shl i64 1, %bit
-  br label %word
-word:
-  %k = phi i64 [ 0, %copy ], [ %k1, %word ]
-  %any = phi i64 [ 0, %copy ], [ %any1, %word ]
-  %from = getelementptr i64, ptr %all, i64 %k
-  %given = load i64, ptr %from, align 8
-  %here = icmp eq i64 %k, %place
-  %mask = select i1 %here, i64 %one, i64 0
-  %not = xor i64 %mask, -1
-  %left = and i64 %given, %not
-  %to = getelementptr i64, ptr %others, i64 %k
-  store i64 %left, ptr %to, align 8
-  %any1 = or i64 %any, %left
-  %k1 = add i64 %k, 1
-  %more = icmp ult i64 %k1, <WORDS>
-  br i1 %more, label %word, label %move
-move:
-  %none = icmp eq i64 %any1, 0
-  br i1 %none, label %done, label %away
-away:
-  %s = call i32 @sched_setaffinity(i32 0, i64 <WORDS.BYTES>, ptr %others)
-  %t = call i32 @sched_setaffinity(i32 0, i64 <WORDS.BYTES>, ptr %all)
-  br label %done
-done:
-  ret void
-}
-
-; waits a bounded time until *at & mask differs from `same`, aside of the caller of this page where there is one; gives whether it did
-define internal i1 @spin(ptr %page, ptr %at, i32 %mask, i32 %same, i1 %until_equal) nounwind {
-entry:
-  %worker = icmp ne ptr %page, null
-  br label %turn
-turn:
-  %t = phi i32 [ 0, %entry ], [ %t1, %give ]
+  %task.at = getelementptr %share, ptr %share, i64 0, i32 1
+  %arg.at = getelementptr %share, ptr %share, i64 0, i32 2
+  %begin.at = getelementptr %share, ptr %share, i64 0, i32 3
+  %units.at = getelementptr %share, ptr %share, i64 0, i32 4
+  %threads.at = getelementptr %share, ptr %share, i64 0, i32 5
   br label %look
 look:
-  %k = phi i32 [ 0, %turn ], [ %k1, %again ]
-  %v = load atomic i32, ptr %at acquire, align 4
-  %m = and i32 %v, %mask
-  %equal = icmp eq i32 %m, %same
-  %met = xor i1 %equal, %until_equal
-  br i1 %met, label %again, label %yes
-again:
-  call void @llvm.<PAUSE>(<PAUSE.ARGUMENT>)
-  %k1 = add i32 %k, 1
-  %more = icmp ult i32 %k1, 64
-  br i1 %more, label %look, label %yield
-yield:
-  br i1 %worker, label %look.about, label %give
-look.about:
-  call void @aside(ptr %page)
-  br label %give
-give:
-  %y = call i32 @sched_yield()
-  %t1 = add i32 %t, 1
-  %on = icmp ult i32 %t1, <SPIN>
-  br i1 %on, label %turn, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-
-; units in the last `left` chunks of n units: single ones, and before them `rounds` of a chunk a thread, halving what is left
-define internal i64 @units(i64 %left, i64 %n, i64 %rounds, i64 %threads) nounwind {
-entry:
-  %singles = lshr i64 %n, %rounds
-  %q = sub i64 %left, %singles
-  %few = icmp sle i64 %q, 0
-  br i1 %few, label %single, label %round
-single:
-  ret i64 %left
-round:
-  %q1 = add i64 %q, %threads
-  %q2 = sub i64 %q1, 1
-  %back = udiv i64 %q2, %threads
-  %at = sub i64 %rounds, %back
-  %full = lshr i64 %n, %at
-  %half = lshr i64 %full, 1
-  %mine = sub i64 %full, %half
-  %whole = mul i64 %back, %threads
-  %gone = sub i64 %whole, %q
-  %product = mul i64 %mine, %gone
-  %taken = udiv i64 %product, %threads
-  %rest = sub i64 %full, %taken
-  ret i64 %rest
-}
-
-; runs chunks of the job `mine`, or of any that has room, while there are any; gives whether it ran one
-define internal i1 @help(ptr %slot, i64 %mine) nounwind {
-entry:
-  %pending = getelementptr %slot, ptr %slot, i64 0, i32 3
-  %task.at = getelementptr %slot, ptr %slot, i64 0, i32 5
-  %arg.at = getelementptr %slot, ptr %slot, i64 0, i32 6
-  %n.at = getelementptr %slot, ptr %slot, i64 0, i32 7
-  %rounds.at = getelementptr %slot, ptr %slot, i64 0, i32 8
-  %team.at = getelementptr %slot, ptr %slot, i64 0, i32 9
-  br label %next
-next:
-  %job = phi i64 [ %mine, %entry ], [ %job, %take ], [ %generation, %ran ]
-  %did = phi i1 [ false, %entry ], [ %did, %take ], [ true, %ran ]
-  %word = load atomic i64, ptr %slot acquire, align 64
-  %left = and i64 %word, 16777215
-  %generation = lshr i64 %word, 40
-  %member = icmp eq i64 %generation, %job
-  %room = and i64 %word, 1099494850560
-  %spare = icmp ne i64 %room, 0
-  %may = or i1 %member, %spare
-  %some = icmp ne i64 %left, 0
-  %go = and i1 %some, %may
+  %ran = phi i64 [ 0, %entry ], [ %ran, %take ], [ %ran1, %won ]
+  %word = load atomic i64, ptr %share acquire, align 64
+  %front = and i64 %word, 65535
+  %high = lshr i64 %word, 16
+  %end = and i64 %high, 65535
+  %some = icmp ult i64 %front, %end
+  %threads = load atomic i64, ptr %threads.at monotonic, align 8
+  %member = icmp ult i64 %who, %threads
+  %go = and i1 %some, %member
   br i1 %go, label %take, label %done
 take:
   %task = load atomic ptr, ptr %task.at monotonic, align 8
   %arg = load atomic ptr, ptr %arg.at monotonic, align 8
-  %n = load atomic i64, ptr %n.at monotonic, align 8
-  %rounds = load atomic i64, ptr %rounds.at monotonic, align 8
-  %threads = load atomic i64, ptr %team.at monotonic, align 8
-  %cost = select i1 %member, i64 1, i64 16777217
-  %after = sub i64 %word, %cost
-  %pair = cmpxchg ptr %slot, i64 %word, i64 %after acq_rel acquire, align 64
-  %won = extractvalue { i64, i1 } %pair, 1
-  br i1 %won, label %run, label %next
-run:
-  %number = sub i64 %left, 1
-  %begin = call i64 @units(i64 %number, i64 %n, i64 %rounds, i64 %threads)
-  %end = call i64 @units(i64 %left, i64 %n, i64 %rounds, i64 %threads)
-  call void %task(ptr %arg, i64 %begin, i64 %end)
-  %old = atomicrmw sub ptr %pending, i32 1 acq_rel, align 4
-  %waits = icmp eq i32 %old, -2147483647
-  br i1 %waits, label %ring, label %ran
-ring:
-  call void @futex_wake(ptr %pending, i32 1)
-  br label %ran
-ran:
-  br label %next
+  %begin = load atomic i64, ptr %begin.at monotonic, align 8
+  %units = load atomic i64, ptr %units.at monotonic, align 8
+  %last = sub i64 %end, 1
+  %number = select i1 %back, i64 %last, i64 %front
+  %step = select i1 %back, i64 -65536, i64 1
+  %after = add i64 %word, %step
+  %pair = cmpxchg ptr %share, i64 %word, i64 %after acq_rel acquire, align 64
+  %mine = extractvalue { i64, i1 } %pair, 1
+  br i1 %mine, label %won, label %look
+won:
+  call void @chunk(ptr %task, ptr %arg, i64 %begin, i64 %units, i64 %number)
+  %ran1 = add i64 %ran, 1
+  br label %look
 done:
+  ret i64 %ran
+}
+
+; the share `k` places after `mine` of so many, in a ring
+define internal ptr @victim(ptr %slot, i64 %mine, i64 %k, i64 %shares) nounwind {
+  %up = add i64 %mine, %k
+  %over = icmp uge i64 %up, %shares
+  %less = sub i64 %up, %shares
+  %place = select i1 %over, i64 %less, i64 %up
+  %share = getelementptr %slot, ptr %slot, i64 0, i32 5, i64 %place
+  ret ptr %share
+}
+
+; a worker's part in the job of a slot: its own share, then what is left of others; gives whether it ran any
+define internal i1 @help(ptr %slot, i64 %who) nounwind {
+entry:
+  %mine = and i64 %who, <LAST.SHARE>
+  %own = getelementptr %slot, ptr %slot, i64 0, i32 5, i64 %mine
+  %done.at = getelementptr %slot, ptr %slot, i64 0, i32 3
+  %shares.at = getelementptr %share, ptr %own, i64 0, i32 6
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k1, %after ]
+  %did = phi i1 [ false, %entry ], [ %did1, %after ]
+  %shares = load atomic i64, ptr %shares.at monotonic, align 8
+  %on = icmp ult i64 %k, %shares
+  br i1 %on, label %work, label %over
+work:
+  %back = icmp ne i64 %k, 0
+  %share = call ptr @victim(ptr %slot, i64 %mine, i64 %k, i64 %shares)
+  %ran = call i64 @run(ptr %share, i64 %who, i1 %back)
+  %none = icmp eq i64 %ran, 0
+  br i1 %none, label %after, label %count
+count:
+  %old = atomicrmw add ptr %done.at, i64 %ran acq_rel, align 64
+  %flag = and i64 %old, 2147483648
+  %waits = icmp ne i64 %flag, 0
+  br i1 %waits, label %ring, label %after
+ring:
+  call void @futex_wake(ptr %done.at, i32 1)
+  br label %after
+after:
+  %did1 = phi i1 [ %did, %work ], [ true, %count ], [ true, %ring ]
+  %k1 = add i64 %k, 1
+  br label %next
+over:
   ret i1 %did
 }
 
@@ -251,17 +175,24 @@ define internal ptr @worker(ptr %page) nounwind {
 entry:
   %sleepers = getelementptr %page, ptr %page, i64 0, i32 2
   %stop.at = getelementptr %page, ptr %page, i64 0, i32 6
+  %numbers = getelementptr %page, ptr %page, i64 0, i32 9
+  %number = atomicrmw add ptr %numbers, i32 1 monotonic, align 4
+  %wide = zext i32 %number to i64
+  %who = add i64 %wide, 1
+  %mine = and i64 %who, <LAST.SHARE>
+  %own = getelementptr %page, ptr %page, i64 0, i32 14, i64 0, i32 5, i64 %mine
   br label %look
 look:
   %epoch = load atomic i32, ptr %page seq_cst, align 64
+  %seen = load atomic i64, ptr %own acquire, align 64
   %stop = load atomic i32, ptr %stop.at acquire, align 4
   %leave = icmp ne i32 %stop, 0
   br i1 %leave, label %left, label %scan
 scan:
   %s = phi i64 [ 0, %look ], [ %s1, %scan ]
   %did = phi i1 [ false, %look ], [ %any, %scan ]
-  %slot = getelementptr %page, ptr %page, i64 0, i32 13, i64 %s
-  %ran = call i1 @help(ptr %slot, i64 -1)
+  %slot = getelementptr %page, ptr %page, i64 0, i32 14, i64 %s
+  %ran = call i1 @help(ptr %slot, i64 %who)
   %any = or i1 %did, %ran
   %s1 = add i64 %s, 1
   %more = icmp ult i64 %s1, <SLOTS>
@@ -269,11 +200,17 @@ scan:
 idle:
   br i1 %any, label %look, label %wait
 wait:
-  %moved = call i1 @spin(ptr %page, ptr %page, i32 -1, i32 %epoch, i1 false)
+  %moved = call i1 @spin(ptr %page, ptr %own, i64 %seen, ptr %page, i32 %epoch)
   br i1 %moved, label %look, label %sleep
 sleep:
   %a = atomicrmw add ptr %sleepers, i32 1 seq_cst, align 64
+  %last = load atomic i64, ptr %own seq_cst, align 64
+  %same = icmp eq i64 %last, %seen
+  br i1 %same, label %rest, label %up
+rest:
   call void @futex_wait(ptr %page, i32 %epoch)
+  br label %up
+up:
   %b = atomicrmw sub ptr %sleepers, i32 1 seq_cst, align 64
   call void @aside(ptr %page)
   br label %look
@@ -307,7 +244,7 @@ next:
   br i1 %end, label %close, label %start
 start:
   %index = zext i32 %started to i64
-  %handle = getelementptr %page, ptr %page, i64 0, i32 12, i64 %index
+  %handle = getelementptr %page, ptr %page, i64 0, i32 13, i64 %index
   %failed = call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %page)
   %ok = icmp eq i32 %failed, 0
   br i1 %ok, label %count, label %close
@@ -353,9 +290,8 @@ more:
   br label %choose
 choose:
   %s = phi i64 [ 0, %more ], [ 0, %team.work ], [ %s1, %other ]
-  %slot = getelementptr %page, ptr %page, i64 0, i32 13, i64 %s
-  %busy = getelementptr %slot, ptr %slot, i64 0, i32 1
-  %pair = cmpxchg ptr %busy, i32 0, i32 1 acq_rel monotonic, align 8
+  %slot = getelementptr %page, ptr %page, i64 0, i32 14, i64 %s
+  %pair = cmpxchg ptr %slot, i32 0, i32 1 acquire monotonic, align 64
   %free = extractvalue { i32, i1 } %pair, 1
   br i1 %free, label %post, label %other
 other:
@@ -363,51 +299,74 @@ other:
   %left = icmp ult i64 %s1, <SLOTS>
   br i1 %left, label %choose, label %all
 post:
-  %twice = shl i64 %threads, 1
-  %zeros = call i64 @llvm.ctlz.i64(i64 %n, i1 true)
-  %most = call i64 @llvm.ctlz.i64(i64 %twice, i1 true)
-  %halvings = sub i64 %most, %zeros
-  %rounds = call i64 @llvm.smax.i64(i64 %halvings, i64 0)
-  %singles = lshr i64 %n, %rounds
-  %in.rounds = mul i64 %rounds, %threads
-  %chunks = add i64 %singles, %in.rounds
-  %chunks32 = trunc i64 %chunks to i32
-  %pending = getelementptr %slot, ptr %slot, i64 0, i32 3
-  %task.at = getelementptr %slot, ptr %slot, i64 0, i32 5
-  %arg.at = getelementptr %slot, ptr %slot, i64 0, i32 6
-  %n.at = getelementptr %slot, ptr %slot, i64 0, i32 7
-  %rounds.at = getelementptr %slot, ptr %slot, i64 0, i32 8
-  %size.at = getelementptr %slot, ptr %slot, i64 0, i32 9
-  store atomic i32 %chunks32, ptr %pending monotonic, align 4
+  %generation.at = getelementptr %slot, ptr %slot, i64 0, i32 1
+  %last.g = load i32, ptr %generation.at, align 4
+  %generation = add i32 %last.g, 1
+  store i32 %generation, ptr %generation.at, align 4
+  %wide.g = zext i32 %generation to i64
+  %tag = shl i64 %wide.g, 32
+  %done.at = getelementptr %slot, ptr %slot, i64 0, i32 3
+  store atomic i64 0, ptr %done.at monotonic, align 64
+  %shares = call i64 @llvm.umin.i64(i64 %threads, i64 <SHARES>)
+  %each = udiv i64 %n, %shares
+  %odd = urem i64 %n, %shares
+  br label %cut
+cut:
+  %k = phi i64 [ 0, %post ], [ %k1, %cut ]
+  %begin = phi i64 [ 0, %post ], [ %begin1, %cut ]
+  %chunks = phi i64 [ 0, %post ], [ %chunks1, %cut ]
+  %larger = icmp ult i64 %k, %odd
+  %one.more = zext i1 %larger to i64
+  %units = add i64 %each, %one.more
+  %begin1 = add i64 %begin, %units
+  %count = call i64 @count(i64 %units)
+  %chunks1 = add i64 %chunks, %count
+  %share = getelementptr %slot, ptr %slot, i64 0, i32 5, i64 %k
+  %task.at = getelementptr %share, ptr %share, i64 0, i32 1
+  %arg.at = getelementptr %share, ptr %share, i64 0, i32 2
+  %begin.at = getelementptr %share, ptr %share, i64 0, i32 3
+  %units.at = getelementptr %share, ptr %share, i64 0, i32 4
+  %size.at = getelementptr %share, ptr %share, i64 0, i32 5
+  %shares.at = getelementptr %share, ptr %share, i64 0, i32 6
   store atomic ptr %task, ptr %task.at monotonic, align 8
   store atomic ptr %arg, ptr %arg.at monotonic, align 8
-  store atomic i64 %n, ptr %n.at monotonic, align 8
-  store atomic i64 %rounds, ptr %rounds.at monotonic, align 8
+  store atomic i64 %begin, ptr %begin.at monotonic, align 8
+  store atomic i64 %units, ptr %units.at monotonic, align 8
   store atomic i64 %threads, ptr %size.at monotonic, align 8
-  %before = load atomic i64, ptr %slot monotonic, align 64
-  %last = lshr i64 %before, 40
-  %up.g = add i64 %last, 1
-  %generation = and i64 %up.g, 16777215
-  %high = shl i64 %generation, 40
-  %room = shl i64 %helpers, 24
-  %w0 = or i64 %high, %room
-  %word = or i64 %w0, %chunks
-  store atomic i64 %word, ptr %slot release, align 64
-  %thread.at = getelementptr %page, ptr %page, i64 0, i32 10
-  %me = call ptr @llvm.thread.pointer.p0()
-  store atomic ptr %me, ptr %thread.at monotonic, align 8
-  %e = atomicrmw add ptr %page, i32 1 seq_cst, align 64
-  %few.bits = and i32 %e, 15
-  %now.and.then = icmp eq i32 %few.bits, 0
-  br i1 %now.and.then, label %where, label %posted
-where:
-  call void @here(ptr %page)
-  br label %posted
+  store atomic i64 %shares, ptr %shares.at monotonic, align 8
+  %first = icmp eq i64 %k, 0
+  %claimed = zext i1 %first to i64
+  %end = shl i64 %count, 16
+  %w0 = or i64 %tag, %end
+  %word = or i64 %w0, %claimed
+  store atomic i64 %word, ptr %share release, align 64
+  %k1 = add i64 %k, 1
+  %on = icmp ult i64 %k1, %shares
+  br i1 %on, label %cut, label %posted
 posted:
+  %thread.at = getelementptr %page, ptr %page, i64 0, i32 11
+  %me = call ptr @llvm.thread.pointer.p0()
+  %known = load atomic ptr, ptr %thread.at monotonic, align 8
+  %again = icmp eq ptr %known, %me
+  %bits = and i32 %generation, 15
+  %not.now = icmp ne i32 %bits, 0
+  %quiet = and i1 %again, %not.now
+  br i1 %quiet, label %tell, label %where
+where:
+  store atomic ptr %me, ptr %thread.at monotonic, align 8
+  call void @here(ptr %page)
+  br label %tell
+tell:
+  %main = icmp eq i64 %s, 0
+  br i1 %main, label %asleep, label %ring
+ring:
+  %e = atomicrmw add ptr %page, i32 1 seq_cst, align 64
+  br label %asleep
+asleep:
   %sleepers.at = getelementptr %page, ptr %page, i64 0, i32 2
   %sleepers = load atomic i32, ptr %sleepers.at seq_cst, align 64
-  %asleep = icmp sgt i32 %sleepers, 0
-  br i1 %asleep, label %credit, label %work
+  %any.sleep = icmp sgt i32 %sleepers, 0
+  br i1 %any.sleep, label %credit, label %work
 credit:
   %credit.at = getelementptr %page, ptr %page, i64 0, i32 7
   %much = call i64 @llvm.smin.i64(i64 %n, i64 <WAKE>)
@@ -419,53 +378,51 @@ credit:
 wake:
   store atomic i32 0, ptr %credit.at monotonic, align 4
   call void @here(ptr %page)
-  %others = sub i64 %chunks, 1
-  %count = call i64 @llvm.smin.i64(i64 %others, i64 %helpers)
-  %count32 = trunc i64 %count to i32
-  call void @futex_wake(ptr %page, i32 %count32)
+  %up = atomicrmw add ptr %page, i32 1 seq_cst, align 64
+  %others = sub i64 %n, 1
+  %woken = call i64 @llvm.smin.i64(i64 %others, i64 %helpers)
+  %woken32 = trunc i64 %woken to i32
+  call void @futex_wake(ptr %page, i32 %woken32)
   br label %work
 work:
-  %did = call i1 @help(ptr %slot, i64 %generation)
+  %odd.one = icmp ne i64 %odd, 0
+  %more.one = zext i1 %odd.one to i64
+  %units.0 = add i64 %each, %more.one
+  call void @chunk(ptr %task, ptr %arg, i64 0, i64 %units.0, i64 0)
+  br label %own
+own:
+  %v = phi i64 [ 0, %work ], [ %v1, %own ]
+  %mine = phi i64 [ 1, %work ], [ %mine1, %own ]
+  %back = icmp ne i64 %v, 0
+  %share.v = getelementptr %slot, ptr %slot, i64 0, i32 5, i64 %v
+  %ran = call i64 @run(ptr %share.v, i64 0, i1 %back)
+  %mine1 = add i64 %mine, %ran
+  %v1 = add i64 %v, 1
+  %on.v = icmp ult i64 %v1, %shares
+  br i1 %on.v, label %own, label %ours
+ours:
+  %theirs = sub i64 %chunks1, %mine1
   br label %wait
 wait:
-  %over = call i1 @spin(ptr null, ptr %pending, i32 2147483647, i32 0, i1 true)
-  br i1 %over, label %finish, label %mark
-mark:
-  %now = load atomic i32, ptr %pending acquire, align 4
-  %rest = and i32 %now, 2147483647
-  %none = icmp eq i32 %rest, 0
-  br i1 %none, label %finish, label %flag
+  %now = load atomic i64, ptr %done.at acquire, align 64
+  %so.far = and i64 %now, 2147483647
+  %over = icmp eq i64 %so.far, %theirs
+  br i1 %over, label %finish, label %turn
+turn:
+  %now32 = trunc i64 %now to i32
+  %moved = call i1 @spin(ptr null, ptr %done.at, i64 %now, ptr %done.at, i32 %now32)
+  br i1 %moved, label %wait, label %flag
 flag:
-  %flagged = or i32 %now, -2147483648
-  %swap = cmpxchg ptr %pending, i32 %now, i32 %flagged acq_rel acquire, align 4
-  %set = extractvalue { i32, i1 } %swap, 1
-  br i1 %set, label %sleep, label %mark
+  %flagged = or i64 %now, 2147483648
+  %swap = cmpxchg ptr %done.at, i64 %now, i64 %flagged acq_rel acquire, align 64
+  %set = extractvalue { i64, i1 } %swap, 1
+  br i1 %set, label %sleep, label %wait
 sleep:
-  call void @futex_wait(ptr %pending, i32 %flagged)
-  br label %mark
+  %flagged32 = trunc i64 %flagged to i32
+  call void @futex_wait(ptr %done.at, i32 %flagged32)
+  br label %wait
 finish:
-  store atomic i32 0, ptr %busy release, align 8
-  br label %done
-done:
-  ret void
-}
-
-; for who waits for *at to differ from `seen`, in its turn `turn`: gives way to others, and sleeps for a moment in later ones
-define void @nv_pool_rest(ptr %team, ptr %at, i32 %seen, i32 %turn) nounwind {
-entry:
-  %moment = alloca [2 x i64], align 8
-  %page = load ptr, ptr %team, align 8
-  call void @aside(ptr %page)
-  %early = icmp ult i32 %turn, <SPIN>
-  br i1 %early, label %yield, label %sleep
-yield:
-  %y = call i32 @sched_yield()
-  br label %done
-sleep:
-  %nanoseconds = getelementptr i64, ptr %moment, i64 1
-  store i64 0, ptr %moment, align 8
-  store i64 <MOMENT>, ptr %nanoseconds, align 8
-  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 128, i32 %seen, ptr %moment, ptr null, i32 0)
+  store atomic i32 0, ptr %slot release, align 64
   br label %done
 done:
   ret void
@@ -497,7 +454,7 @@ next:
   %more = icmp ult i64 %i, %count
   br i1 %more, label %join, label %done
 join:
-  %at = getelementptr %page, ptr %page, i64 0, i32 12, i64 %i
+  %at = getelementptr %page, ptr %page, i64 0, i32 13, i64 %i
   %handle = load i64, ptr %at, align 8
   %j = call i32 @pthread_join(i64 %handle, ptr null)
   %i1 = add i64 %i, 1
@@ -520,6 +477,8 @@ def pool_text(target: Target) -> str | None:
         "PROCESSORS": PROCESSORS,
         "MAX": MAX_THREADS,
         "SLOTS": SLOTS,
+        "LAST.SHARE": SHARES - 1,
+        "SHARES": SHARES,
         "SPIN": SPIN,
         "WAKE": WAKE,
         "MOMENT": MOMENT,
@@ -527,7 +486,7 @@ def pool_text(target: Target) -> str | None:
     }
     pause, kind, argument = PAUSE[machine]
     words = {"FUTEX": _FUTEX[machine], "PAUSE": pause, "PAUSE.TYPE": kind, "PAUSE.ARGUMENT": argument}
-    text = _TEXT
+    text = _TEXT.replace("<WAITING>", WAITING.strip())
     for name, word in {**words, **numbers}.items():
         text = text.replace(f"<{name}>", str(word))
     return text

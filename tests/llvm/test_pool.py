@@ -55,24 +55,55 @@ def test_every_unit_is_done_once(threads: int) -> None:
         assert sorted(seen) == list(range(n))
 
 
-@pytest.mark.parametrize("threads", [2, 3, 8, 64])
-def test_chunks_shrink_to_single_units(threads: int) -> None:
-    """In each round every thread takes an equal part of half of what is left: few chunks, and small ones at the end."""
+@pytest.mark.parametrize("threads", [2, 3, 8, 64, 100])
+def test_each_share_is_halved_down_to_a_single_unit(threads: int) -> None:
+    """The chunks are these, whoever runs them: contiguous shares that differ by one unit, and few chunks of each."""
     function, team = join_pool(threads)
     assert team is not None
     context = ContextStruct(parallel_for=function, user=ctypes.addressof(team))
     chunks: list[tuple[int, int]] = []
     task = TASK(lambda _, begin, end: chunks.append((begin, end)))
+    shares = min(threads, 64)
     for n in (2, 3, 32, 100, 12_345, 1 << 40):
-        chunks.clear()
-        FOR(function)(ctypes.addressof(context), task, None, n)
-        chunks.sort(reverse=True)
-        assert [begin for begin, _ in chunks] == [*(end for _, end in chunks[1:]), 0]
-        assert chunks[0][1] == n
-        sizes = [end - begin for begin, end in chunks]
-        assert max(sizes) <= max(1, -(-n // (2 * threads)))
-        assert sizes[-threads:] == [1] * min(len(sizes), threads)
-        assert len(sizes) <= threads * (n.bit_length() + 4)
+        want: list[tuple[int, int]] = []
+        begin = 0
+        for share in range(shares):
+            end = begin + n // shares + (share < n % shares)
+            while begin < end:
+                want.append((begin, end - (end - begin) // 2))
+                begin = want[-1][1]
+        for _ in range(20):
+            chunks.clear()
+            FOR(function)(ctypes.addressof(context), task, None, n)
+            assert sorted(chunks) == want
+
+
+def first_chunks(threads: int, n: int) -> dict[int, int]:
+    """Where each thread begins in a loop in which nobody goes on before all are there."""
+    function, team = join_pool(threads)
+    context = ContextStruct(parallel_for=function, user=ctypes.addressof(team))  # type: ignore[arg-type]
+    all_here, first = threading.Barrier(threads), dict[int, int]()
+
+    def begin_together(_: int, begin: int, end: int) -> None:
+        del end
+        if threading.get_ident() not in first:
+            first[threading.get_ident()] = begin
+            all_here.wait(timeout=20)
+
+    FOR(function)(ctypes.addressof(context), TASK(begin_together), None, n)
+    return first
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_each_thread_begins_with_its_own_share_every_time(threads: int) -> None:
+    """Where all come, a unit is run by the same thread in each loop; the caller has the first share."""
+    owners: set[tuple[int, ...]] = set()
+    for n in (threads, 10 * threads, 90, 3000):
+        first = first_chunks(threads, n)
+        assert sorted(first.values()) == [n // threads * share for share in range(threads)]
+        owners.add(tuple(sorted(first, key=first.__getitem__)))
+    assert len(owners) == 1
+    assert next(iter(owners))[0] == threading.get_ident()
 
 
 def test_other_threads_help() -> None:
