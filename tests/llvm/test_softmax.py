@@ -37,9 +37,12 @@ def test_nan_and_rows_of_infinities_stay_what_they_are() -> None:
     assert np.isnan(y[1]).all() and np.isnan(y[2]).all() and np.isfinite(y[[0, 3]]).all()
 
 
-def test_a_symbolic_batch_of_softmaxes() -> None:
-    run = nv.compile(lambda v: nn.softmax(v * 2.0, -1) + 1.0, "f32[B,3,20]")
-    for batch in (1, 2, 7):
-        x = RNG.standard_normal((batch, 3, 20)).astype("f4")
+@pytest.mark.parametrize("symbol_last", [False, True])
+def test_a_symbolic_batch_of_softmaxes(symbol_last: bool) -> None:
+    spec = "f32[3,B,20]" if symbol_last else "f32[B,3,20]"
+    run = nv.compile(lambda v: nn.softmax(v * 2.0, -1) + 1.0, spec)
+    for batch in (1, 2, 7, 16, 37):
+        shape = (3, batch, 20) if symbol_last else (batch, 3, 20)
+        x = RNG.standard_normal(shape).astype("f4")
         e = np.exp(2 * x - (2 * x).max(-1, keepdims=True))
         np.testing.assert_allclose(run(x), e / e.sum(-1, keepdims=True) + 1, rtol=1e-5)
