@@ -230,7 +230,7 @@ def test_rubbish_in_memory_does_not_reach_a_result() -> None:
     assert np.array_equal(big(small), before)
 
 
-@pytest.mark.parametrize("channels, size", [(16, 32), (64, 56), (256, 14)])
+@pytest.mark.parametrize("channels, size", [(16, 32), (64, 56), (256, 14), (256, 8), (64, 7)])
 def test_winograd_is_within_its_bound_and_can_be_turned_off(channels: int, size: int) -> None:
     nv.seed(0)
     model = nn.Conv2d(channels, channels, 3, padding=1)

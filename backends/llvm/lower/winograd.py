@@ -13,9 +13,10 @@ from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
 from ..extents import ceil_div, known, rest_of
+from ..microkernel import TALL
 from ..schedule import tile_heights, tile_shape
 from .blocked import in_layout
-from .conv_plan import ConvPlan
+from .conv_plan import ConvPlan, near
 from .conv_result import ConvResult
 from .loops import nest
 from .lowering import Lowering, Tail
@@ -51,7 +52,9 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
     weights = scope.view(packed, (6, 6, panels, depth, columns))
-    spread = k.Buffer("v", f32, (6, 6, group, depth), align=64)
+    # a block wider than the channels: the 36 places of a tile would meet in the same sets of the first cache
+    apart = depth + plan.in_block
+    spread = k.Buffer("v", f32, (6, 6, group, apart), align=64)
     sums = k.Buffer("m", f32, (6, 6, group, blocks * plan.out_block), align=64)
     zero = k.as_index(0)
     task, first, count = k.Var("task"), k.Var("first"), k.Var("count")
@@ -68,7 +71,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
         columns // lanes,
         lanes,
         k.Load(spread, (row, column, zero, zero)),
-        k.as_index(depth),
+        k.as_index(apart),
         k.Load(weights, (row, column, p, zero, zero)),
         k.as_index(lanes),
         k.Load(sums, (row, column, zero, p * columns)),
@@ -77,6 +80,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
         (k.Step(k.as_index(depth), k.as_index(1), k.as_index(columns)),),
         k.const(False, bool_),
         tile_heights(rows, known(grid.tiles), group),
+        afar=group < TALL and not near(4 * 36 * depth * width, lowering.target),
     )
     products = k.For(row, 6, (k.For(column, 6, (k.For(p, panels, (product,)),)),))
 
