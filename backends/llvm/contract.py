@@ -190,13 +190,14 @@ class _Expansion:
         if len(c.k) > 1 and not (self.a_place.direct and self.b_place.direct):
             return ()
         values: dict[int, Expr] = {}
+        memo: dict[int, Expr] = {}  # what several results read is read once
         stores: list[Store] = []
         for x in c.epilogue:
             match x:
                 case Let():
-                    values[id(x.var)] = _replaced(x.value, values)
+                    values[id(x.var)] = _replaced(x.value, values, memo)
                 case Store():
-                    stores.append(replace(x, value=_replaced(x.value, values)))
+                    stores.append(replace(x, value=_replaced(x.value, values, memo)))
                 case _:
                     return ()
         return tuple(stores) if finishes(stores, c.m[0].var, c.n.var, c.acc) else ()
