@@ -336,6 +336,8 @@ class _Expansion:
         """One piece of k, of ocur * qcur elements: pack A, then for each panel pack B and call the tile."""
         c, s = self.c, self.s
         length = qcur if not outer or known(ocur) == 1 else ocur * qcur
+        if self.finish:
+            length = as_index(self.k)  # one piece, whose length the tile's function may know
         flat = o0 * extent + q0 if outer else q0
 
         def over_k(store: Stmt, at: Var, vector: bool) -> Stmt:

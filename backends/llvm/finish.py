@@ -26,6 +26,11 @@ __all__ = ["LINE", "Finishing", "finishes"]
 LINE = 64
 """Bytes of a line of the caches."""
 
+PACE = 8
+"""Steps of a tile's loop, at most, between what it fetches of one row and of the next."""
+BEFORE = 24
+"""Steps that a line needs to come, about."""
+
 MOST = 16
 """Operations after a sum that are written out for each register of a tile."""
 
@@ -91,6 +96,7 @@ class Finishing:
         vectors: of a panel
         lanes:   of a vector
         target:  the machine
+        steps:   the length of the tile's only loop; None where it is not known, or there are several
     """
 
     finish: Finish
@@ -98,6 +104,7 @@ class Finishing:
     vectors: int
     lanes: int
     target: Target
+    steps: int | None = None
 
     @staticmethod
     def of(tile: Tile, target: Target) -> Finishing | None:
@@ -106,7 +113,9 @@ class Finishing:
             return None
         values = [store.value for store in tile.c.stores]
         loads = tuple(e for e in _parts(values, tile.c.acc) if isinstance(e, Load))
-        return Finishing(tile.c, loads, tile.vectors, tile.lanes, target)
+        length = tile.steps[0].extent
+        steps = int(length.value) if len(tile.steps) == 1 and isinstance(length, Const) else None
+        return Finishing(tile.c, loads, tile.vectors, tile.lanes, target, steps)
 
     @property
     def each(self) -> int:
@@ -134,7 +143,7 @@ class Finishing:
     def digest(self) -> str:
         """The same for functions that are the same."""
         numbers: dict[int, int] = {}
-        words = [str(self.row_bytes), str(self.each)]
+        words = [str(self.row_bytes), str(self.each), str(self.steps) if self.fetched else ""]
         values = [store.value for store in self.finish.stores]
         for e in _parts(values, self.finish.acc):
             at = [] if isinstance(e, Load) else [numbers[id(x)] for x in expr_children(e)]
@@ -160,19 +169,51 @@ class Finishing:
                 found[n, block] = v
         return [found[key] for key in sorted(found)]
 
-    def fetches(self, rows: int) -> Iterator[str]:
-        """The lines in front of the loops of a tile: what will be read row by row behind them is brought in meanwhile."""
+    @property
+    def fetched(self) -> list[tuple[int, str, int]]:
+        """What is read row by row, and therefore fetched: for each line of a row its number, its pointer and its offset."""
         blocks, size = self.vectors // self.each, self.finish.acc.dtype.bytes
+        found: list[tuple[str, int]] = []
         for n, load in enumerate(self.loads):
-            step, lane = self.row_bytes[n * blocks], _step(load, self.finish.lane)
-            if not step:
-                continue
-            for block in range(blocks):
-                for i in range(rows):
-                    for line in range(0, self.finish.width * size if lane else 1, LINE):
-                        at = f"%f{n}_{block}_{i}_{line}"
-                        yield f"  {at} = getelementptr i8, ptr {self.names[n * blocks + block]}, i64 {i * step + line}"
-                        yield f"  call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)"
+            wide = self.finish.width * size if _step(load, self.finish.lane) else 1
+            if self.row_bytes[n * blocks]:
+                places = self.names[n * blocks : (n + 1) * blocks]
+                found += [(name, line) for name in places for line in range(0, wide, LINE)]
+        return [(n, *place) for n, place in enumerate(found)]
+
+    def fetches(self, rows: int) -> Iterator[str]:
+        """The lines in front of the loops of a tile: all rows that will be read are brought in meanwhile."""
+        steps = dict(zip(self.names, self.row_bytes, strict=True))
+        for n, name, line in self.fetched:
+            for i in range(rows):
+                at = f"%f{n}_{i}"
+                yield f"  {at} = getelementptr i8, ptr {name}, i64 {i * steps[name] + line}"
+                yield f"  call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)"
+
+    def spreads(self, rows: int) -> bool:
+        """Whether the loop of a tile is long enough to bring in a row now and then; all at once keep the loop's own operands
+        waiting."""
+        return bool(self.fetched) and self.steps is not None and self.steps >= 2 * rows + BEFORE
+
+    def fetch(self, rows: int, step: str) -> Iterator[str]:
+        """The lines in the body of the loop, which fetch the next row where it is its turn; the block `fetched` is left open."""
+        assert self.steps is not None
+        shift = min(PACE, (self.steps - BEFORE) // rows).bit_length() - 1
+        first = self.steps - BEFORE - (rows << shift)
+        yield f"  %since = sub i64 {step}, {first}"
+        # rotated, so that what is no multiple is larger than any row
+        yield f"  %turn = call i64 @llvm.fshr.i64(i64 %since, i64 %since, i64 {shift})"
+        yield f"  %due = icmp ult i64 %turn, {rows}"
+        yield "  br i1 %due, label %fetch, label %fetched"
+        yield "fetch:"
+        steps = dict(zip(self.names, self.row_bytes, strict=True))
+        for n, name, line in self.fetched:
+            yield f"  %fr{n} = mul i64 %turn, {steps[name]}"
+            yield f"  %fp{n} = getelementptr i8, ptr {name}, i64 %fr{n}"
+            yield f"  %f{n} = getelementptr i8, ptr %fp{n}, i64 {line}"
+            yield f"  call void @llvm.prefetch.p0(ptr %f{n}, i32 0, i32 3, i32 1)"
+        yield "  br label %fetched"
+        yield "fetched:"
 
     def text(self, module: Module, sums: Mapping[tuple[int, int], str]) -> Iterator[str]:
         """The lines behind the loops of a tile: sums by row and vector."""

@@ -207,9 +207,11 @@ def tile_function(
     name = f"@nv_tile_{dtype}_{height}x{vectors}x{lanes}_{depth}{form.suffix}"
     name += "" if after is None else after.digest
     if name not in module.functions:
-        tile = _Tile(height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, form)
+        tile = _Tile(height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, form, after)
         head = f"define internal void {name}({_operands(form, after)}{_nest(depth)}) nounwind {{"
-        module.functions[name] = "\n".join([head, "entry:", *tile.text(module, after), "}", ""])
+        module.functions[name] = "\n".join([head, "entry:", *tile.text(module), "}", ""])
+        if tile.spreads:
+            module.declare("i64 @llvm.fshr.i64(i64, i64, i64)")
         if form.ahead:
             module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         if module.fma:
@@ -221,11 +223,13 @@ class _Tile:
     """The lines of one tile's function."""
 
     def __init__(
-        self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int, form: Form
-    ) -> None:
+        self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int, form: Form,
+        after: Finishing | None,
+    ) -> None:  # fmt: skip
         self.rows, self.vectors, self.lanes, self.ty, self.size = rows, vectors, lanes, ty, size
         self.depth = depth
         self.form, self.run = form, form.run or rows
+        self.after = after
         self.vt = f"<{lanes} x {ty}>" if lanes > 1 else ty
         self.mangled = f"v{lanes}f{8 * size}" if lanes > 1 else f"f{8 * size}"
         self.uses_fma = fma
@@ -235,20 +239,23 @@ class _Tile:
             (u, i, j) for u in range(self.unroll) for i in range(rows) for j in range(vectors)
         ]
         self.firsts = [0] if form.fixed else [row for row in range(rows) if row % self.run % 3 == 0]
+        self.spreads = after is not None and self.unroll == 1 and after.spreads(rows)
         self.count = 0
 
     def fresh(self) -> str:
         self.count += 1
         return f"%x{self.count}"
 
-    def text(self, module: Module, after: Finishing | None) -> Iterator[str]:
+    def text(self, module: Module) -> Iterator[str]:
+        after = self.after
         if self.rows > 3 and self.form.fixed is None:
             yield "  %ar3 = mul i64 %ar, 3"
         for j in range(2, self.vectors):
             yield f"  %bv{j} = mul i64 %bv, {j}"
         if after is not None:
             module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-            yield from after.fetches(self.rows)
+            if not self.spreads:
+                yield from after.fetches(self.rows)
         zeros = dict.fromkeys(self.keys, "zeroinitializer" if self.lanes > 1 else "0.0")
         sums = yield from self._level(0, "entry", zeros, "%a0", "%b0")
         total = yield from self._joined(sums)
@@ -339,6 +346,9 @@ class _Tile:
         """The loop over the innermost step in `h`, with body `l`, leaving to `q`."""
         vt = self.vt
         head, body = f"h{tag}", f"l{tag}"
+        inside, fetch = body, list[str]()  # where the body is left
+        if self.after is not None and self.spreads:
+            inside, fetch = "fetched", [*self.after.fetch(self.rows, f"%p{tag}")]
         lines: list[str] = []
         sums = {key: f"%acc{tag}_{'_'.join(map(str, key))}" for key in start if key[0] < step}
         current = dict(sums)
@@ -387,15 +397,16 @@ class _Tile:
             lines.append(f"  {next_b} = getelementptr i8, ptr {bp}, i64 %sb{level}")
             bp = next_b
         yield f"{head}:"
-        yield f"  %p{tag} = phi i64 [ {first}, %{before} ], [ %pn{tag}, %{body} ]"
-        yield f"  %bp{tag} = phi ptr [ {b}, %{before} ], [ {bp}, %{body} ]"
+        yield f"  %p{tag} = phi i64 [ {first}, %{before} ], [ %pn{tag}, %{inside} ]"
+        yield f"  %bp{tag} = phi ptr [ {b}, %{before} ], [ {bp}, %{inside} ]"
         for g, base in enumerate(bases):
-            yield f"  %ap{tag}_{g} = phi ptr [ {base}, %{before} ], [ {ap[g]}, %{body} ]"
+            yield f"  %ap{tag}_{g} = phi ptr [ {base}, %{before} ], [ {ap[g]}, %{inside} ]"
         for key, name in sums.items():
-            yield f"  {name} = phi {vt} [ {start[key]}, %{before} ], [ {current[key]}, %{body} ]"
+            yield f"  {name} = phi {vt} [ {start[key]}, %{before} ], [ {current[key]}, %{inside} ]"
         yield f"  %more{tag} = icmp slt i64 %p{tag}, {stop}"
         yield f"  br i1 %more{tag}, label %{body}, label %q{tag}"
         yield f"{body}:"
+        yield from fetch
         yield from lines
         yield f"  %pn{tag} = add i64 %p{tag}, {step}"
         yield f"  br label %{head}"

@@ -69,7 +69,7 @@ def choose_schedule(
         rows = max(1, min(rows, m))
     kc = 512
     if k is not None:  # whole where it can be: what follows the sums then happens in registers
-        whole = 2 * kc if in_place else kc
+        whole = 2 * kc if in_place else kc if packs_a else 7 * kc // 4
         kc = max(k, 1) if k <= whole else -(-_part(k, kc) // 16) * 16
     width = vectors * lanes
     high = _HIGH
