@@ -22,13 +22,14 @@ from .kernel_ir import (
     Kernel,
     Let,
     Load,
+    Part,
     Reduce,
     Stmt,
     Store,
     Tile,
     Turn,
 )
-from .outline import emit_outlined
+from .outline import emit_outlined, emit_part
 from .target import Target
 from .walk import all_exprs, kernel_symbols, stmts, stored_buffers
 
@@ -81,6 +82,9 @@ class Emitter(LoopEmitter):
             case Interleave():
                 interleave.emit_interleave(self, s)
                 self.forget({id(s.target.buffer)})
+            case Part():
+                emit_part(self, s)
+                self.forget({id(s.places[-1].buffer)})
             case Contract():
                 raise AssertionError("a contract is expanded before emission")
             case _:

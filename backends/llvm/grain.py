@@ -27,6 +27,7 @@ from .kernel_ir import (
     Let,
     Load,
     LoopDim,
+    Part,
     Reduce,
     Select,
     Size,
@@ -152,6 +153,8 @@ class _Cost:
                 return self.value(s.count) * self.value(s.length) * 100
             case Interleave():
                 return s.ways * self.value(s.length) * 100
+            case Part():
+                return kernel_cost(s.kernel, self.target)
             case Contract():
                 points = self.points((*s.batch, *s.m, s.n))
                 flops = 2 * max(1, 125 // self.target.lanes(s.acc.dtype.bytes))

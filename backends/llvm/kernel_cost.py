@@ -20,6 +20,7 @@ from .kernel_ir import (
     Kernel,
     Let,
     LoopDim,
+    Part,
     Reduce,
     Stmt,
     Store,
@@ -104,6 +105,8 @@ class _Count:
                 points = self.points((*s.batch, *s.m, s.n))
                 terms = _ops([s.a, *([s.b] if isinstance(s.b, Expr) else [])], set())
                 return points * (self.points(s.k) * (2 + terms) * len(s.sums) + self.block(s.epilogue))
+            case Part():
+                return _Count(self.sizes).block(s.kernel.body)
             case Turn() | Interleave() | Fetch():
                 return 0
 

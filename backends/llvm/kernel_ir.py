@@ -79,7 +79,7 @@ from .kernel_expr import (
 
 __all__ = [
     "Binary", "Bits", "Buffer", "Call", "Carry", "Cast", "Compare", "Const", "Contract", "Dot", "Expr", "Fetch",
-    "Finish", "Fma", "For", "If", "Index", "Interleave", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Reduce", "Select", "Size",
+    "Finish", "Fma", "For", "If", "Index", "Interleave", "Kernel", "Let", "Load", "LoopDim", "LoopKind", "Monoid", "Packed", "Part", "Reduce", "Select", "Size",
     "Step", "Stmt", "Store", "Tile", "Turn", "Unary", "Var", "argmax", "argmin", "as_index", "call", "const", "maximum", "minimum",
     "monoid", "reduction", "row_major", "select", "zero",
 ]  # fmt: skip
@@ -304,6 +304,19 @@ class Interleave:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Runs the body of another kernel, whose buffers begin at `places` and whose symbols have the given `sizes`.
+
+    It is emitted once for all who run it: transforms of tiles are hundreds of operations, and differ in distances alone. It has no
+    scratch memory, reads what it reads through other buffers than it writes, and writes the last one only.
+    """
+
+    kernel: Kernel
+    places: tuple[Load, ...]
+    sizes: tuple[tuple[str, Expr], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Packed:
     """An operand B already in panels: a buffer [..., panels, k, nr], columns beyond n zero; `prefix` are leading indices."""
 
@@ -358,7 +371,7 @@ class Contract:
         return (self.acc, *self.parts)
 
 
-Stmt = Let | Store | Fetch | For | Reduce | If | Tile | Dot | Turn | Interleave | Contract
+Stmt = Let | Store | Fetch | For | Reduce | If | Tile | Dot | Turn | Interleave | Part | Contract
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -29,6 +29,7 @@ from .kernel_ir import (
     Load,
     LoopDim,
     Packed,
+    Part,
     Reduce,
     Select,
     Size,
@@ -235,6 +236,14 @@ class _Printer:
                     f"{indent}interleave {s.ways} {self.expr(s.target)} = {self.expr(s.source)}"
                     f" by {self.expr(s.row)} length {self.expr(s.length)}"
                 )
+            case Part():
+                places = [
+                    f"{b.name} at {self.expr(x)}" for b, x in zip(s.kernel.buffers, s.places, strict=True)
+                ]
+                sizes = [f"{name} = {self.expr(x)}" for name, x in s.sizes]
+                yield f"{indent}part {', '.join(places + sizes)} {{"
+                yield from _Printer().block(s.kernel.body, deeper)
+                yield f"{indent}}}"
             case Contract():
                 batch = f" batch {self.dims(s.batch)}" if s.batch else ""
                 yield f"{indent}contract{' parallel' if s.parallel else ''}{batch} m {self.dims(s.m)} n {self.dims((s.n,))}{_back(s.back)}{' afar' if s.afar else ''} {{"

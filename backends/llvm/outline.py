@@ -6,7 +6,7 @@ it computes with. Two convolutions of different sizes so share one transform of 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from .kernel_ir import (
     Kernel,
     Let,
     Load,
+    Part,
     Size,
     Stmt,
     Store,
@@ -40,7 +41,7 @@ from .walk import all_exprs, children_first, expr_children, kernel_symbols, rebu
 if TYPE_CHECKING:
     from .emit_stmt import Emitter
 
-__all__ = ["emit_outlined"]
+__all__ = ["emit_outlined", "emit_part"]
 
 LEAST = 100
 """Expressions from which on a body is worth a call."""
@@ -87,18 +88,28 @@ def emit_outlined(e: Emitter, s: For) -> bool:
         outline = _Outline(nest)
     except _Bound:
         return False
-    kernel = outline.kernel
+    places = [e.address(p.buffer, p.start)[0] for p in outline.places.values()]
+    values = {n: e.eval(x) for n, x in outline.values.items()}
+    _call(e, outline.kernel, places, values)
+    e.forget(stored_buffers(s.body))
+    return True
+
+
+def emit_part(e: Emitter, s: Part) -> None:
+    """Emit the call of another kernel's body, and that where it is the first."""
+    places = [e.address(x.buffer, x.index)[0] for x in s.places]
+    values = {name: e.eval(x) for name, x in s.sizes}
+    _call(e, s.kernel, places, values)
+
+
+def _call(e: Emitter, kernel: Kernel, places: Sequence[V], values: Mapping[str, V]) -> None:
     key = structure(kernel)
     name = e.module.parts.get(key)
     if name is None:
         name = e.module.parts[key] = f"@nv_part{len(e.module.parts)}"
         e.module.functions[name] = _function(e, name, kernel)
-    places = [e.address(p.buffer, p.start)[0] for p in outline.places.values()]
-    values = {n: e.eval(x) for n, x in outline.values.items()}
     args = [f"ptr {p.text}" for p in places] + [f"i64 {values[n].text}" for n in kernel_symbols(kernel)]
     e.b.effect(f"call void {name}({', '.join(args)})")
-    e.forget(stored_buffers(s.body))
-    return True
 
 
 def _nest(s: For) -> list[For] | None:

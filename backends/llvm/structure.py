@@ -63,6 +63,8 @@ class Numbers:
             return self.buffer(x)
         if isinstance(x, float):
             return repr(x)
+        if isinstance(x, Kernel):
+            return structure(x)
         if type(x).__module__ != Kernel.__module__:  # numbers, texts, dims, schedules
             return x
         return self.parts(x)

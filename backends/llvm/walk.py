@@ -29,6 +29,7 @@ from .kernel_ir import (
     Let,
     Load,
     Packed,
+    Part,
     Reduce,
     Select,
     Size,
@@ -175,6 +176,8 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
             return (s.source, s.row, s.target, s.step, s.count, s.length)
         case Interleave():
             return (s.source, s.row, s.target, s.length)
+        case Part():
+            return (*s.places, *(size for _, size in s.sizes))
         case Contract():
             b = s.b.prefix if isinstance(s.b, Packed) else (s.b,)
             return (s.a, *b, *(x for d in (*s.batch, *s.m, s.n, *s.k) for x in _index(d.extent)))
@@ -203,6 +206,8 @@ def stored_buffers(body: Iterable[Stmt]) -> dict[int, Buffer]:
             found[id(s.c.buffer)] = s.c.buffer
         elif isinstance(s, Turn | Interleave):
             found[id(s.target.buffer)] = s.target.buffer
+        elif isinstance(s, Part):
+            found[id(s.places[-1].buffer)] = s.places[-1].buffer
     return found
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from ....ir.dims import Dim, ceildiv
+from ....ir.dims import MAX_DIM, Dim, ceildiv, symbol
 from ....ir.graph import Value
 from ....ir.types import f32
 from .. import kernel_ir as k
@@ -178,17 +179,28 @@ class Side:
         """Transform tiles into target [6, 6, tiles, channels]: `count` of them from the first, of some of the blocks, given by the
         first and how many. A block's places lie side by side, so it goes through alone."""
         start, extent = blocks
-        tile, block, lane = k.Var("tile"), k.Var("cb"), k.Var("c")
-        ys, xs = (
-            [pull.affine(corner, 1, rim + i * d) for i in range(self.size)]
-            for corner, d, rim in zip(grid.corners(pull), grid.far, self.rim, strict=True)
-        )
+        tile, block, zero = k.Var("tile"), k.Var("cb"), k.as_index(0)
+        y, x = (pull.affine(c, 1, rim) for c, rim in zip(grid.corners(pull), self.rim, strict=True))
         source = block if known(start) == 0 else start + block
-        window = [[self.image.at(grid.n, source, y, x, lane) for x in xs] for y in ys]
-        stores = [
-            target.store((k.as_index(i), k.as_index(j), tile, block * self.lanes + lane), e)
-            for i, row in enumerate(on_both_axes(window, self.step))
-            for j, e in enumerate(row)
-        ]
-        lanes = k.For(lane, self.lanes, tuple(stores), "vector")
-        return k.For(block, extent, (k.For(tile, count, (*grid.place(first + tile), lanes)),))
+        column = self.image.steps[3]
+        assert isinstance(column, int)
+        far_y, far_x = grid.far
+        transform = k.Part(
+            _spread(self.step, self.size, self.lanes, column * far_x),
+            (self.image[grid.n, source, y, x, zero], target[zero, zero, tile, block * self.lanes]),
+            (("row", k.as_index(self.image.steps[2] * far_y)), ("square", k.as_index(target.steps[1]))),
+        )
+        return k.For(block, extent, (k.For(tile, count, (*grid.place(first + tile), transform)),))
+
+
+@cache
+def _spread(step: Transform, size: int, lanes: int, column: int) -> k.Kernel:
+    """The transform of the places of a tile, `row` apart in one direction and `column` in the other, into the 36 squares."""
+    row, square = symbol("row", 0, MAX_DIM), symbol("square", 0, MAX_DIM)
+    places = k.Buffer("places", f32, (size, size, lanes), (row, column, 1))
+    squares = k.Buffer("squares", f32, (36, lanes), (square, 1))
+    lane, numbers = k.Var("c"), [k.as_index(i) for i in range(36)]
+    window = [[places.at(numbers[y], numbers[x], lane) for x in range(size)] for y in range(size)]
+    found = [e for line in on_both_axes(window, step) for e in line]
+    stores = [squares.store((n, lane), e) for n, e in zip(numbers, found, strict=True)]
+    return k.Kernel("spread", (places, squares), (k.For(lane, lanes, tuple(stores), "vector"),))
