@@ -214,3 +214,20 @@ def test_windows_of_one_place_run_along_whole_images(spec: str) -> None:
     assert any(" in 6 " not in text and "in H " not in text for text in tiles), (
         "rows are merged where no rim is"
     )
+
+
+@pytest.mark.parametrize("wide", [4, 7, 8, 13, 14, 20, 28, 31])
+def test_rows_are_turned_back_by_squares_of_several_sizes(wide: int) -> None:
+    """A map with a rim that is a result as well: 16, 8 and 4 places of a row at once, what is left one by one."""
+    nv.seed(0)
+    first, second = nn.Conv2d(3, 24, 3, padding=1), nn.Conv2d(24, 16, 3, padding=1)
+
+    def both(x: Any) -> Any:
+        y = first(x)
+        return y, second(y)
+
+    x = np.random.default_rng(wide).standard_normal((2, 3, 5, wide), np.float32)
+    found = nv.compile(both, f"f32[2,3,5,{wide}]", winograd="off")(x)
+    wanted = nv.compile(both, f"f32[2,3,5,{wide}]", backend="reference")(x)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())

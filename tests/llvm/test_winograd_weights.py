@@ -121,3 +121,14 @@ def test_few_tiles_are_left_to_direct_products(spec: str) -> None:
     shapes = [tuple(map(int, s[4:-1].split(","))) for s in spec.split(" ")]
     x, g = (np.ones(shape, np.float32) for shape in shapes)
     assert not any("winograd_weights" in name for name in derivative(x, g, 1, spec)[1])
+
+
+def test_slopes_are_laid_into_blocks_once() -> None:
+    """For the derivative by the places, with a rim, and for that by the weights, which would do without."""
+    nv.seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1), nn.MaxPool2d(2)
+    )
+    step = nv.training_step(model, lambda y: (y * y).mean(), nv.optim.SGD(lr=0.1), "f32[4,16,8,8]")
+    names = [kernel.name for kernel in nv.compile(step).kernels]
+    assert sum(name.endswith("_block") for name in names) == 2, "the input, and the slope behind the pool"

@@ -167,7 +167,8 @@ def in_layout(lowering: Lowering, value: Value, block: int, halo: Sequence[tuple
     channels = value.type.shape[1]
     assert isinstance(channels, int)
     wanted = Layout(channels, block, tuple(halo))
-    found = lowering.copies.get((value, wanted))
+    copies = (copy for (of, layout), copy in lowering.copies.items() if of is value and layout is not None)
+    found = next((m for m in copies if m.layout is not None and m.layout.serves(block, halo)), None)
     if memory is None:
         if found is None and _channels_last(lowering, value, wanted):
             found = lowering.copies[value, wanted] = blocked_memory(value, wanted)
@@ -301,21 +302,27 @@ def _turn_out(
     scope.written[target] = None
     rows = _Rows(scope, layout, shape, target, source)
     lanes = min(lowering.target.lanes(source.dtype.bytes), layout.block)
-    whole = floordiv(rows.length, lanes) * lanes
-    turn = k.Turn(
-        lanes,
-        k.Load(rows.blocked, rows.at_blocked(0, 0)),
-        k.as_index(layout.block),
-        k.Load(rows.plain, rows.at_plain(0, 0)),
-        k.as_index(rows.channel),
-        k.as_index(whole),
-        rows.lanes(layout),
-    )
-    body: list[k.Stmt] = [turn]
-    rest = rows.length - whole
+    body: list[k.Stmt] = []
+    done: Dim = 0
+    while lanes >= 4:  # squares, and smaller ones of what is left of a row
+        count = floordiv(rows.length - done, lanes) * lanes
+        if count != 0:
+            turn = k.Turn(
+                lanes,
+                k.Load(rows.blocked, rows.at_blocked(0, done)),
+                k.as_index(layout.block),
+                k.Load(rows.plain, rows.at_plain(0, done)),
+                k.as_index(rows.channel),
+                k.as_index(count),
+                rows.lanes(layout),
+            )
+            body.append(turn)
+        done = done + count
+        lanes = lanes // 2 if isinstance(rows.length, int) else 0
+    rest = rows.length - done
     if rest != 0:
         lane, j = k.Var("c"), k.Var("j")
-        place = j + whole
+        place = j + done
         store = rows.plain.store(
             rows.at_plain(lane, place), k.Load(rows.blocked, rows.at_blocked(lane, place))
         )
