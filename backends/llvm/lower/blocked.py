@@ -14,7 +14,7 @@ from .. import kernel_ir as k
 from ..affine import stride
 from ..extents import rest_of
 from ..layout import Layout
-from .loops import nest
+from .loops import nest, nest_in_parts
 from .memory import KernelScope, Memory
 from .pull import MAPS, Index, Pull
 
@@ -76,7 +76,7 @@ class Blocks:
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         dims = list(zip((self.image, self.block, *self.places), self.extents, strict=True))
         lanes = [(self.lane, self.layout.block)] if self.layout.block > 1 else []
-        return nest(body, [*dims, *lanes], vector=True)
+        return nest_in_parts(body, [*dims, *lanes], vector=True)
 
 
 def zero_rim(lowering: Lowering, memory: Memory, shape: Sequence[Dim], origins: Origins) -> None:
@@ -272,7 +272,8 @@ class _Rows:
         return rest_of(layout.channels, self.block * layout.block, layout.block)
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
-        return nest(body, list(zip((self.image, self.block, *self.outer), self.extents, strict=True)))
+        loops = list(zip((self.image, self.block, *self.outer), self.extents, strict=True))
+        return nest_in_parts(body, loops) if self.outer else nest(body, loops)
 
 
 def _turn_in(

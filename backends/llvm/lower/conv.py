@@ -18,7 +18,7 @@ from ..schedule import tile_heights, tile_shape
 from .blocked import in_layout
 from .conv_plan import ConvPlan, row_axis
 from .conv_result import ConvResult
-from .loops import nest
+from .loops import ROWS, nest, nest_in_parts
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 
@@ -30,6 +30,9 @@ PIECE = 126
 
 FETCHED = 256
 """Places of a result up to which the next panel of weights is fetched ahead."""
+
+KEPT = 640 << 10
+"""Bytes of weights up to which rows are shared before panels: each thread reads all of them, once a part."""
 
 NEAR = 256 << 10
 """Bytes of a panel of weights that the second cache holds beside the one in use."""
@@ -70,9 +73,10 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     n, p, piece = k.Var("n"), k.Var("panel"), k.Var("piece")
     row = row_axis(shape)
     width = shape[2 + row]
-    mc = min(PIECE, known(width) or PIECE)
-    start, count = k.Var("start"), k.Var("count")
+    near = packed.size * f32.bytes <= KEPT  # type: ignore[operator]
     outer = [(axis, k.Var(f"o{axis}")) for axis in range(len(window)) if axis != row]
+    mc = _piece(width, rows, near and not outer)
+    start, count = k.Var("start"), k.Var("count")
 
     def place(along: k.Expr) -> tuple[k.Expr, ...]:
         found: list[k.Expr] = [along] * len(window)
@@ -122,9 +126,22 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     body = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile]
     body += [] if finish else [epilogue]
     around = [(n, shape[0]), (p, panels), *((var, shape[2 + axis]) for axis, var in outer)]
-    loops = nest(body, [*around, (piece, ceil_div(width, mc))])
+    around.append((piece, -(-width // mc) if isinstance(width, int) else ceil_div(width, mc)))
+    least = ROWS if outer else 1
+    loops = nest_in_parts(body, around, least=least) if near else nest(body, around)
     lowering.launch(scope, "conv", loops, node.origins, scratch=() if finish else (sums,))
     result.finish(lowering)
+
+
+def _piece(width: Dim, rows: int, shared: bool) -> int:
+    """Places of a piece. Where their number is known and threads share pieces: of an even number of equal ones, whole tiles if
+    there are such."""
+    if not isinstance(width, int) or (width <= PIECE and (not shared or width < 2 * rows)):
+        return known(width) or PIECE
+    if width <= PIECE:
+        return -(-width // 2)
+    whole = range(PIECE // rows * rows, PIECE // 2, -rows)
+    return next((size for size in whole if width % (2 * size) == 0), PIECE)
 
 
 def _ahead(places: int | None, panels: int, weights: Dim) -> int:

@@ -15,7 +15,7 @@ from ..extents import known
 from .blocked import in_layout
 from .conv_plan import ConvPlan
 from .conv_result import ConvResult
-from .loops import nest
+from .loops import nest, nest_in_parts
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 
@@ -98,7 +98,7 @@ def depthwise(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvP
         bodies.append(k.For(run, turns, (k.Let(start, run * count + done), run_of(count, start))))
         done = done + turns * count
     around = [(n, shape[0]), (block, result.layout.blocks), *zip(outer, shape[2:-1], strict=True)]
-    loops = nest(bodies, around)
+    loops = nest_in_parts(bodies, around) if outer else nest(bodies, around)
     lowering.launch(scope, "depthwise", loops, node.origins)
     result.finish(lowering)
 
