@@ -24,6 +24,7 @@ from nervure.backends.llvm.kernel_ir import (
     reduction,
     zero,
 )
+from nervure.backends.llvm.lower.loops import nest_in_parts
 from nervure.backends.llvm.target import make_target
 from nervure.ir.dims import symbol
 from nervure.ir.types import DTYPES, f32, f64, i32, i64
@@ -285,3 +286,20 @@ def test_a_last_lone_element_is_stored_without_what_lies_behind_it(
         run(data, out)
         np.testing.assert_array_equal(out[:size].astype(float), 1)
         np.testing.assert_array_equal(behind, 1)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 13, 28, 57, 113, N])
+@pytest.mark.parametrize("inner", [0, 5])
+def test_parts_of_a_map_have_every_row_once(compiled: Any, rows: Any, inner: int) -> None:
+    shape = (2, 3, rows, inner or 1)
+    y = Buffer("y", f32, shape)
+    image, block, row, j = Var("n"), Var("cb"), Var("row"), Var("j")
+    add = y.store(
+        (image, block, row, j if inner else as_index(0)), y[image, block, row, j if inner else 0] + 1.0
+    )
+    loops = [(image, 2), (block, 3), (row, rows), *([(j, inner)] if inner else [])]
+    kernel = Kernel("k", (y,), tuple(nest_in_parts([add], loops, vector=bool(inner))))
+    assert ("part" in str(kernel)) == (isinstance(rows, int) and rows > 1)
+    got = np.zeros((2, 3, 113 if rows is N else rows, inner or 1), "f4")
+    compiled(kernel)(got, **({"N": 113} if rows is N else {}))
+    np.testing.assert_array_equal(got, np.ones_like(got))

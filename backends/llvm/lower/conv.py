@@ -65,15 +65,16 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     columns = panel * plan.out_block
     panels = blocks // panel
     packed = _pack(lowering, node, plan, columns, panels, each)
+    assert isinstance(packed.size, int)
 
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
     image = scope.view(source, layout.shape(read))
-    weights = scope.view(packed, (panels, packed.size // panels))  # type: ignore[operator]
+    weights = scope.view(packed, (panels, packed.size // panels))
     n, p, piece = k.Var("n"), k.Var("panel"), k.Var("piece")
     row = row_axis(shape)
     width = shape[2 + row]
-    near = packed.size * f32.bytes <= KEPT  # type: ignore[operator]
+    near = packed.size * f32.bytes <= KEPT
     outer = [(axis, k.Var(f"o{axis}")) for axis in range(len(window)) if axis != row]
     mc = _piece(width, rows, near and not outer)
     start, count = k.Var("start"), k.Var("count")
@@ -125,8 +126,9 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     epilogue = k.For(i, count, (k.For(half, panel, (epilogue,)),))
     body = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile]
     body += [] if finish else [epilogue]
-    around = [(n, shape[0]), (p, panels), *((var, shape[2 + axis]) for axis, var in outer)]
-    around.append((piece, -(-width // mc) if isinstance(width, int) else ceil_div(width, mc)))
+    pieces = -(-width // mc) if isinstance(width, int) else ceil_div(width, mc)
+    places: list[tuple[k.Var, k.Index]] = [*((var, shape[2 + axis]) for axis, var in outer), (piece, pieces)]
+    around = [(n, shape[0]), (p, panels), *places]
     least = ROWS if outer else 1
     loops = nest_in_parts(body, around, least=least) if near else nest(body, around)
     lowering.launch(scope, "conv", loops, node.origins, scratch=() if finish else (sums,))
