@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...ir.types import f32, f64
+from ...ir.types import f32, f64, i64
 from .affine import coefficient
 from .builder import Builder, Module, V, llvm_type
 from .kernel_ir import Binary, Compare, Const, Expr, Finish, Fma, Load, Select, Store, Tile, Unary, Var
@@ -35,8 +35,9 @@ MOST = 16
 """Operations after a sum that are written out for each register of a tile."""
 
 
-def finishes(stores: Sequence[Store], row: Var, lane: Var, acc: Var) -> bool:
-    """Whether stores can stand in a `Finish`: few cheap operations, and addresses as it wants them."""
+def finishes(stores: Sequence[Store], row: Var, lane: Var, acc: Var, block: Var | None = None) -> bool:
+    """Whether stores can stand in a `Finish`: few cheap operations, and addresses as it wants them; tests of the place in the panel, by
+    `block` and `lane` alone."""
     for store in stores:
         if store.mask is not None or store.combine is not None or store.buffer.dtype != acc.dtype:
             return False
@@ -45,9 +46,14 @@ def finishes(stores: Sequence[Store], row: Var, lane: Var, acc: Var) -> bool:
     count = 0
     for e in _parts([store.value for store in stores], acc):
         if isinstance(e, Load):
-            if e.inside is not None or not isinstance(_step(e, row), int) or _step(e, lane) not in (0, 1):
+            if e.inside is not None and not _is_test(e.inside, lane, block):
+                return False
+            if not isinstance(_step(e, row), int) or _step(e, lane) not in (0, 1):
                 return False
             if e.buffer.dtype not in (f32, f64):
+                return False
+        elif isinstance(e, Compare) and e.a.dtype == i64:
+            if not _is_test(e, lane, block):
                 return False
         elif isinstance(e, (Unary, Binary, Compare, Select, Fma)):
             count += 1
@@ -57,7 +63,7 @@ def finishes(stores: Sequence[Store], row: Var, lane: Var, acc: Var) -> bool:
 
 
 def _parts(values: Sequence[Expr], acc: Var) -> list[Expr]:
-    """The nodes of an element's expressions, each once, loads as leaves; operands before what uses them."""
+    """The nodes of an element's expressions, each once, loads and tests of indices as leaves; operands before what uses them."""
     found: dict[int, Expr] = {}
     stack = [(value, False) for value in reversed(values)]
     while stack:
@@ -68,9 +74,39 @@ def _parts(values: Sequence[Expr], acc: Var) -> list[Expr]:
             found[id(e)] = e
             continue
         stack.append((e, True))
-        if not isinstance(e, Load) and e is not acc:
+        leaf = isinstance(e, Load) or e is acc or (isinstance(e, Compare) and e.a.dtype == i64)
+        if not leaf:
             stack += [(x, False) for x in expr_children(e)]
     return list(found.values())
+
+
+def _is_test(e: Expr, lane: Var, block: Var | None) -> bool:
+    """Whether an expression says lane + ... < a constant, by the place in the panel alone: it holds for the first lanes of each vector."""
+    if (
+        not isinstance(e, Compare)
+        or e.op != "lt"
+        or not isinstance(e.b, Const)
+        or coefficient(e.a, lane) != 1
+    ):
+        return False
+    stack = [e.a]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, Binary) and x.op in ("add", "mul"):
+            stack += (x.a, x.b)
+        elif not isinstance(x, Const) and x is not lane and (block is None or x is not block):
+            return False
+    return True
+
+
+def _at(e: Expr, lane: Var, block: int) -> int:
+    """The value of an index at a place of the panel."""
+    if isinstance(e, Const):
+        return int(e.value)
+    if isinstance(e, Binary):
+        a, b = _at(e.a, lane, block), _at(e.b, lane, block)
+        return a + b if e.op == "add" else a * b
+    return 0 if e is lane else block
 
 
 def _step(x: Load | Store, var: Var) -> int | None:
@@ -146,14 +182,31 @@ class Finishing:
         words = [str(self.row_bytes), str(self.each), str(self.steps) if self.fetched else ""]
         values = [store.value for store in self.finish.stores]
         for e in _parts(values, self.finish.acc):
-            at = [] if isinstance(e, Load) else [numbers[id(x)] for x in expr_children(e)]
+            at = [numbers[id(x)] for x in expr_children(e) if id(x) in numbers and not isinstance(e, Load)]
             what = f"{e.op}" if isinstance(e, (Unary, Binary, Compare)) else ""
             what += f"{e.value!r}" if isinstance(e, Const) else ""
             lane = _step(e, self.finish.lane) if isinstance(e, Load) else ""
+            test = e.inside if isinstance(e, Load) else e
+            what += str(self._room(test)) if isinstance(test, Compare) and test.a.dtype == i64 else ""
             numbers[id(e)] = len(numbers)
             words.append(f"{type(e).__name__}{e.dtype}{what}{lane}{at}")
         words.append(str([numbers.get(id(value), -1) for value in values]))
         return "f" + hashlib.blake2b("; ".join(words).encode(), digest_size=8).hexdigest()
+
+    def _room(self, test: Compare) -> list[int]:
+        """For each vector of the panel the lanes from its first on for which a test holds, more than it has where for all."""
+        assert isinstance(test.b, Const)
+        places = (divmod(vector, self.each) for vector in range(self.vectors))
+        limit = int(test.b.value)
+        return [limit - _at(test.a, self.finish.lane, block) - n * self.lanes for block, n in places]
+
+    def _mask(self, test: Expr, vector: int) -> V:
+        assert isinstance(test, Compare)
+        room = self._room(test)[vector]
+        if room >= self.lanes or room <= 0:
+            return V("true" if room > 0 else "false", "i1")
+        bits = ", ".join(f"i1 {'true' if lane < room else 'false'}" for lane in range(self.lanes))
+        return V(f"<{bits}>", "i1", self.lanes)
 
     def pointers(self, e: LoopEmitter) -> list[V]:
         """The values of `names` at the call."""
@@ -225,6 +278,8 @@ class Finishing:
         e = ExprEmitter(module, self.target, b, {}, {})
         e.lanes = self.lanes
         blocks = self.vectors // self.each
+        values = [store.value for store in f.stores]
+        tests = [x for x in _parts(values, f.acc) if isinstance(x, Compare) and x.a.dtype == i64]
         for (i, j), text in sums.items():
             block, vector = divmod(j, self.each)
 
@@ -241,14 +296,18 @@ class Finishing:
 
             b.here.bound.clear()
             b.here.bound[id(f.acc)] = V(text, ty, self.lanes)
+            for test in tests:
+                b.here.bound[id(test)] = self._mask(test, j)
             for n, load in enumerate(self.loads):
                 stride = _step(load, f.lane)
+                inside = None if load.inside is None else self._mask(load.inside, j)
+                inside = None if inside is not None and inside.text == "true" else inside
                 if self.row_bytes[n * blocks]:
-                    b.here.bound[id(load)] = e.load_from(load.buffer, place(n), stride, None)
+                    b.here.bound[id(load)] = e.load_from(load.buffer, place(n), stride, inside)
                 else:  # the same for all rows
                     key = ("load", n, block, vector)
                     if key not in b.here.known:
-                        b.here.known[key] = e.load_from(load.buffer, place(n), stride, None)
+                        b.here.known[key] = e.load_from(load.buffer, place(n), stride, inside)
                     b.here.bound[id(load)] = b.here.known[key]
             for n, value in enumerate([e.wide(store.value) for store in f.stores], start=len(self.loads)):
                 b.effect(f"store {value.type} {value.text}, ptr {place(n).text}, align {size}")

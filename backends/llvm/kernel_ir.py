@@ -224,7 +224,9 @@ class Tile:
         writable over the whole panel. Instead of the address of C, `c` may say what is done with the sums; nothing accumulates then. Where `accumulate` is false C is written, else the sum over p is formed
         first and then added. The rows are done in tiles of the given heights: (h, h - 1) in some mixture, or else as many of
         each height as fit, in order. While a tile reads B, what lies `ahead` elements after it is brought into the second cache. Where B is
-    `afar`, beyond that cache, tiles of few rows bring what they read next into the first.
+    `afar`, beyond that cache, tiles of few rows bring what they read next into the first. Where p goes in `pairs`, neighbours in A and an even
+    number of them, B has for each pair the vectors of both but the last, and then one with the first half of the last's columns for
+    both, the two of a column side by side.
     """
 
     rows: int
@@ -244,6 +246,7 @@ class Tile:
     a_run: Expr | None = None
     ahead: int = 0
     afar: bool = False
+    pairs: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -198,6 +198,7 @@ class _Printer:
             case Tile():
                 shape = f"{s.rows}x{s.vectors}x{s.lanes} {s.a.dtype}"
                 ahead = (f" ahead {s.ahead}" if s.ahead else "") + (" afar" if s.afar else "")
+                ahead += " pairs" if s.pairs else ""
                 c = "" if isinstance(s.c, Finish) else f" c={self.expr(s.c)} by {self.expr(s.c_row)}"
                 steps = ", ".join(
                     f"{self.expr(p.extent)}{'' if p.last is None else f' (last {p.last})'} by {self.expr(p.a)} {self.expr(p.b)}"

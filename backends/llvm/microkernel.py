@@ -73,6 +73,7 @@ class Form:
         ahead: bytes from what is read of B to what is brought in meanwhile, 0 for nothing
         cache: into which cache, the first or the second
         afar:  whether tiles of few rows fetch as well
+        pairs: whether the last vector holds two steps of k
     """
 
     run: int = 0
@@ -81,6 +82,7 @@ class Form:
     ahead: int = 0
     cache: int = 1
     afar: bool = False
+    pairs: bool = False
 
     @property
     def suffix(self) -> str:
@@ -91,6 +93,7 @@ class Form:
             + ("" if self.last is None else f"l{self.last}")
             + (f"h{self.ahead}_{self.cache}" if self.ahead else "")
             + ("f" if self.afar else "")
+            + ("p" if self.pairs else "")
         )
 
     def offset(self, row: int) -> int:
@@ -107,9 +110,9 @@ def _form(s: Tile, size: int, streams: bool) -> Form:
     ahead, cache = (s.ahead * size, 2) if s.ahead else (AHEAD if streams else 0, 1)
     afar = streams and s.afar
     if not isinstance(row, Const) or not (run is None or isinstance(run, Const)):
-        return Form(s.run, None, last, ahead, cache, afar)
+        return Form(s.run, None, last, ahead, cache, afar, s.pairs)
     fixed = (int(row.value) * size, 0 if run is None else int(run.value) * size)
-    return Form(s.run, fixed, last, ahead, cache, afar)
+    return Form(s.run, fixed, last, ahead, cache, afar, s.pairs)
 
 
 def _dense(s: Tile) -> bool:
@@ -234,12 +237,12 @@ class _Tile:
         self.mangled = f"v{lanes}f{8 * size}" if lanes > 1 else f"f{8 * size}"
         self.uses_fma = fma
         accumulators = rows * vectors
-        self.unroll = 4 if accumulators <= 2 else 2 if accumulators <= 4 else 1
+        self.unroll = 1 if form.pairs else 4 if accumulators <= 2 else 2 if accumulators <= 4 else 1
         self.keys: list[Key] = [
             (u, i, j) for u in range(self.unroll) for i in range(rows) for j in range(vectors)
         ]
         self.firsts = [0] if form.fixed else [row for row in range(rows) if row % self.run % 3 == 0]
-        self.spreads = after is not None and self.unroll == 1 and after.spreads(rows)
+        self.spreads = after is not None and self.unroll == 1 and not form.pairs and after.spreads(rows)
         self.count = 0
 
     def fresh(self) -> str:
@@ -354,48 +357,10 @@ class _Tile:
         current = dict(sums)
         ap, bp = [f"%ap{tag}_{g}" for g in range(len(bases))], f"%bp{tag}"
         for u in range(step):
-            columns: list[str] = []
-            for j in range(self.vectors):
-                address, value = bp, self.fresh()
-                if j:
-                    address = self.fresh()
-                    offset = "%bv" if j == 1 else f"%bv{j}"
-                    lines.append(f"  {address} = getelementptr i8, ptr {bp}, i64 {offset}")
-                lines.append(f"  {value} = load {vt}, ptr {address}, align {self.size}")
-                columns.append(value)
-            lines += self._fetch(bp)
-            double = self.fresh()
-            if self.rows > 2 and self.form.fixed is None:
-                lines.append(f"  {double} = shl i64 %ar, 1")
-            for i in range(self.rows):
-                within = i % self.run % 3 if self.form.fixed is None else i
-                address = base = ap[self.firsts.index(i - within)]
-                if within:
-                    address = self.fresh()
-                    offset = "%ar" if within == 1 else double
-                    if self.form.fixed is not None:
-                        offset = str(self.form.offset(i))
-                    lines.append(f"  {address} = getelementptr i8, ptr {base}, i64 {offset}")
-                x = self.fresh()
-                lines.append(f"  {x} = load {self.ty}, ptr {address}, align {self.size}")
-                if self.lanes > 1:
-                    one, x, scalar = self.fresh(), self.fresh(), x
-                    lines.append(f"  {one} = insertelement {vt} poison, {self.ty} {scalar}, i64 0")
-                    lines.append(
-                        f"  {x} = shufflevector {vt} {one}, {vt} poison, <{self.lanes} x i32> zeroinitializer"
-                    )
-                for j in range(self.vectors):
-                    current[u, i, j] = self.fresh()
-                    lines += self._multiply(current[u, i, j], x, columns[j], sums[u, i, j])
-            following = [self.fresh() for _ in ap]
-            lines += [
-                f"  {new} = getelementptr i8, ptr {old}, i64 %sa{level}"
-                for new, old in zip(following, ap, strict=True)
-            ]
-            ap = following
-            next_b = self.fresh()
-            lines.append(f"  {next_b} = getelementptr i8, ptr {bp}, i64 %sb{level}")
-            bp = next_b
+            if self.form.pairs:
+                ap, bp = self._pair(lines, ap, bp, current)
+            else:
+                ap, bp = self._one(lines, u, ap, bp, current, level)
         yield f"{head}:"
         yield f"  %p{tag} = phi i64 [ {first}, %{before} ], [ %pn{tag}, %{inside} ]"
         yield f"  %bp{tag} = phi ptr [ {b}, %{before} ], [ {bp}, %{inside} ]"
@@ -408,8 +373,85 @@ class _Tile:
         yield f"{body}:"
         yield from fetch
         yield from lines
-        yield f"  %pn{tag} = add i64 %p{tag}, {step}"
+        yield f"  %pn{tag} = add i64 %p{tag}, {2 if self.form.pairs else step}"
         yield f"  br label %{head}"
+
+    def _one(
+        self, lines: list[str], u: int, ap: list[str], bp: str, sums: dict[Key, str], level: int
+    ) -> tuple[list[str], str]:
+        """One step of k, added to the sums numbered u; the addresses of the next step."""
+        columns: list[str] = []
+        for j in range(self.vectors):
+            offset = "" if not j else "%bv" if j == 1 else f"%bv{j}"
+            columns.append(self._load(lines, self.vt, self._moved(lines, bp, offset)))
+        lines += self._fetch(bp)
+        for i, address in enumerate(self._row_addresses(lines, ap)):
+            x = self._spread(lines, self._load(lines, self.ty, address))
+            for j in range(self.vectors):
+                self._multiply(lines, (u, i, j), x, columns[j], sums)
+        return [self._moved(lines, old, f"%sa{level}") for old in ap], self._moved(lines, bp, f"%sb{level}")
+
+    def _pair(self, lines: list[str], ap: list[str], bp: str, sums: dict[Key, str]) -> tuple[list[str], str]:
+        """Two steps of k, which lie side by side in A: whole vectors of both, then one that has both of half as many columns."""
+        whole, vector = self.vectors - 1, self.lanes * self.size
+        columns = [
+            self._load(lines, self.vt, self._moved(lines, bp, str(n * vector) if n else ""))
+            for n in range(2 * whole + 1)
+        ]
+        lines += self._fetch(bp)
+        for i, address in enumerate(self._row_addresses(lines, ap)):
+            for k in range(2):
+                at = self._moved(lines, address, str(k * self.size) if k else "")
+                x = self._spread(lines, self._load(lines, self.ty, at))
+                for j in range(whole):
+                    self._multiply(lines, (0, i, j), x, columns[k * whole + j], sums)
+            x = self._spread(lines, self._load(lines, f"<2 x {self.ty}>", address), pair=True)
+            self._multiply(lines, (0, i, whole), x, columns[-1], sums)
+        ap = [self._moved(lines, old, str(2 * self.size)) for old in ap]
+        return ap, self._moved(lines, bp, str((2 * whole + 1) * vector))
+
+    def _moved(self, lines: list[str], address: str, offset: str) -> str:
+        """An address some bytes on."""
+        if not offset:
+            return address
+        name = self.fresh()
+        lines.append(f"  {name} = getelementptr i8, ptr {address}, i64 {offset}")
+        return name
+
+    def _load(self, lines: list[str], ty: str, address: str) -> str:
+        name = self.fresh()
+        lines.append(f"  {name} = load {ty}, ptr {address}, align {self.size}")
+        return name
+
+    def _row_addresses(self, lines: list[str], ap: list[str]) -> Iterator[str]:
+        """Where each row of A has this step of k."""
+        double = ""
+        if self.rows > 2 and self.form.fixed is None:
+            double = self.fresh()
+            lines.append(f"  {double} = shl i64 %ar, 1")
+        for i in range(self.rows):
+            within = i % self.run % 3 if self.form.fixed is None else i
+            offset = "" if not within else "%ar" if within == 1 else double
+            if within and self.form.fixed is not None:
+                offset = str(self.form.offset(i))
+            yield self._moved(lines, ap[self.firsts.index(i - within)], offset)
+
+    def _spread(self, lines: list[str], x: str, pair: bool = False) -> str:
+        """An element, or a pair of them, repeated over all lanes."""
+        if self.lanes == 1:
+            return x
+        ty, name = self.vt, self.fresh()
+        if pair:
+            of, order = f"<2 x {self.ty}>", "i32 0, i32 1"
+            mask = ", ".join([order] * (self.lanes // 2))
+            lines.append(f"  {name} = shufflevector {of} {x}, {of} poison, <{self.lanes} x i32> <{mask}>")
+            return name
+        one = self.fresh()
+        lines.append(f"  {one} = insertelement {ty} poison, {self.ty} {x}, i64 0")
+        lines.append(
+            f"  {name} = shufflevector {ty} {one}, {ty} poison, <{self.lanes} x i32> zeroinitializer"
+        )
+        return name
 
     def _fetch(self, b: str) -> Iterator[str]:
         """Bring in what comes some time later, where it comes from afar: the machine itself looks no further than a page."""
@@ -422,14 +464,18 @@ class _Tile:
                 yield f"  {address} = getelementptr i8, ptr {b}, i64 {distance + line}"
                 yield f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - form.cache}, i32 1)"
 
-    def _multiply(self, name: str, a: str, b: str, c: str) -> list[str]:
-        """name = c + a * b."""
+    def _multiply(self, lines: list[str], key: Key, a: str, b: str, sums: dict[Key, str]) -> None:
+        """Add a * b to a sum."""
+        name, vt = self.fresh(), self.vt
         if self.uses_fma:
-            return [
-                f"  {name} = call {self.vt} @llvm.fma.{self.mangled}({self.vt} {a}, {self.vt} {b}, {self.vt} {c})"
-            ]
-        product = self.fresh()
-        return [f"  {product} = fmul {self.vt} {a}, {b}", f"  {name} = fadd {self.vt} {c}, {product}"]
+            lines.append(
+                f"  {name} = call {vt} @llvm.fma.{self.mangled}({vt} {a}, {vt} {b}, {vt} {sums[key]})"
+            )
+        else:
+            product = self.fresh()
+            lines.append(f"  {product} = fmul {vt} {a}, {b}")
+            lines.append(f"  {name} = fadd {vt} {sums[key]}, {product}")
+        sums[key] = name
 
     def _joined(self, sums: dict[Key, str]) -> Generator[str, None, dict[tuple[int, int], str]]:
         """Join what was split."""
@@ -445,7 +491,21 @@ class _Tile:
                         yield f"  {pairs[-1]} = fadd {vt} {x}, {y}"
                     parts = pairs
                 total[i, j] = parts[0]
+            if self.form.pairs:
+                total[i, self.vectors - 1] = yield from self._folded(total[i, self.vectors - 1])
         return total
+
+    def _folded(self, pairs: str) -> Generator[str, None, str]:
+        """The sums of pairs of neighbouring lanes, and zeros behind them."""
+        vt, lanes = self.vt, self.lanes
+        sides: list[str] = []
+        for first in range(2):
+            mask = ", ".join(f"i32 {2 * n + first if 2 * n < lanes else lanes}" for n in range(lanes))
+            sides.append(self.fresh())
+            yield f"  {sides[-1]} = shufflevector {vt} {pairs}, {vt} zeroinitializer, <{lanes} x i32> <{mask}>"
+        name = self.fresh()
+        yield f"  {name} = fadd {vt} {sides[0]}, {sides[1]}"
+        return name
 
     def _store(self, total: dict[tuple[int, int], str]) -> Iterator[str]:
         """Write the sums or add them to what is there."""

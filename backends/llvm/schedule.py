@@ -138,6 +138,8 @@ def tile_shape(target: Target, block: int, blocks: int, width: int | None = None
     lanes = min(target.lanes(4), block)
     each = block // lanes
     panel = 2 if blocks % 2 == 0 and 2 * each <= target.registers // 12 else 1
+    if panel == 1 and blocks % 3 == 0 and 3 * each <= target.registers // 10:
+        panel = 3
     for wider in (4, 3):
         vectors = wider * each
         if width is not None and blocks % wider == 0 and (width + 1) * vectors < target.registers:

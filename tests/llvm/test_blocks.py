@@ -10,6 +10,9 @@ import pytest
 
 import nervure as nv
 from nervure import nn
+from nervure.backends.llvm.target import host_target
+
+WIDE = host_target().vector_bytes == 64
 
 BOUND = 1e-5
 """Of the result's largest element: sums of up to 4,000 products in f32."""
@@ -195,6 +198,33 @@ def test_a_window_of_one_place_is_a_product_of_what_lies_there(spec: str, shape:
         results.append(run(x))
         if backend == "llvm" and "H" not in spec:
             assert [k.name for k in run.kernels] == ["k0_conv"], "no turns into blocks"  # type: ignore[attr-defined]
+    found, wanted = results
+    assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
+
+
+@pytest.mark.skipif(not WIDE, reason="the machine has no vectors of 16 lanes")
+@pytest.mark.parametrize(
+    "spec, place",
+    [("f32[2,16,13,17]", (13, 17)), ("f32[B,16,H:3..64,W:3..64]", (9, 7)), ("f32[2,16,7,7]", (7, 7))],
+)
+@pytest.mark.parametrize("between, out, window, stride, tail", [
+    (32, 24, 1, 1, None), (24, 24, 3, 2, nn.ReLU()), (16, 17, (3, 1), 1, nn.ReLU6()), (48, 40, 3, 2, nn.Sigmoid()), (18, 20, 1, 1, nn.GELU()),
+])  # fmt: skip
+def test_channels_that_fill_half_a_vector_go_through_k_in_pairs(
+    spec: str, place: tuple[int, int], between: int, out: int, window: Any, stride: int, tail: Any
+) -> None:
+    x = np.random.default_rng(1).standard_normal((2, 16, *place)).astype(np.float32)
+    results: list[Any] = []
+    for backend in ("llvm", "reference"):
+        nv.seed(3)
+        first, last = nn.Conv2d(16, between, 1), nn.Conv2d(out, 16, 1)
+        layers = [first, nn.Conv2d(between, out, window, stride), *([tail] if tail else []), last]
+        run = nv.compile(nn.Sequential(*layers), spec, backend=backend, cache=False)
+        results.append(run(x))
+        if backend == "llvm" and out < 32:
+            pairs = [str(kernel) for kernel in run.kernels if " pairs" in str(kernel)]  # type: ignore[attr-defined]
+            assert len(pairs) == (2 if 0 < between % 16 <= 8 else 1)
+            assert ("each acc" in pairs[-1]) is not isinstance(tail, (nn.Sigmoid, nn.GELU))
     found, wanted = results
     assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
 

@@ -64,7 +64,9 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     )
     columns = panel * plan.out_block
     panels = blocks // panel
-    packed = _pack(lowering, node, plan, columns, panels, each)
+    pairs = _in_pairs(lowering, out, panels, panel, each if layout.block > 1 else 1, lanes)
+    held = columns - lanes // 2 if pairs else columns
+    packed = _pack(lowering, node, plan, columns, panels, each, pairs)
     assert isinstance(packed.size, int)
 
     scope = KernelScope()
@@ -91,10 +93,10 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
         corner.append(pull.affine(at, op.strides[axis], shift))
     zero = k.as_index(0)
     sums = k.Buffer("sums", f32, (mc, columns), align=64)
-    steps = window_steps(op, layout, image, window, each, columns)
+    steps = window_steps(op, layout, image, window, each, held)
     group = p // (panels // op.groups) * (each // layout.block) if op.groups > 1 else zero
     i, half, lane = k.Var("i"), k.Var("half"), k.Var("c")
-    block = p * panel + half if panel > 1 else p
+    block = half if panels == 1 else p * panel + half if panel > 1 else p
     acc = k.Var("acc", f32)
     at = (
         pull.reshaped(place(start + i), shape[2:], spatial)
@@ -103,7 +105,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     )
     store = result.store(scope, pull, node, block, lane, (n, *at), acc)
     finish = None
-    if not result.layout.ragged and finishes((store,), i, lane, acc):
+    if finishes((store,), i, lane, acc, half):
         finish = k.Finish(i, half, lane, plan.out_block, acc, (store,))
     tile = k.Tile(
         rows,
@@ -120,6 +122,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
         k.const(False, bool_),
         tile_heights(rows, known(width), mc),
         ahead=_ahead(known(times([shape[0], *shape[2:]])), panels, packed.size),
+        pairs=pairs,
     )
     sum_ = k.Let(acc, k.Load(sums, (i, half * plan.out_block + lane)))
     epilogue: k.Stmt = k.For(lane, plan.out_block, (sum_, store), "vector")
@@ -144,6 +147,15 @@ def _piece(width: Dim, rows: int, shared: bool) -> int:
         return -(-width // 2)
     whole = range(PIECE // rows * rows, PIECE // 2, -rows)
     return next((size for size in whole if width % (2 * size) == 0), PIECE)
+
+
+def _in_pairs(lowering: Lowering, out: int, panels: int, panel: int, each: int, lanes: int) -> bool:
+    """Whether the last vector of the only panel has half as many channels as lanes at most: then steps of k go in pairs, and it
+    is not the half of each product wasted."""
+    width = lowering.target.lanes(4)
+    return (
+        panels == 1 and panel > 1 and lanes == width == 16 and 0 < out % lanes <= lanes // 2 and each % 2 == 0
+    )
 
 
 def _ahead(places: int | None, panels: int, weights: Dim) -> int:
@@ -196,30 +208,48 @@ def _pack(
     columns: int,
     panels: int,
     channels: int,
+    pairs: bool,
 ) -> Memory:
-    """The weights as [panel][block of input channels][window][lane][column], zero beyond the channels."""
+    """The weights as [panel][block of input channels][window][lane][column], zero beyond the channels; in pairs of lanes, whose last columns lie
+    in one vector, as a tile of pairs wants them."""
     w = node.operands[1]
     window = [d for d in w.type.shape[2:] if isinstance(d, int)]
     memory = lowering.memory_of(w)
     fixed = memory is not None and lowering.is_fixed(memory)
     lanes = min(channels, plan.in_block)
     blocks = -(-channels // plan.in_block)
+    half = plan.out_block // 2 if pairs else 0
+    whole = columns - 2 * half  # of these the last half of the columns lies between
     depth = blocks * prod(window) * lanes
-    place = Memory("prepared" if fixed else "arena", f32, panels * depth * columns)
+    place = Memory("prepared" if fixed else "arena", f32, panels * depth * (columns - half))
     scope = KernelScope()
     pull = lowering.pull(scope)
     panel, block, lane, j = k.Var("panel"), k.Var("cb"), k.Var("c"), k.Var("j")
     at = tuple(k.Var(f"w{axis}") for axis in range(len(window)))
-    out, channel = panel * columns + j, block * plan.in_block + lane
-    tests = [out < k.as_index(w.type.shape[0])] if panels * columns != w.type.shape[0] else []
-    tests += [channel < channels] if blocks * lanes != channels else []
-    inside = pull.all_of(tests)
-    element = pull.read(w, (out, channel, *at), inside)
-    if inside is not None and not isinstance(element, k.Load):
-        element = k.select(inside, element, k.zero(f32))
-    target = scope.output(place, (panels, blocks, *window, lanes, columns))
-    body: list[k.Stmt] = [target.store((panel, block, *at, lane, j), element)]
-    dims = zip((panel, block, *at, lane, j), (panels, blocks, *window, lanes, columns), strict=True)
-    body = nest(body, list(dims), vector=True)
+
+    def element(out: k.Expr, channel: k.Expr) -> k.Expr:
+        tests = [out < k.as_index(w.type.shape[0])] if panels * columns != w.type.shape[0] else []
+        tests += [channel < channels] if blocks * lanes != channels else []
+        inside = pull.all_of(tests)
+        found = pull.read(w, (out, channel, *at), inside)
+        if inside is not None and not isinstance(found, k.Load):
+            found = k.select(inside, found, k.zero(f32))
+        return found
+
+    outer = list(zip((panel, block, *at), (panels, blocks, *window), strict=True))
+    if not pairs:
+        target = scope.output(place, (panels, blocks, *window, lanes, columns))
+        store = target.store(
+            (panel, block, *at, lane, j), element(panel * columns + j, block * plan.in_block + lane)
+        )
+        body = nest([store], [*outer, (lane, lanes), (j, columns)], vector=True)
+    else:
+        pair, side, i = k.Var("pair"), k.Var("side"), k.Var("i")
+        target = scope.output(place, (panels, blocks, *window, lanes // 2, 2 * (columns - half)))
+        channel = block * plan.in_block + pair * 2 + side
+        first = target.store((panel, block, *at, pair, side * whole + j), element(j, channel))
+        last = target.store((panel, block, *at, pair, i * 2 + side + 2 * whole), element(i + whole, channel))
+        both = (k.For(j, whole, (first,), "vector"), k.For(i, half, (last,)))
+        body = nest(both, [*outer, (pair, lanes // 2), (side, 2)])
     lowering.packing(scope, fixed, body, node.origins)
     return place
