@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir import build as b
-from ..ir.dims import Dim, bounds
+from ..ir.dims import bounds
 from ..ir.graph import Graph, Node, Value, make_one, rebuild
 from ..ir.ops.contract import DotGeneral
 from ..ir.ops.control import Scan
@@ -111,7 +111,7 @@ def _joined(
         if front is None or uses.get(before, 0) != 1:
             continue
         found = _met(form, row)
-        if found is None or not _pays(form.op.length, front, found[1], given, remarks):
+        if found is None or not _pays(form, front, found[1], given, remarks):
             continue
         if not remarks.allow("join-products"):
             break
@@ -142,9 +142,11 @@ def _met(form: ScanForm, row: Value) -> tuple[Node, Node] | None:
     return (sum_, dot) if alone and _plain(dot, 2) is not None and dot.operands[1] in form.consts else None
 
 
-def _pays(length: Dim, front: _Front, dot: Node, given: JoinProducts, remarks: Remarks) -> bool:
+def _pays(form: ScanForm, front: _Front, dot: Node, given: JoinProducts, remarks: Remarks) -> bool:
     """Whether a step gains by it: nanoseconds on one core."""
     h, r = dot.operands
+    read = sum(h in n.operands for n in form.nodes) + form.outputs.count(h)
+    written_there = h in form.carries and read == 1  # beside what the next step puts next to it
     rows, depth, inner, columns = h.type.shape[0], h.type.shape[1], front.x.type.shape[2], r.type.size
     if not all(isinstance(d, int) for d in (rows, depth, inner)) or not isinstance(columns, int):
         return False
@@ -152,13 +154,14 @@ def _pays(length: Dim, front: _Front, dot: Node, given: JoinProducts, remarks: R
     if rows < ROWS or not depth or depth + inner > DEPTH:
         return False
     columns //= depth
-    steps = bounds(length)[1]
+    steps = bounds(form.op.length)[1]
     size = rows * columns * 4
     if steps * size <= given.near:
         return False
     through = FAR if steps * size <= given.far else MEMORY
     gain = 3 * size / through  # a write reads what it replaces
-    gain -= 2 * rows * (depth + inner) * 4 / NEAR  # putting the rows side by side
+    copied = inner if written_there else depth + inner
+    gain -= 2 * rows * copied * 4 / NEAR  # putting the rows side by side
     if (depth + inner) * columns * 4 > given.near:
         gain -= inner * columns * 4 / FAR / HIDDEN
     step = 2 * rows * columns * (depth + inner) / PEAK

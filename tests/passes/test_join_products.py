@@ -107,7 +107,7 @@ def test_a_product_that_is_read_twice_stays() -> None:
 
 
 def test_it_says_what_it_would_save_where_that_is_too_little() -> None:
-    program = nv.trace(nn.RNN(64, 256), "f32[64,32,64]")
+    program = nv.trace(nn.RNN(64, 512), "f32[64,32,64]")
     result = run_pipeline(program, Pipeline.parse(BEFORE + ",join-products"))
     assert products(result.program)[1] == [1]
     assert any("join-products" in note and "refused: saves" in note for note in result.notes)

@@ -10,13 +10,15 @@ What a region takes from outside is read where it lies, so that a weight is pack
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from ....ir.dims import Dim, Symbol, bounds, ceildiv, mod, symbol
 from ....ir.graph import Graph, Node, Value
 from ....ir.ops.control import Scan
 from ....ir.ops.loops import While as WhileOp
 from ....ir.types import bool_
+from .beside import Columns, beside, redirected
 from .lowering import VIEWS, Lowering, Tail
 from .memory import Branch, Loop, Memory, Step, While
 from .zigzag import zigzag
@@ -35,20 +37,36 @@ def scan(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     counter = Symbol(f"t.{lowering.number()}", 0, bounds(op.length)[1])
     step = symbol(counter.name, counter.lo, counter.hi)
     place = op.length - 1 - step if op.reverse else step
+    shared = beside(body, first, op.xs)
     slots = [_Slots(v) for v in node.operands[:first]]
+    sides = {n: _Side(concat, column, body.inputs[n]) for n, (concat, column) in shared.items()}
     rows = [
         _slice(lowering.held(x), v, place)
         for x, v in zip(node.operands[first:last], body.inputs[first:last], strict=True)
     ]
     ys = [_slice(t.memory, v, place) for t, v in zip(tails[first:], body.outputs[first:], strict=True)]
-    for slot, init in zip(slots, node.operands, strict=False):
-        lowering.map_kernel(init, slot.at(0), source=init)
+    for n, (slot, init) in enumerate(zip(slots, node.operands, strict=False)):
+        if n in sides:
+            sides[n].at(0).copy(lowering, init)
+        else:
+            lowering.map_kernel(init, slot.at(0), source=init)
     given = [*(s.at(step) for s in slots), *rows, *node.operands[last:]]
     results = [*(s.at(step + 1) for s in slots), *ys]
-    steps = zigzag(region(lowering, body, given, results), counter, lowering.target)
+    whole = {side.concat.results[0]: side.slots.at(step) for side in sides.values()}
+    with lowering.inside(repeats=True) as put:
+        for inner, row in zip(body.inputs[first:last], rows, strict=True):
+            lowering.memory[inner] = row
+        for side in sides.values():
+            side.put_rows(lowering, step)
+    steps = region(lowering, body, given, results, known=whole)
+    for n, side in sides.items():
+        steps = side.carried(lowering, steps, results[n], body.outputs[n], step + 1)
+    steps = zigzag((*put, *steps), counter, lowering.target)
     lowering.steps.append(Loop(counter, op.length, steps))
-    for tail, slot in zip(tails, slots, strict=False):
+    for n, (tail, slot) in enumerate(zip(tails, slots, strict=False)):
         tail.memory = slot.at(op.length)
+        if n in sides and (lowering.uses.get(tail.value, 0) or tail.value in lowering.wanted):
+            tail.memory = sides[n].at(op.length).copied(lowering)
 
 
 def while_(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
@@ -94,6 +112,7 @@ def region(
     given: Sequence[Value | Memory],
     results: Sequence[Memory],
     repeats: bool = True,
+    known: Mapping[Value, Memory] = MappingProxyType({}),
 ) -> tuple[Step, ...]:
     """The steps of a body.
 
@@ -101,8 +120,10 @@ def region(
         given:   what each input is: a value from outside, or memory
         results: where each output goes
         repeats: whether it runs more than once
+        known:   the memory of values that are not computed
     """
     with lowering.inside(repeats) as steps:
+        lowering.memory.update(known)
         for inner, what in zip(body.inputs, given, strict=True):
             if isinstance(what, Memory):
                 lowering.memory[inner] = what
@@ -130,6 +151,44 @@ class _Slots:
 
     def at(self, step: Dim) -> Memory:
         return self.both.part(mod(step, 2) * self.pitch, self.size, self.pitch)
+
+
+class _Side:
+    """A carry that lies in columns of a matrix that has two slots."""
+
+    def __init__(self, concat: Node, first: int, carry: Value) -> None:
+        self.concat, self.first, self.shape = concat, first, carry.type.shape
+        self.slots = _Slots(concat.results[0])
+
+    def at(self, step: Dim) -> Columns:
+        return self._columns(step, self.first, self.shape)
+
+    def _columns(self, step: Dim, first: int, shape: tuple[Dim, ...]) -> Columns:
+        total = self.concat.results[0].type.shape[-1]
+        assert isinstance(total, int)
+        return Columns(self.slots.at(step), total, first, shape)
+
+    def put_rows(self, lowering: Lowering, step: Dim) -> None:
+        """What stands beside the carry."""
+        first = 0
+        for operand in self.concat.operands:
+            shape = operand.type.shape
+            if first != self.first:
+                self._columns(step, first, shape).copy(lowering, operand)
+            assert isinstance(shape[-1], int)
+            first += shape[-1]
+
+    def carried(
+        self, lowering: Lowering, steps: tuple[Step, ...], plain: Memory, value: Value, step: Dim
+    ) -> tuple[Step, ...]:
+        """The steps with the next carry written where it belongs, or copied there."""
+        found = redirected(steps, plain, self.at(step))
+        if found is not None:
+            return found
+        with lowering.inside() as copies:
+            lowering.memory[value] = plain
+            self.at(step).copy(lowering, value)
+        return (*steps, *copies)
 
 
 def _slice(memory: Memory, row: Value, place: Dim) -> Memory:
