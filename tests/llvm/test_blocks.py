@@ -294,6 +294,18 @@ def test_winograd_of_open_sizes(batch: int, high: int, wide: int) -> None:
     np.testing.assert_allclose(run(x), want, rtol=0, atol=2e-5 * np.abs(want).max())
 
 
+def test_stages_of_few_tiles_are_shared_among_threads() -> None:
+    nv.seed(0)
+    model = nn.Sequential(nn.Conv2d(128, 160, 3, padding=1), nn.ReLU(), nn.Conv2d(160, 128, 3))
+    x = np.random.default_rng(0).standard_normal((1, 128, 9, 10)).astype(np.float32)
+    one, *more = (nv.compile(model, "f32[1,128,9,10]", threads=n) for n in (1, 2, 4))
+    assert [str(kernel).count("parallel") > 2 for kernel in one.kernels if "winograd" in kernel.name] == [
+        True,
+        True,
+    ]
+    assert all(np.array_equal(run(x), one(x)) for run in more)
+
+
 def test_results_in_blocks_are_the_same_bits_for_any_number_of_threads() -> None:
     nv.seed(0)
     model = nn.Sequential(

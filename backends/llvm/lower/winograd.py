@@ -6,6 +6,8 @@ The transforms are those of winograd_tiles.py. Dilated windows are windows over 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
 
 from ....ir.dims import Dim
 from ....ir.graph import Node
@@ -48,16 +50,25 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     assert isinstance(node.op, Conv)
     far = node.op.rhs_dilation
     grid = Grid(shape, far)
-    group = _group(known(grid.tiles), depth, blocks * plan.out_block, rows)
+    width, tiles = blocks * plan.out_block, known(grid.tiles)
+    group = _group(tiles, depth, width, rows)
+    afar = not near(36 * 4 * depth * width, lowering.target)
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
     weights = scope.view(packed, (6, 6, panels, depth, columns))
     # a block wider than the channels: the 36 places of a tile would meet in the same sets of the first cache
     apart = depth + plan.in_block
-    spread = k.Buffer("v", f32, (6, 6, group, apart), align=64)
-    sums = k.Buffer("m", f32, (6, 6, group, blocks * plan.out_block), align=64)
+    between = (6, 6, group, apart), (6, 6, group, width)
     zero = k.as_index(0)
     task, first, count = k.Var("task"), k.Var("first"), k.Var("count")
+    at_once = group == tiles and afar
+    if at_once:  # one group would be one thread's: so each stage is shared
+        spread, sums = (scope.output(Memory("arena", f32, prod(shape)), shape) for shape in between)
+        first, count = zero, k.as_index(group)
+    else:
+        spread, sums = (
+            k.Buffer(name, f32, shape, align=64) for name, shape in zip("vm", between, strict=True)
+        )
 
     # into V
     side = Side.of(scope, x, source, plan.halo, 6, by_places)
@@ -65,7 +76,6 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
 
     # the products
     row, column, p = k.Var("row"), k.Var("column"), k.Var("panel")
-    width = blocks * plan.out_block
     product = k.Tile(
         rows,
         columns // lanes,
@@ -79,10 +89,10 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
         count,
         (k.Step(k.as_index(depth), k.as_index(1), k.as_index(columns)),),
         k.const(False, bool_),
-        tile_heights(rows, known(grid.tiles), group),
-        afar=group < TALL and not near(4 * 36 * depth * width, lowering.target),
+        tile_heights(rows, tiles, group),
+        afar=group < TALL and afar,
     )
-    products = k.For(row, 6, (k.For(column, 6, (k.For(p, panels, (product,)),)),))
+    products = nest([product], [(row, 6), (column, 6), (p, panels)], parallel=at_once)
 
     # back
     tile_, block_, lane_ = k.Var("tile"), k.Var("cb"), k.Var("c")
@@ -108,7 +118,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
                 statements = (k.Let(acc, e), store)
                 back += statements if inside is None else [k.If(inside, statements)]
         each: tuple[k.Stmt, ...] = (k.For(lane_, plan.out_block, tuple(back), "vector"),)
-        scratch = (spread, sums)
+        scratch = () if at_once else (spread, sums)
     else:  # few results of the last tiles of an axis are there: a loop over those that are
         kept = k.Buffer("t", f32, (4, 4, plan.out_block), align=64)
         scratch = (spread, sums, kept)
@@ -127,11 +137,12 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
             k.For(lane_, plan.out_block, tuple(stores), "vector"),
             k.For(i, down, (k.For(j, along, (inner,)),)),
         )
-    out = k.For(tile_, count, (*place, k.For(block_, blocks, each)))
-
-    body = (k.Let(first, task * group), k.Let(count, rest_of(grid.tiles, first, group)), into, products, out)
-    loops = nest(body, [(task, ceil_div(grid.tiles, group))])
-    lowering.launch(scope, "winograd", loops, node.origins, scratch=scratch)
+    out = nest([*place, *each], [(block_, blocks), (tile_, count)], parallel=at_once)
+    stages = [replace(into, kind="parallel") if at_once else into, *products, *out]
+    if not at_once:
+        stages = [k.Let(first, task * group), k.Let(count, rest_of(grid.tiles, first, group)), *stages]
+        stages = nest(stages, [(task, ceil_div(grid.tiles, group))])
+    lowering.launch(scope, "winograd", stages, node.origins, scratch=scratch)
     result.finish(lowering)
 
 
