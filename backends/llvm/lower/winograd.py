@@ -60,8 +60,10 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     apart = depth + plan.in_block
     between = (6, 6, group, apart), (6, 6, group, width)
     zero = k.as_index(0)
-    task, first, count = k.Var("task"), k.Var("first"), k.Var("count")
+    task, begin, left = k.Var("task"), k.Var("first"), k.Var("count")
     at_once = group == tiles and afar
+    first: k.Expr = begin
+    count: k.Expr = left
     if at_once:  # one group would be one thread's: so each stage is shared
         spread, sums = (scope.output(Memory("arena", f32, prod(shape)), shape) for shape in between)
         first, count = zero, k.as_index(group)
@@ -140,7 +142,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     out = nest([*place, *each], [(block_, blocks), (tile_, count)], parallel=at_once)
     stages = [replace(into, kind="parallel") if at_once else into, *products, *out]
     if not at_once:
-        stages = [k.Let(first, task * group), k.Let(count, rest_of(grid.tiles, first, group)), *stages]
+        stages = [k.Let(begin, task * group), k.Let(left, rest_of(grid.tiles, begin, group)), *stages]
         stages = nest(stages, [(task, ceil_div(grid.tiles, group))])
     lowering.launch(scope, "winograd", stages, node.origins, scratch=scratch)
     result.finish(lowering)
