@@ -4,8 +4,8 @@ A group has one exit: the only value of it that anything outside reads. So every
 outside can stand between two members, and exchanging groups for single nodes cannot make a cycle. Groups with several
 exits, and what keeps those from making one, are in `fuse_several.py`.
 
-    contraction   conv, dot_general or linear, after permutes and reverses of its operands; then elementwise nodes;
-                  then, behind a convolution, a pool, and elementwise nodes behind a sum pool
+    contraction   conv, dot_general or linear, after permutes and reverses of its operands; then, behind a derivative by weights,
+                  the permute that puts output channels first; then elementwise nodes; then, behind a convolution, a pool, and elementwise nodes behind a sum pool
     reduction     one reduction, sum pool or fold_patches, after maps that it alone reads; then elementwise nodes
     softmax       its two reductions over the same axes with everything between
     map           elementwise nodes and data movement
@@ -60,6 +60,15 @@ WIDEST = 8
 def is_wide(node: Node) -> bool:
     """Whether a concat joins so many operands that each is copied to its place."""
     return isinstance(node.op, Concat) and len(node.operands) > WIDEST
+
+
+def _exchanges(node: Node | None) -> bool:
+    """Whether a node exchanges the first two axes."""
+    return (
+        node is not None
+        and isinstance(node.op, Permute)
+        and node.op.axes == (1, 0, *range(2, len(node.op.axes)))
+    )
 
 
 @dataclass(eq=False)
@@ -126,7 +135,7 @@ class Grouping:
         members = {root}
         if not isinstance(root.op, WindowSum):
             self._backward(root.operands, members, (Permute, Reverse))
-        tip = self._forward(root.results[0], members)
+        tip = self._forward(self._turned(root, members), members)
         if isinstance(root.op, Conv):
             pool = self._pool_behind(tip)
             if pool is not None:
@@ -137,6 +146,23 @@ class Grouping:
         if isinstance(root.op, DotGeneral):
             members = behind_product(self, members, tip)
         self._commit(members)
+
+    def _turned(self, root: Node, members: set[Node]) -> Value:
+        """Add the exchange of channels behind a derivative by weights, a convolution of two such exchanges, where nothing else reads
+        that; the tip."""
+        tip = root.results[0]
+        users = self.uses.get(tip, [])
+        user = users[0] if len(users) == 1 else None
+        led = (user, *(operand.node for operand in root.operands))
+        if (
+            user is None
+            or user in self.taken
+            or not isinstance(root.op, Conv)
+            or not all(map(_exchanges, led))
+        ):
+            return tip
+        members.add(user)
+        return user.results[0]
 
     def _reduction(self, root: Node) -> None:
         members = {root}

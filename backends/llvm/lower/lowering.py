@@ -1,3 +1,4 @@
+# long file: one state, from values to launches
 """From a graph to a list of kernel launches.
 
 Each node becomes a kernel, with four exceptions: constants, iota and broadcasts are pulled into whoever reads them; a
@@ -29,6 +30,7 @@ from .map_loops import map_kernel
 from .memory import KernelScope, Launch, Memory, Step, Tail
 from .pull import MAPS, Pull
 from .several import one_kernel
+from .weights_plan import turned_by
 
 __all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 
@@ -330,9 +332,11 @@ class Lowering:
     def tail_root(self, value: Value) -> Node | None:
         """The contraction or reduction whose kernel can compute the value as its tail, or None.
 
-        The path from it to the value is elementwise and keeps the index; nothing else reads what lies on the path.
+        The path from it to the value is elementwise and keeps the index, but for channels exchanged behind a derivative by weights;
+        nothing else reads what lies on the path.
         """
         roots: dict[Node, None] = {}
+        shapes = dict[Node, tuple[Dim, ...]]()
         inner_uses: dict[Value, int] = {}
         stack, seen = [value], {value}
         while stack:
@@ -342,6 +346,8 @@ class Lowering:
                 continue
             if node.op.mnemonic in MAPS:
                 follow = node.op.mnemonic in ELEMENTWISE
+                if (turned := turned_by(node, self.target, self.resolve)) is not None:
+                    follow, shapes[turned] = True, current.type.shape
                 for operand in map(self.resolve, node.operands):
                     if not follow:
                         if self.has_barrier(operand):
@@ -359,8 +365,8 @@ class Lowering:
             return None
         (root,) = roots
         result = root.results[0]
-        alone = self.uses.get(result, 0) == inner_uses.get(result, 0)
-        return root if alone and result.type.shape == value.type.shape else None
+        alone = self.uses.get(result, 0) == (1 if root in shapes else inner_uses.get(result, 0))
+        return root if alone and shapes.get(root, result.type.shape) == value.type.shape else None
 
     def has_barrier(self, value: Value) -> bool:
         """Whether pulling the value would meet a barrier that has no memory yet."""

@@ -16,7 +16,7 @@ from ..schedule import tile_shape
 from ..target import Target
 from .conv_plan import FEW, USUAL
 
-__all__ = ["PARTS", "Share", "WeightsPlan", "plan_weights"]
+__all__ = ["PARTS", "Share", "WeightsPlan", "plan_weights", "turned_by", "turns"]
 
 PARTS = 8
 """Parts of the images or tiles that are summed apart, where there are fewer panels and blocks than that."""
@@ -40,15 +40,15 @@ class Share:
     Args:
         parts, least: how many the tiles are cut into, and tiles of a part at least, as long as there are some
         group:        tiles that go through together
-        down, across: blocks of input and of output channels
+        inner, outer: blocks of input and of output channels
         rim, g_rim:   that whole tiles of x and g need
     """
 
     parts: int
     least: int
     group: int
-    down: int
-    across: int
+    inner: int
+    outer: int
     rim: Rim
     g_rim: Rim
 
@@ -117,13 +117,38 @@ def _swapped(value: Value) -> Value | None:
     return node.operands[0] if axes == (1, 0, *range(2, len(axes))) else None
 
 
+def turned_by(node: Node, target: Target, resolve: Callable[[Value], Value]) -> Node | None:
+    """The derivative whose channels a node exchanges, if its kernel can write them so; else None."""
+    if _swapped(node.results[0]) is None:
+        return None
+    root = resolve(node.operands[0]).node
+    if root is None or not isinstance(root.op, Conv):
+        return None
+    plan = plan_weights(root, target, resolve)
+    return root if plan is not None and plan.share is not None else None
+
+
+def turns(resolve: Callable[[Value], Value], value: Value, node: Node) -> bool:
+    """Whether what follows such a derivative elementwise is led by its exchange of channels: the weights have output channels first."""
+    stack, seen = [value], {value}
+    while stack:
+        made = resolve(stack.pop()).node
+        if made is None or made is node:
+            continue
+        if _swapped(made.results[0]) is not None and resolve(made.operands[0]).node is node:
+            return True
+        new = [o for o in made.operands if o not in seen]
+        seen.update(new)
+        stack += new
+    return False
+
+
 def _share(x: Value, g: Value, channels: int, out: int, padding: Rim, target: Target) -> Share | None:
     """How Winograd's tasks are cut, by the shapes alone; None where direct products are cheaper."""
     if min(channels, out) < 16:
         return None
     inner, blocks = -(-channels // 16), -(-out // 16)
-    _, panel, _ = tile_shape(target, 16, blocks)
-    down, across = _equal(inner, BLOCKS), _equal(blocks // panel, BLOCKS // panel) * panel
+    down, across = (_blocks(target, n) for n in (inner, blocks))
     tasks = -(-inner // down) * -(-blocks // across)
     tiles = product((g.type.shape[0], *(ceildiv(size, 4) for size in g.type.shape[2:])))
     parts, least, group = -(-PARTS // tasks), GROUP // 2, GROUP
@@ -144,6 +169,12 @@ def _share(x: Value, g: Value, channels: int, out: int, padding: Rim, target: Ta
     rest = [-size % 4 if isinstance(size, int) else 3 for size in g.type.shape[2:]]
     rim = tuple((low, high + more) for (low, high), more in zip(padding, rest, strict=True))
     return Share(parts, least, group, down, across, rim, tuple((0, more) for more in rest))
+
+
+def _blocks(target: Target, blocks: int) -> int:
+    """Blocks of a task on one side: whole panels, as either may be the columns."""
+    _, panel, _ = tile_shape(target, 16, blocks)
+    return _equal(blocks // panel, BLOCKS // panel) * panel
 
 
 def _equal(total: int, most: int) -> int:

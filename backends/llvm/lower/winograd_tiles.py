@@ -167,6 +167,13 @@ class Side:
         assert isinstance(lanes, int)
         return lanes
 
+    @property
+    def blocks(self) -> int:
+        """Blocks of channels."""
+        blocks = self.image.shape[1]
+        assert isinstance(blocks, int)
+        return blocks
+
     def spread(
         self,
         pull: Pull,
@@ -174,11 +181,11 @@ class Side:
         target: k.Buffer,
         first: k.Expr,
         count: k.Expr,
-        blocks: tuple[k.Index, k.Index],
+        some: tuple[k.Index, k.Index],
     ) -> k.For:
         """Transform tiles into target [6, 6, tiles, channels]: `count` of them from the first, of some of the blocks, given by the
         first and how many. A block's places lie side by side, so it goes through alone."""
-        start, extent = blocks
+        start, extent = some
         tile, block, zero = k.Var("tile"), k.Var("cb"), k.as_index(0)
         y, x = (pull.affine(c, 1, rim) for c, rim in zip(grid.corners(pull), self.rim, strict=True))
         source = block if known(start) == 0 else start + block
@@ -198,9 +205,12 @@ def _spread(step: Transform, size: int, lanes: int, column: int) -> k.Kernel:
     """The transform of the places of a tile, `row` apart in one direction and `column` in the other, into the 36 squares."""
     row, square = symbol("row", 0, MAX_DIM), symbol("square", 0, MAX_DIM)
     places = k.Buffer("places", f32, (size, size, lanes), (row, column, 1))
-    squares = k.Buffer("squares", f32, (36, lanes), (square, 1))
-    lane, numbers = k.Var("c"), [k.as_index(i) for i in range(36)]
+    squares = k.Buffer("squares", f32, (6, 6, lanes), (6 * square, square, 1))
+    lane, numbers = k.Var("c"), [k.as_index(i) for i in range(6)]
     window = [[places.at(numbers[y], numbers[x], lane) for x in range(size)] for y in range(size)]
-    found = [e for line in on_both_axes(window, step) for e in line]
-    stores = [squares.store((n, lane), e) for n, e in zip(numbers, found, strict=True)]
+    stores = [
+        squares.store((numbers[i], numbers[j], lane), e)
+        for i, line in enumerate(on_both_axes(window, step))
+        for j, e in enumerate(line)
+    ]
     return k.Kernel("spread", (places, squares), (k.For(lane, lanes, tuple(stores), "vector"),))
