@@ -135,7 +135,7 @@ class Grouping:
         members = {root}
         if not isinstance(root.op, WindowSum):
             self._backward(root.operands, members, (Permute, Reverse))
-        tip = self._forward(self._turned(root, members), members)
+        tip = self._forward(self._turned(root, self._forward(root.results[0], members), members), members)
         if isinstance(root.op, Conv):
             pool = self._pool_behind(tip)
             if pool is not None:
@@ -147,10 +147,9 @@ class Grouping:
             members = behind_product(self, members, tip)
         self._commit(members)
 
-    def _turned(self, root: Node, members: set[Node]) -> Value:
+    def _turned(self, root: Node, tip: Value, members: set[Node]) -> Value:
         """Add the exchange of channels behind a derivative by weights, a convolution of two such exchanges, where nothing else reads
-        that; the tip."""
-        tip = root.results[0]
+        the tip; the new tip."""
         users = self.uses.get(tip, [])
         user = users[0] if len(users) == 1 else None
         led = (user, *(operand.node for operand in root.operands))

@@ -14,6 +14,12 @@ from nervure.ir.types import Array
 BOUND = 2e-5
 """Of the largest derivative."""
 
+OPTIMIZERS: dict[str, Any] = {
+    "momentum": lambda: nv.optim.SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
+    "adam": lambda: nv.optim.Adam(lr=0.01),
+    "plain": lambda: nv.optim.SGD(lr=0.1),
+}
+
 
 def exact(x: Array, g: Array, low: int, high: int) -> Array:
     """sum over n, p of x[n, c, p + w] g[n, o, p], in float64: [O, C, 3, 3]."""
@@ -132,3 +138,58 @@ def test_slopes_are_laid_into_blocks_once() -> None:
     step = nv.training_step(model, lambda y: (y * y).mean(), nv.optim.SGD(lr=0.1), "f32[4,16,8,8]")
     names = [kernel.name for kernel in nv.compile(step).kernels]
     assert sum(name.endswith("_block") for name in names) == 2, "the input, and the slope behind the pool"
+
+
+@pytest.mark.parametrize("batch", ["2", "16", "B"])
+@pytest.mark.parametrize("name", ["momentum", "adam", "plain"])
+def test_updates_run_on_the_weights_that_come_out(batch: str, name: str) -> None:
+    """Channels in equal and in other numbers than before, in groups of several sizes; parts of the tiles and all of them."""
+    x = np.random.default_rng(3).standard_normal((16 if batch == "B" else int(batch), 32, 12, 12), np.float32)
+
+    def trained(**options: Any) -> dict[str, Any]:
+        nv.seed(2)
+        optimizer = OPTIMIZERS[name]()
+        model = nn.Sequential(
+            nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 80, 3, padding=1, bias=False)
+        )
+        run = nv.compile(
+            nv.training_step(model, lambda y: (y * y).mean(), optimizer, f"f32[{batch},32,12,12]"), **options
+        )
+        for _ in range(3):
+            run(x)
+        if not options:
+            fused = [
+                k
+                for k in run.kernels
+                if k.name.endswith(("winograd_weights", "_add")) and "permute" in k.does
+            ]
+            assert len(fused) == 2, "the exchange of channels and what follows have no kernel of their own"
+        return run.state_dict()
+
+    found, wanted = trained(), trained(backend="reference")
+    for entry, value in wanted.items():
+        # a step of Adam's is as large where a slope is nearly nothing, of whichever sign
+        near = np.abs(found[entry] - value) <= 2e-4 * max(np.abs(value).max(), 1e-3)
+        assert np.mean(near) >= (0.99 if name == "adam" else 1.0), entry
+
+
+def test_a_derivative_that_is_read_as_it_is_and_exchanged_too() -> None:
+    """By hand: the exchange behind it has to find it in memory."""
+    program = nv.parse("""nervure 1
+program p {
+  graph main(%x: f32[4,16,8,8], %g: f32[4,16,8,8]) -> (f32[16,16,3,3], f32[16,16,3,3]) {
+    %a = permute{axes=[1,0,2,3]} %x : f32[16,4,8,8]
+    %b = permute{axes=[1,0,2,3]} %g : f32[16,4,8,8]
+    %0 = conv{padding=[[1,1],[1,1]]} %a, %b : f32[16,16,3,3]
+    %1 = permute{axes=[1,0,2,3]} %0 : f32[16,16,3,3]
+    %2 = add %0, %1 : f32[16,16,3,3]
+    %3 = mul %1, %1 : f32[16,16,3,3]
+    return %2, %3
+  }
+}
+""")
+    x, g = values(4, 16, 16, 8, 8, 1)
+    run = nv.compile(program)
+    assert any("winograd_weights" in kernel.name for kernel in run.kernels)
+    for found, want in zip(run(x, g), nv.compile(program, backend="reference")(x, g), strict=True):
+        assert np.abs(found - want).max() <= 2 * BOUND * np.abs(want).max()

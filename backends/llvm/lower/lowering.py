@@ -1,4 +1,3 @@
-# long file: one state, from values to launches
 """From a graph to a list of kernel launches.
 
 Each node becomes a kernel, with four exceptions: constants, iota and broadcasts are pulled into whoever reads them; a
@@ -24,13 +23,12 @@ from ..layout import Layout
 from ..target import Target
 from .blocked import blocked_map, blocked_memory, unblock
 from .describe import described
-from .elementwise import ELEMENTWISE
 from .joining import VIEWS, joined, places
 from .map_loops import map_kernel
 from .memory import KernelScope, Launch, Memory, Step, Tail
 from .pull import MAPS, Pull
 from .several import one_kernel
-from .weights_plan import turned_by
+from .tails import tail_root
 
 __all__ = ["VIEWS", "Barrier", "Lowering", "Tail"]
 
@@ -288,7 +286,7 @@ class Lowering:
                 continue
             node = current.node
             assert node is not None, f"{current!r} has no memory"
-            root = self.tail_root(current)
+            root = tail_root(self, current)
             base = node if root is None else root
             missing = self.missing(current, root)
             if missing:
@@ -328,45 +326,6 @@ class Lowering:
                     seen.add(operand)
                     stack.append(operand)
         return list(found)
-
-    def tail_root(self, value: Value) -> Node | None:
-        """The contraction or reduction whose kernel can compute the value as its tail, or None.
-
-        The path from it to the value is elementwise and keeps the index, but for channels exchanged behind a derivative by weights;
-        nothing else reads what lies on the path.
-        """
-        roots: dict[Node, None] = {}
-        shapes = dict[Node, tuple[Dim, ...]]()
-        inner_uses: dict[Value, int] = {}
-        stack, seen = [value], {value}
-        while stack:
-            current = stack.pop()
-            node = current.node
-            if node is None or self.memory_of(current) is not None:
-                continue
-            if node.op.mnemonic in MAPS:
-                follow = node.op.mnemonic in ELEMENTWISE
-                if (turned := turned_by(node, self.target, self.resolve)) is not None:
-                    follow, shapes[turned] = True, current.type.shape
-                for operand in map(self.resolve, node.operands):
-                    if not follow:
-                        if self.has_barrier(operand):
-                            return None
-                        continue
-                    inner_uses[operand] = inner_uses.get(operand, 0) + 1
-                    if operand not in seen:
-                        seen.add(operand)
-                        stack.append(operand)
-            else:
-                if len(node.results) != 1 or node.op.mnemonic not in self.tailed or current is value:
-                    return None
-                roots[node] = None
-        if len(roots) != 1:
-            return None
-        (root,) = roots
-        result = root.results[0]
-        alone = self.uses.get(result, 0) == (1 if root in shapes else inner_uses.get(result, 0))
-        return root if alone and shapes.get(root, result.type.shape) == value.type.shape else None
 
     def has_barrier(self, value: Value) -> bool:
         """Whether pulling the value would meet a barrier that has no memory yet."""

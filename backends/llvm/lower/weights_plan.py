@@ -16,7 +16,7 @@ from ..schedule import tile_shape
 from ..target import Target
 from .conv_plan import FEW, USUAL
 
-__all__ = ["PARTS", "Share", "WeightsPlan", "plan_weights", "turned_by", "turns"]
+__all__ = ["PARTS", "Share", "WeightsPlan", "exchanges", "is_tiled", "plan_weights"]
 
 PARTS = 8
 """Parts of the images or tiles that are summed apart, where there are fewer panels and blocks than that."""
@@ -117,30 +117,15 @@ def _swapped(value: Value) -> Value | None:
     return node.operands[0] if axes == (1, 0, *range(2, len(axes))) else None
 
 
-def turned_by(node: Node, target: Target, resolve: Callable[[Value], Value]) -> Node | None:
-    """The derivative whose channels a node exchanges, if its kernel can write them so; else None."""
-    if _swapped(node.results[0]) is None:
-        return None
-    root = resolve(node.operands[0]).node
-    if root is None or not isinstance(root.op, Conv):
-        return None
-    plan = plan_weights(root, target, resolve)
-    return root if plan is not None and plan.share is not None else None
+def exchanges(node: Node) -> bool:
+    """Whether a node exchanges the first two axes."""
+    return _swapped(node.results[0]) is not None
 
 
-def turns(resolve: Callable[[Value], Value], value: Value, node: Node) -> bool:
-    """Whether what follows such a derivative elementwise is led by its exchange of channels: the weights have output channels first."""
-    stack, seen = [value], {value}
-    while stack:
-        made = resolve(stack.pop()).node
-        if made is None or made is node:
-            continue
-        if _swapped(made.results[0]) is not None and resolve(made.operands[0]).node is node:
-            return True
-        new = [o for o in made.operands if o not in seen]
-        seen.update(new)
-        stack += new
-    return False
+def is_tiled(node: Node, target: Target, resolve: Callable[[Value], Value]) -> bool:
+    """Whether a node is a derivative by weights that Winograd's transforms compute."""
+    plan = plan_weights(node, target, resolve) if isinstance(node.op, Conv) else None
+    return plan is not None and plan.share is not None
 
 
 def _share(x: Value, g: Value, channels: int, out: int, padding: Rim, target: Target) -> Share | None:

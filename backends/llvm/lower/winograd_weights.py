@@ -23,7 +23,8 @@ from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 from .pull import Pull
-from .weights_plan import WeightsPlan, turns
+from .tails import turned
+from .weights_plan import WeightsPlan
 from .winograd_tiles import Grid, Side, by_places, by_results, of_weights, on_both_axes
 
 __all__ = ["winograd_weights"]
@@ -132,7 +133,7 @@ class _Result:
 
     def __init__(self, lowering: Lowering, node: Node, tail: Tail, parts: int) -> None:
         self.lowering, self.node, self.tail, self.parts = lowering, node, tail, parts
-        self.turned = turns(lowering.resolve, tail.value, node)
+        self.turned = turned(lowering, tail.value)
         rows, columns = tail.value.type.shape[:2]
         assert isinstance(rows, int) and isinstance(columns, int)
         self.rows, self.columns = rows, columns
