@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..ir.dims import Dim, minimum
 from ..ir.graph import Graph, Value
 from ..ir.ops.elementwise import Cast
@@ -38,8 +40,13 @@ def ranges_of(graph: Graph) -> tuple[tuple[int, int, Dim], ...]:
 def checks_of(graph: Graph) -> tuple[tuple[int, Check], ...]:
     """What else a traced graph asks of its inputs: that tables of children are those of trees."""
     places = {v: k for k, v in enumerate(graph.inputs)}
-    found = (places.get(_source(n.operands[0])) for n in graph.nodes if isinstance(n.op, TreeFold))
-    return tuple((k, levels_of) for k in sorted({k for k in found if k is not None}))
+    found: dict[int, Check] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, TreeFold):
+            place = places.get(_source(node.operands[0]))
+            if place is not None:
+                found.setdefault(place, partial(levels_of, where=[str(o) for o in node.origins]))
+    return tuple(sorted(found.items(), key=lambda item: item[0]))
 
 
 def _source(value: Value) -> Value:

@@ -145,8 +145,11 @@ def check_carry(name: str, before: Sequence[Value], after: Sequence[Value]) -> N
 
 
 def made(value: Value) -> str:
-    """Where a value was made, for a message."""
-    return "".join(f"  at {origin}" for origin in (value.node.origins if value.node is not None else ()))
+    """Where a value was made, for a message; an input, which no line makes, by its name."""
+    if value.node is None:
+        name = value.entry or value.name
+        return f"  given as {name}" if name else ""
+    return "".join(f"  at {origin}" for origin in value.node.origins)
 
 
 def _error(name: str, message: str, details: Sequence[str] = (), hint: str | None = None) -> TraceError:

@@ -56,6 +56,7 @@ from .folding import (
 )  # fmt: skip
 from .layers import (
     bilinear,
+    cat,
     dropout,
     embedding,
     flatten,
@@ -180,7 +181,7 @@ from .sequences import (
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "argsort", "atan2", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "batch_norm_train", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "batch_norm", "batch_norm_train", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "cat",
     "bitcast", "celu", "channel_shuffle", "cholesky", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumprod",
     "cumsum", "depth_to_space", "dequantize", "dropout", "dynamic_quantize", "dynamic_slice", "dynamic_update_slice",

@@ -18,7 +18,7 @@ from .tensor import Tensor, as_tensor
 from .tracing import current
 
 __all__ = [
-    "bilinear", "dropout", "embedding", "flatten", "linear", "new_key", "one_hot", "reshape", "split_key", "stack",
+    "bilinear", "cat", "dropout", "embedding", "flatten", "linear", "new_key", "one_hot", "reshape", "split_key", "stack",
     "unflatten",
 ]  # fmt: skip
 
@@ -47,6 +47,16 @@ def unflatten(input: Any, dim: int, sizes: Sequence[Any]) -> Tensor:
         if product(tuple(parts)) != whole:
             raise wrong("unflatten", f"axis {dim} of {whole} elements is not {tuple(sizes)}")
         return x.reshape(*x.shape[:place], *parts, *x.shape[place + 1 :])
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """Tensors one after the other along an axis that they have, as numpy's concatenate.
+
+    Source: PyTorch torch.cat
+    """
+    if not tensors:
+        raise wrong("cat", "expected at least one tensor")
+    return Tensor(s.concatenate([as_tensor(x).value for x in tensors], dim))
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:

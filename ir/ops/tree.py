@@ -130,11 +130,13 @@ def _wide(mask: Array, state: Array) -> Array:
     return mask.reshape(*mask.shape, *(1,) * (state.ndim - 1))
 
 
-def levels_of(children: Array, name: str = "children") -> Array:
+def levels_of(children: Array, name: str = "children", where: Sequence[str] = ()) -> Array:
     """The level of each node: 0 for leaves, else one more than the highest of its children.
 
     Args:
         children: integers [N, K]; those below 0 are absent
+        name:     of the table, for a message
+        where:    the lines of the fold, for a message
 
     Raises:
         InputError: a child is no node, or a node is below itself; it names the node
@@ -143,7 +145,8 @@ def levels_of(children: Array, name: str = "children") -> Array:
     wrong = np.argwhere(children >= nodes)
     if len(wrong):
         n, k = wrong[0].tolist()
-        raise InputError(f"{name}: child {k} of node {n} is {int(children[n, k])}, there are {nodes} nodes")
+        found = f"child {k} of node {n} is {int(children[n, k])}, there are {nodes} nodes"
+        raise InputError(f"{name}: {found}", where=where)
     level = np.zeros(nodes, np.int64)
     for _ in range(nodes + 1):
         below = np.where(children < 0, -1, level[children]).max(axis=1, initial=-1)
@@ -151,7 +154,8 @@ def levels_of(children: Array, name: str = "children") -> Array:
             return level
         level = below + 1
     n = int(np.argmax(level))
-    raise InputError(f"{name}: node {_on_cycle(children, n)} is below itself", hint="a tree has no cycle")
+    message = f"{name}: node {_on_cycle(children, n)} is below itself"
+    raise InputError(message, where=where, hint="a tree has no cycle")
 
 
 def _on_cycle(children: Array, node: int) -> int:

@@ -99,8 +99,10 @@ def test_branches_that_differ_are_named_with_both_lines() -> None:
 def test_a_carry_of_a_loop_that_changes_its_type_is_named_with_both_lines() -> None:
     with pytest.raises(
         TraceError, match=r"while_loop: carry 0 is f64\[5\] before the body and f64\[\] after it"
-    ):
+    ) as caught:
         nv.trace(lambda x: nv.while_loop(lambda c: c.sum() < 3, lambda c: c.sum(), x), "f64[5]")
+    text = str(caught.value)
+    assert "before: f64[5]  given as x\n" in text and text.count("test_branches.py") >= 2
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,11 @@ def test_embedding_gives_no_gradient_to_its_padding() -> None:
     value, slope = run(table, x)
     assert value == pytest.approx(table[x].sum())
     assert slope.tolist() == [[2, 2], [0, 0], [0, 0], [1, 1]]
+
+
+def test_cat_is_concatenate_under_pytorchs_name() -> None:
+    run = nv.compile(lambda x, y: nn.cat([x, y, x], dim=-1), "f32[B,3]", "f32[B,2]", backend="reference")
+    x, y = (RNG.standard_normal((4, n)).astype("f4") for n in (3, 2))
+    np.testing.assert_array_equal(run(x, y), np.concatenate([x, y, x], axis=-1))
+    with pytest.raises(nv.NervureError, match="cat: expected at least one tensor"):
+        nv.trace(lambda _: nn.cat([]), "f32[2]")

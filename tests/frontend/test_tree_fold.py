@@ -120,10 +120,13 @@ def test_a_table_of_no_tree_is_an_error_that_names_the_node_and_the_line(table: 
 def test_a_table_that_comes_with_the_call_is_looked_at_before_the_program_runs(backend: str) -> None:
     run = nv.compile(fold, *SPECS, backend=backend)
     x = RNG.normal(size=(7, 4))
-    with pytest.raises(InputError, match=r"input children: node [012] is below itself"):
-        run(x, CYCLE, W, U)
-    with pytest.raises(InputError, match=r"input children: child 0 of node 6 is 9, there are 7 nodes"):
-        run(x, DANGLING, W, U)
+    for table, message in (
+        (CYCLE, r"input children: node [012] is below itself"),
+        (DANGLING, r"input children: child 0 of node 6 is 9, there are 7 nodes"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            run(x, table, W, U)
+        assert "test_tree_fold.py" in str(caught.value) and "in fold" in str(caught.value)
     np.testing.assert_allclose(run(x, ONE, W, U), recursive(x, ONE, W, U), rtol=1e-9)
 
 
