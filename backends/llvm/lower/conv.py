@@ -127,9 +127,13 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     sum_ = k.Let(acc, k.Load(sums, (i, half * plan.out_block + lane)))
     epilogue: k.Stmt = k.For(lane, plan.out_block, (sum_, store), "vector")
     epilogue = k.For(i, count, (k.For(half, panel, (epilogue,)),))
-    body = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile]
-    body += [] if finish else [epilogue]
     pieces = -(-width // mc) if isinstance(width, int) else ceil_div(width, mc)
+    body: list[k.Stmt] = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile]
+    body += [] if finish else [epilogue]
+    if any(map(any, result.layout.halo)) and len(outer) == 1 and row == 1 and pieces == 1 and known(shape[2]):
+        body.append(k.For(half, panel, tuple(result.rim(scope, n, block, outer[0][1]))))
+    else:
+        result.clear(lowering, node)
     places: list[tuple[k.Var, k.Index]] = [*((var, shape[2 + axis]) for axis, var in outer), (piece, pieces)]
     around = [(n, shape[0]), (p, panels), *places]
     least = ROWS if outer else 1

@@ -38,6 +38,7 @@ def across(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     layout = source.layout
     assert layout is not None
     result = ConvResult(lowering, node, tail, plan.out_block)
+    result.clear(lowering, node)
 
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)

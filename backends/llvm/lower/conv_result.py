@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ....ir.dims import product
+from ....ir.dims import Dim, product
 from ....ir.graph import Node
 from ....ir.types import f32
 from .. import kernel_ir as k
 from ..layout import Layout
 from .blocked import blocked_memory, unblock, zero_rim
+from .loops import nest
 from .lowering import Lowering, Tail
 from .map_loops import uses_any
 from .memory import KernelScope
@@ -17,7 +18,7 @@ __all__ = ["ConvResult"]
 
 
 class ConvResult:
-    """The memory of a convolution's result; its rim is zeroed here.
+    """The memory of a convolution's result. Its rim is zeroed by `clear`, or row by row by `rim`.
 
     Attributes:
         layout: the blocks that the kernel writes
@@ -34,7 +35,33 @@ class ConvResult:
         else:
             self.layout = Layout(channels, block, ((0, 0),) * (len(self.shape) - 2))
             self.memory = blocked_memory(tail.value, self.layout)
+
+    def clear(self, lowering: Lowering, node: Node) -> None:
+        """Before the kernel: zero the rim."""
         zero_rim(lowering, self.memory, self.shape, node.origins)
+
+    def rim(self, scope: KernelScope, image: k.Expr, block: k.Expr, row: k.Expr) -> list[k.Stmt]:
+        """What zeroes the rim beside a row of an image, and before the first row and after the last: for who writes
+        the row has its lines."""
+        high, wide = self.shape[2:]
+        assert isinstance(high, int)
+        (above, below), (left, right) = self.layout.halo
+        buffer = scope.output(self.memory, self.layout.shape(self.shape))
+
+        def zeros(rows: int, columns: Dim, first: k.Index, start: Dim) -> list[k.Stmt]:
+            y, x, lane = k.Var("y"), k.Var("x"), k.Var("c")
+            at = (image, block, y + first, x + start, lane)
+            loops = [(y, rows), (x, columns), (lane, self.layout.block)]
+            return nest([buffer.store(at, k.zero(f32))], loops, vector=True, parallel=False)
+
+        found = zeros(1, left, row + above, 0) if left else []
+        found += zeros(1, right, row + above, wide + left) if right else []
+        whole = wide + left + right
+        found += [k.If(row < 1, tuple(zeros(above, whole, 0, 0)))] if above else []
+        found += (
+            [k.If(k.as_index(high - 2) < row, tuple(zeros(below, whole, high + above, 0)))] if below else []
+        )
+        return found
 
     def store(
         self,

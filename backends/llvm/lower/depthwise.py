@@ -42,6 +42,7 @@ def depthwise(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvP
     source = in_layout(lowering, x, plan.in_block, plan.halo)
     assert source.layout is not None
     result = ConvResult(lowering, node, tail, plan.out_block)
+    result.clear(lowering, node)
     packed = _pack(lowering, node, plan, window)
 
     scope = KernelScope()

@@ -41,6 +41,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     source = in_layout(lowering, x, plan.in_block, plan.halo)
     assert source.layout is not None
     result = ConvResult(lowering, node, tail, plan.out_block)
+    result.clear(lowering, node)
     depth = source.layout.blocks * plan.in_block
     blocks = result.layout.blocks
     rows, panel, lanes = tile_shape(lowering.target, plan.out_block, blocks)
