@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from ...ir.dims import Dim
 
-__all__ = ["Layout", "block_of"]
+__all__ = ["Halo", "Layout", "block_of", "wider"]
+
+Halo = tuple[tuple[int, int], ...]
+"""(low, high) elements of rim on each spatial axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Layout:
 
     channels: int
     block: int
-    halo: tuple[tuple[int, int], ...]
+    halo: Halo
 
     @property
     def blocks(self) -> int:
@@ -48,6 +51,11 @@ class Layout:
     def __str__(self) -> str:
         rim = " ".join(f"{low}+{high}" for low, high in self.halo)
         return f"blocks of {self.block} of {self.channels} channels, rim {rim}"
+
+
+def wider(first: Halo, second: Halo) -> Halo:
+    """A rim that serves whoever wants either."""
+    return tuple((max(a, c), max(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
 
 
 def block_of(channels: int) -> int:

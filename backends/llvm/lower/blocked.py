@@ -13,7 +13,7 @@ from ....ir.origin import Origins
 from .. import kernel_ir as k
 from ..affine import stride
 from ..extents import rest_of
-from ..layout import Layout
+from ..layout import Layout, wider
 from .loops import nest, nest_in_parts
 from .memory import KernelScope, Memory
 from .pull import MAPS, Index, Pull
@@ -166,9 +166,8 @@ def in_layout(lowering: Lowering, value: Value, block: int, halo: Sequence[tuple
     memory = lowering.memory_of(value)
     channels = value.type.shape[1]
     assert isinstance(channels, int)
-    wanted = Layout(channels, block, tuple(halo))
-    copies = (copy for (of, layout), copy in lowering.copies.items() if of is value and layout is not None)
-    found = next((m for m in copies if m.layout is not None and m.layout.serves(block, halo)), None)
+    wanted = Layout(channels, block, wider(lowering.rims.get((value, block), tuple(halo)), tuple(halo)))
+    found = lowering.copies.get((value, wanted))
     if memory is None:
         if found is None and _channels_last(lowering, value, wanted):
             found = lowering.copies[value, wanted] = blocked_memory(value, wanted)

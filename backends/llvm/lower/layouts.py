@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from ....ir.graph import Graph, Node, Value
@@ -10,7 +10,7 @@ from ....ir.ops.control import Fuse
 from ....ir.ops.move import BroadcastInDim, Concat, Reshape, Slice
 from ....ir.ops.window import Conv, MaxPool, WindowSum
 from ....ir.types import f32
-from ..layout import Layout
+from ..layout import Halo, Layout, wider
 from ..target import Target
 from .conv_plan import plan_conv
 from .elementwise import ELEMENTWISE
@@ -18,8 +18,9 @@ from .weights_plan import plan_weights
 
 __all__ = ["Layouts", "choose_layouts"]
 
-Layouts = tuple[dict[Value, Layout], set[Value]]
-"""The layouts of values that lie in blocks, and the values that their readers compute where they need them."""
+Layouts = tuple[dict[Value, Layout], set[Value], dict[tuple[Value, int], Halo]]
+"""The layouts of values that lie in blocks, the values that their readers compute where they need them, and the rim that a copy of
+a value in blocks of some size has to have for all its readers."""
 
 
 def choose_layouts(graph: Graph, target: Target, plain: Collection[Value]) -> Layouts:
@@ -29,7 +30,7 @@ def choose_layouts(graph: Graph, target: Target, plain: Collection[Value]) -> La
         plain: values that must lie as their types say
     """
     choice = _Choice(graph, target, plain)
-    return choice.found, choice.pulled
+    return choice.found, choice.pulled, choice.rims
 
 
 class _Choice:
@@ -42,14 +43,18 @@ class _Choice:
         self.pulled: set[Value] = set()
         self.inner: dict[Value, list[Value]] = {}
         self.uses = graph.uses()
-        self.halos: dict[Value, list[tuple[int, int]]] = {}
+        self.rims: dict[tuple[Value, int], Halo] = {}
         self._collect(graph.nodes)
         self._nodes(graph.nodes)
-        for value, halo in self.halos.items():
-            self.found[value] = replace(self.found[value], halo=tuple(halo))
+        for (value, block), halo in self.rims.items():
+            if value in self.found and self.found[value].block == block:
+                self.found[value] = replace(self.found[value], halo=halo)
         for value, other in self.same.items():
             if other in self.found:
                 self.found[value] = self.found[other]
+            for block in (1, 8, 16):
+                if (other, block) in self.rims:
+                    self.rims[value, block] = self.rims[other, block]
 
     def _collect(self, nodes: Iterable[Node]) -> None:
         """Who reads what within regions."""
@@ -86,10 +91,10 @@ class _Choice:
             weights = plan_weights(node, self.target, self._of)
             plan = None if weights is not None else plan_conv(node, self.target)
             if weights is not None:
-                self._rim(weights.x, weights.halo)
-                self._rim(weights.g, weights.g_halo)
+                self._rim(weights.x, weights.x_block, weights.halo)
+                self._rim(weights.g, weights.g_block, weights.g_halo)
             elif plan is not None:
-                self._rim(self._of(node.operands[0]), plan.halo)
+                self._rim(self._of(node.operands[0]), plan.in_block, plan.halo)
                 self._block(result, plan.out_block)
         elif isinstance(node.op, WindowSum) or node.op.mnemonic in ELEMENTWISE:
             for operand in map(self._of, node.operands):
@@ -159,11 +164,9 @@ class _Choice:
         joins = isinstance(node.op, Concat) and node.op.axis == 1
         return joins or node.op.mnemonic in ELEMENTWISE or isinstance(node.op, (BroadcastInDim, Reshape))
 
-    def _rim(self, source: Value, wanted: Sequence[tuple[int, int]]) -> None:
-        """Give a blocked value the rim that a reader wants."""
-        if source in self.found:
-            halo = self.halos.setdefault(source, [(0, 0)] * len(wanted))
-            self.halos[source] = [(max(a, c), max(b, d)) for (a, b), (c, d) in zip(halo, wanted, strict=True)]
+    def _rim(self, source: Value, block: int, wanted: Halo) -> None:
+        """Note the rim that a reader wants of a value in blocks."""
+        self.rims[source, block] = wider(self.rims.get((source, block), wanted), wanted)
 
     def _block(self, value: Value, block: int) -> None:
         channels = value.type.shape[1]

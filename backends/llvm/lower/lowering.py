@@ -19,7 +19,7 @@ from ....ir.ops.control import Fuse
 from ....ir.origin import Origins
 from ....passes.fuse_groups import is_wide
 from .. import kernel_ir as k
-from ..layout import Layout
+from ..layout import Halo, Layout
 from ..target import Target
 from .blocked import blocked_map, blocked_memory, unblock
 from .describe import described
@@ -52,6 +52,7 @@ class Lowering:
         target:   the machine
         layouts:  of the values that are kept in blocks of channels
         pulled:   movements of such values that their readers compute
+        rims:     of a copy in blocks of some size, wide enough for all readers
         origins:  of the node that is lowered: of what is copied for it too
     """
 
@@ -66,6 +67,7 @@ class Lowering:
         target: Target,
         layouts: Mapping[Value, Layout] = MappingProxyType({}),
         pulled: Collection[Value] = (),
+        rims: Mapping[tuple[Value, int], Halo] = MappingProxyType({}),
     ) -> None:
         self.barriers = barriers
         self.tailed = tailed
@@ -78,6 +80,7 @@ class Lowering:
         self.made = 0
         self.layouts = layouts
         self.pulled = pulled
+        self.rims = rims
         self.copies: dict[tuple[Value, Layout | None], Memory] = {}
         self.prepared: list[Launch] = []
         self.memory: dict[Value, Memory] = {}

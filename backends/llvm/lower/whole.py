@@ -83,9 +83,9 @@ def _lower(
     changing = {name for name, _ in graph.updates}
     updated = {v for _, v in graph.updates}
     sources = [_viewed(value) for value in graph.outputs]
-    layouts, pulled = choose_layouts(graph, target, {*graph.outputs, *sources, *updated})
+    layouts, pulled, rims = choose_layouts(graph, target, {*graph.outputs, *sources, *updated})
     fixed = frozenset(set(entries) - changing)
-    lowering = Lowering(BARRIERS, TAILED, BLOCKED, prefix, entries, fixed, target, layouts, pulled)
+    lowering = Lowering(BARRIERS, TAILED, BLOCKED, prefix, entries, fixed, target, layouts, pulled, rims)
     lowering.memory.update(zip(graph.inputs, inputs, strict=True))
     for value, memory in zip(sources, outputs, strict=True):
         own = value.node is not None and value.node.op.mnemonic not in (*VIEWS, "constant")
