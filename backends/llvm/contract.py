@@ -20,10 +20,11 @@ from .affine import flat_strides, row_length, split_rows
 from .dot import expand_dot
 from .dot_schedule import DotSchedule
 from .extents import ceil_div, decompose, known, may_be_empty, rest_of, times
-from .finish import finishes
+from .finish import LINE, finishes
 from .kernel_ir import (
     Buffer,
     Carry,
+    Coming,
     Contract,
     Expr,
     Finish,
@@ -58,6 +59,9 @@ __all__ = ["default_schedule", "expand_contracts"]
 
 _FEW = 33
 """Rows whose tiles have 11 rows at most, as many lines as a cache of 12 ways holds in one set beside those of B."""
+
+_LINES = 16
+"""Lines of the next panel that a row of a tile fetches, at most: few rows are done before they come."""
 
 
 def expand_contracts(kernel: Kernel, target: Target) -> Kernel:
@@ -202,7 +206,7 @@ class _Expansion:
                     return ()
         return tuple(stores) if finishes(stores, c.m[0].var, c.n.var, c.acc) else ()
 
-    def _finish_at(self, m0: Expr, j0: Expr) -> Finish:
+    def _finish_at(self, m0: Expr, j0: Expr, coming: Coming | None) -> Finish:
         """The epilogue of the panel at m0, j0."""
         c, row, lane = self.c, Var("row"), Var("lane")
         moved = {id(c.m[0].var): m0 + row, id(c.n.var): j0 + lane}
@@ -215,7 +219,32 @@ class _Expansion:
             )
             for x in self.finish
         ]
-        return Finish(row, Var("block"), lane, self.s.columns, c.acc, tuple(stores))
+        return Finish(row, Var("block"), lane, self.s.columns, c.acc, tuple(stores), coming)
+
+    def _coming(self, j0: Expr) -> Coming | None:
+        """What the panel after the one at j0 will be read or packed from, a part of it for each row of the block; None where B's rows or
+        columns do not lie dense."""
+        c, m, length = self.c, known(self.m), known(self.k)
+        n, k = flat_strides(c.b, [c.n]), flat_strides(c.b, c.k)
+        if not isinstance(c.b, Load) or not m or length is None or len(c.k) != 1:
+            return None
+        if not isinstance(n, int) or not isinstance(k, int):
+            return None
+        line, rows = LINE // self.dtype.bytes, min(m, self.s.mc)
+        if n == 1:
+            each = -(-length // rows)
+            step, lines = (
+                each * k,
+                tuple(p * k + x for p in range(each) for x in range(0, self.s.columns, line)),
+            )
+        elif k == 1 and n == length:
+            step = -(-n * self.s.columns // rows)
+            lines = tuple(range(0, step, line))
+        else:
+            return None
+        place = _replaced(c.b, {id(c.n.var): j0 + self.s.columns, id(c.k[0].var): as_index(0)})
+        assert isinstance(place, Load)
+        return Coming(place, step, lines) if len(lines) <= _LINES else None
 
     def _scratch(self, name: str, shape: tuple[int, ...]) -> Buffer:
         buffer = Buffer(f"{name}{len(self.scratch)}", self.dtype, shape, align=64)
@@ -367,7 +396,7 @@ class _Expansion:
         def tiles(b: Load, b_k: Expr) -> list[Stmt]:
             if not self.finish:
                 return [tile(b, b_k, Load(self.c_scratch, (p, as_index(0), as_index(0))))]
-            whole = tile(b, b_k, self._finish_at(m0, j0))
+            whole = tile(b, b_k, self._finish_at(m0, j0, self._coming(j0)))
             if not self.ragged:
                 return [whole]
             sums = tile(b, b_k, Load(self.c_scratch, (as_index(0), as_index(0), as_index(0))))

@@ -161,7 +161,8 @@ class Finishing:
     @property
     def places(self) -> list[Load | Store]:
         """Whatever has an address."""
-        return [*self.loads, *self.finish.stores]
+        coming = self.finish.coming
+        return [*self.loads, *self.finish.stores, *(() if coming is None else (coming.place,))]
 
     @property
     def names(self) -> list[str]:
@@ -172,7 +173,12 @@ class Finishing:
     @property
     def row_bytes(self) -> list[int]:
         """For each pointer the distance of rows."""
-        steps = [(_step(x, self.finish.row) or 0) * x.buffer.dtype.bytes for x in self.places]
+        coming = self.finish.coming
+        steps = [
+            (coming.step if coming is not None and x is coming.place else _step(x, self.finish.row) or 0)
+            * x.buffer.dtype.bytes
+            for x in self.places
+        ]
         return [step for step in steps for _ in range(self.vectors // self.each)]
 
     @property
@@ -227,6 +233,8 @@ class Finishing:
         """What is read row by row, and therefore fetched: for each line of a row its number, its pointer and its offset."""
         blocks, size = self.vectors // self.each, self.finish.acc.dtype.bytes
         found: list[tuple[str, int]] = []
+        if self.finish.coming is not None:
+            found += [(self.names[-1], line * size) for line in self.finish.coming.lines]
         for n, load in enumerate(self.loads):
             wide = self.finish.width * size if _step(load, self.finish.lane) else 1
             if self.row_bytes[n * blocks]:

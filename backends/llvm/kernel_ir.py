@@ -193,6 +193,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Coming:
+    """What a later tile's panel is made of, which is brought nearer meanwhile: the lines at `place` + row * step + each of
+    `lines`, in elements, for every row of the tile."""
+
+    place: Load
+    step: int
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Finish:
     """What becomes of a tile's sums while they are in registers: `stores`, once for each row and column of the panel.
 
@@ -205,6 +215,7 @@ class Finish:
         lane:  the column within its block
         width: columns of a block, a multiple of the tile's lanes
         acc:   the sum
+        coming: what is fetched beside
     """
 
     row: Var
@@ -213,6 +224,7 @@ class Finish:
     width: int
     acc: Var
     stores: tuple[Store, ...]
+    coming: Coming | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -217,6 +217,9 @@ class _Printer:
                     yield f"{indent}each {self.name(s.c.acc)} at {names} of {s.c.width} {{"
                     for store in s.c.stores:
                         yield from self.stmt(store, deeper)
+                    if (coming := s.c.coming) is not None:
+                        lines = ", ".join(map(str, coming.lines))
+                        yield f"{deeper}fetch {self.expr(coming.place)} by {coming.step} at {lines}"
                     yield f"{indent}}}"
             case Dot():
                 yield (

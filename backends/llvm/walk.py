@@ -168,7 +168,11 @@ def stmt_roots(s: Stmt) -> tuple[Expr, ...]:
         case Tile():
             steps = (x for p in s.steps for x in (p.extent, p.a, p.b))
             run = () if s.a_run is None else (s.a_run,)
-            c = () if isinstance(s.c, Finish) else (s.c, s.c_row)
+            c: tuple[Expr, ...] = ()
+            if not isinstance(s.c, Finish):
+                c = (s.c, s.c_row)
+            elif s.c.coming is not None:
+                c = (s.c.coming.place,)
             return (s.a, s.a_row, *run, s.b, s.b_vector, *c, s.m, *steps, s.accumulate)
         case Dot():
             return (s.a, s.b, s.c, s.c_row, s.m, s.n, s.length, s.accumulate)

@@ -16,17 +16,20 @@ from nervure.backends.llvm.kernel_ir import (
     Call,
     Cast,
     Contract,
+    Finish,
     Kernel,
     Load,
     LoopDim,
     Packed,
     Select,
+    Tile,
     Var,
     as_index,
     zero,
 )
 from nervure.backends.llvm.schedule import ContractSchedule, choose_schedule
 from nervure.backends.llvm.target import host_target, make_target
+from nervure.backends.llvm.walk import stmts
 from nervure.ir.dims import Dim, symbol
 from nervure.ir.types import DTYPES, DType, bf16, f32, f64, i32
 
@@ -534,3 +537,23 @@ def test_a_long_tile_fetches_row_by_row_what_two_results_read_once(k: int) -> No
             if " load " in line
         ]
         assert read and len(read) == len(set(read))
+
+
+@pytest.mark.parametrize("turned", ["", "b"])
+def test_tiles_fetch_what_the_next_panel_is_packed_from(compiled: Any, turned: str) -> None:
+    a, b, c, want = operands(96, 160, 250, f32, turned)
+    expanded = expand_contracts(matmul(96, 160, 250, turned=turned), host_target())
+    coming = [
+        s.c.coming
+        for s in stmts(expanded.body)
+        if isinstance(s, Tile) and isinstance(s.c, Finish) and s.c.coming
+    ]
+    assert len(coming) == 1
+    reached = {row * coming[0].step + line for row in range(96) for line in coming[0].lines}
+    panel = choose_schedule(host_target(), f32, 96, 160, 250).columns
+    lines = {(p * 160 + x) // 16 for p in range(250) for x in range(panel)}
+    if turned:
+        lines = set(range(250 * panel // 16))
+    assert lines <= {x // 16 for x in reached} | {x // 16 + 1 for x in reached}
+    compiled(matmul(96, 160, 250, turned=turned))(a, b, c)
+    close(c, want, 250, f32)
