@@ -14,7 +14,7 @@ from .. import kernel_ir as k
 from ..affine import stride
 from ..extents import rest_of
 from ..layout import Layout, wider
-from .loops import nest, nest_in_parts
+from .loops import ROWS, nest, nest_in_parts
 from .memory import KernelScope, Memory
 from .pull import MAPS, Index, Pull
 
@@ -240,14 +240,14 @@ def _around(at: Sequence[k.Var], shape: Sequence[Dim], store: k.Stmt) -> list[k.
 
 
 class _Rows:
-    """Runs of places that are neighbours in both layouts: rows, or whole images where there is no rim."""
+    """Runs of places that are neighbours in both layouts: rows, or images or stretches of one where there is no rim."""
 
     def __init__(
         self, scope: KernelScope, layout: Layout, shape: Sequence[Dim], plain: Memory, blocked: Memory
     ) -> None:
-        merge = not any(low or high for low, high in layout.halo)
-        places = (product(tuple(shape[2:])),) if merge else tuple(shape[2:])
-        halo = ((0, 0),) if merge else layout.halo
+        self.merged = not any(low or high for low, high in layout.halo)
+        places = _stretches(shape) if self.merged else tuple(shape[2:])
+        halo = ((0, 0),) * len(places) if self.merged else layout.halo
         self.length, self.channel = places[-1], product(places)
         self.image, self.block = k.Var("n"), k.Var("cb")
         self.outer = tuple(k.Var(f"i{axis}") for axis in range(len(places) - 1))
@@ -272,7 +272,19 @@ class _Rows:
 
     def around(self, body: Sequence[k.Stmt]) -> list[k.Stmt]:
         loops = list(zip((self.image, self.block, *self.outer), self.extents, strict=True))
-        return nest_in_parts(body, loops) if self.outer else nest(body, loops)
+        return (
+            nest_in_parts(body, loops, least=1 if self.merged else ROWS) if self.outer else nest(body, loops)
+        )
+
+
+def _stretches(shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """All places of an image as one row; of a single large image as equal stretches of rows, which threads share."""
+    length, high = product(tuple(shape[2:])), shape[2]
+    if shape[0] == 1 and isinstance(length, int) and isinstance(high, int):
+        for parts in (8, 4, 2):
+            if high % parts == 0 and length % (16 * parts) == 0:
+                return parts, length // parts
+    return (length,)
 
 
 def _turn_in(
