@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backends.base import find_backend
 from ..ir.dims import dim_text
-from ..ir.graph import Graph, Value
-from ..ir.ops.window import MaxPool, WindowSum
+from ..ir.graph import Graph, Node, Value
+from ..ir.ops.window import Conv, MaxPool, WindowSum
 from ..ir.program import Program
 from ..ir.text.printer import value_names
 from ..passes.fuse import Fuse
@@ -115,16 +116,53 @@ def explain(program: Program, backend: str = "llvm", level: int = 2) -> Explanat
     for name, graph in result.program.graphs.items():
         names = value_names(graph)
         edges = fusion_edges(graph, fuse.kinds, fuse.limit)
-        rows += [_row(name, names, _apart(e) if backend == "llvm" else e, graph) for e in edges]
+        if backend == "llvm":
+            edges = _pools_apart(graph, edges)
+        rows += [_row(name, names, e, graph) for e in edges]
     return Explanation(result.program, tuple(rows), result.notes)
 
 
-def _apart(edge: Edge) -> Edge:
-    """Machine code runs a pool that ends a convolution's group as a kernel of its own, on blocks of channels."""
-    if edge.label and edge.user is not None and isinstance(edge.user.op, (MaxPool, WindowSum)):
-        reason = f"{edge.user.op.mnemonic} is a kernel of its own, on the blocks that the convolution writes"
-        return replace(edge, label="", reason=reason)
-    return replace(edge, label=edge.label.removesuffix("+max_pool"))
+def _pools_apart(graph: Graph, edges: Sequence[Edge]) -> list[Edge]:
+    """Machine code computes some pools where a convolution's sums are; another is a kernel of its own, on blocks of channels."""
+    makers: dict[Node, list[Node]] = {}
+    for edge in edges:
+        if edge.label and edge.user is not None and edge.value.node is not None:
+            makers.setdefault(edge.user, []).append(edge.value.node)
+    pools = (n for n in graph.nodes if isinstance(n.op, (MaxPool, WindowSum)))
+    apart = {n for n in pools if not _is_taken(n, makers)}
+    uses = graph.uses()
+
+    def changed(edge: Edge) -> Edge:
+        node = edge.user
+        if edge.label and node in apart:
+            reason = f"{node.op.mnemonic} is a kernel of its own, on the blocks that the convolution writes"
+            return replace(edge, label="", reason=reason)
+        if edge.label.endswith("+max_pool"):
+            while node is not None and not isinstance(node.op, MaxPool):
+                node = next(iter(uses.get(node.results[0], ())), None)
+            if node in apart:
+                return replace(edge, label=edge.label.removesuffix("+max_pool"))
+        return edge
+
+    return [changed(e) for e in edges]
+
+
+def _is_taken(pool: Node, makers: Mapping[Node, Sequence[Node]]) -> bool:
+    """Whether the kernel of the convolution of a pool's group computes it too.
+
+    Args:
+        makers: of what a node reads of its group
+    """
+    from ..backends.llvm.lower.pooling import takes_pool
+    from ..backends.llvm.target import host_target
+
+    stack = [pool]
+    while stack:
+        node = stack.pop()
+        if isinstance(node.op, Conv):
+            return takes_pool(node, pool, host_target())
+        stack += makers.get(node, ())
+    return False
 
 
 def _row(graph_name: str, names: dict[Value, str], edge: Edge, graph: Graph) -> Row:

@@ -51,10 +51,9 @@ def test_what_is_said_to_be_fused_is_fused() -> None:
     run = nv.compile(program)
     assert isinstance(run, LLVMExecutable)
     labels = {getattr(n.op, "label", "") for n in run.program.main.nodes} - {""}
-    assert groups == {label.removesuffix("+max_pool") for label in labels}
-    # a pool behind a convolution has a kernel of its own in machine code, and so it is said to be through memory
-    assert "max_pool" in {k.does for k in run.kernels}
-    assert all(r.reason for r in explain(program).rows if r.ops[1] == "max_pool")
+    assert groups == labels
+    assert {k.does for k in run.kernels} >= groups
+    assert "max_pool" not in {k.does for k in run.kernels}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

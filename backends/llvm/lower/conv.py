@@ -79,7 +79,9 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
     near = packed.size * f32.bytes <= KEPT
     outer = [(axis, k.Var(f"o{axis}")) for axis in range(len(window)) if axis != row]
     mc = _piece(width, rows, near and not outer)
-    start, count = k.Var("start"), k.Var("count")
+    start, count, down, along = k.Var("start"), k.Var("count"), *tail.window
+    if tail.pool is not None:  # whole windows
+        width, mc = result.shape[3] * along, min(PIECE // along, known(result.shape[3]) or PIECE) * along
 
     def place(along: k.Expr) -> tuple[k.Expr, ...]:
         found: list[k.Expr] = [along] * len(window)
@@ -87,12 +89,16 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
             found[axis] = var
         return tuple(found)
 
-    corner: list[k.Expr] = []
-    for axis, at in enumerate(place(start)):
-        shift = layout.halo[axis][0] - op.padding[axis][0]
-        corner.append(pull.affine(at, op.strides[axis], shift))
+    def corner(within: int) -> list[k.Expr]:
+        """Where a tile begins in the image: of the row `within` a window of the pool."""
+        found: list[k.Expr] = []
+        for axis, at in enumerate(place(start)):
+            at = pull.affine(at, down, within) if axis != row else at
+            found.append(pull.affine(at, op.strides[axis], layout.halo[axis][0] - op.padding[axis][0]))
+        return found
+
     zero = k.as_index(0)
-    sums = k.Buffer("sums", f32, (mc, columns), align=64)
+    sums = k.Buffer("sums", f32, (down * mc, columns), align=64)
     steps = window_steps(op, layout, image, window, each, held)
     group = p // (panels // op.groups) * (each // layout.block) if op.groups > 1 else zero
     i, half, lane = k.Var("i"), k.Var("half"), k.Var("c")
@@ -103,38 +109,54 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
         if len(shape[2:]) < len(spatial)
         else place(start + i)
     )
-    store = result.store(scope, pull, node, block, lane, (n, *at), acc)
     finish = None
-    if finishes((store,), i, lane, acc, half):
-        finish = k.Finish(i, half, lane, plan.out_block, acc, (store,))
-    tile = k.Tile(
-        rows,
-        columns // lanes,
-        lanes,
-        k.Load(image, (n, group, *corner, zero)),
-        k.as_index(image.steps[2 + row] * op.strides[row]),
-        k.Load(weights, (p, zero)),
-        k.as_index(lanes),
-        finish or k.Load(sums, (zero, zero)),
-        k.as_index(columns),
-        count,
-        steps,
-        k.const(False, bool_),
-        tile_heights(rows, known(width), mc),
-        ahead=_ahead(known(times([shape[0], *shape[2:]])), panels, packed.size),
-        pairs=pairs,
-    )
-    sum_ = k.Let(acc, k.Load(sums, (i, half * plan.out_block + lane)))
-    epilogue: k.Stmt = k.For(lane, plan.out_block, (sum_, store), "vector")
-    epilogue = k.For(i, count, (k.For(half, panel, (epilogue,)),))
+    column = half * plan.out_block + lane
+    if tail.pool is None:
+        store = result.store(scope, pull, node, block, lane, (n, *at), acc)
+        if finishes((store,), i, lane, acc, half):
+            finish = k.Finish(i, half, lane, plan.out_block, acc, (store,))
+        each_place: tuple[k.Stmt, ...] = (k.Let(acc, k.Load(sums, (i, column))), store)
+        turns: k.Expr = count
+    else:
+        where = n, outer[0][1], piece * (mc // along) + i
+        each_place = result.window_of(
+            scope, pull, node, block, lane, where, lambda y, x: sums.at(i * along + (y * mc + x), column)
+        )
+        turns = count // along
+    tiles = [
+        k.Tile(
+            rows,
+            columns // lanes,
+            lanes,
+            k.Load(image, (n, group, *corner(within), zero)),
+            k.as_index(image.steps[2 + row] * op.strides[row]),
+            k.Load(weights, (p, zero)),
+            k.as_index(lanes),
+            finish or k.Load(sums, (k.as_index(within * mc), zero)),
+            k.as_index(columns),
+            count,
+            steps,
+            k.const(False, bool_),
+            tile_heights(rows, known(width), mc),
+            ahead=_ahead(known(times([shape[0], *shape[2:]])), panels, packed.size),
+            pairs=pairs,
+        )
+        for within in range(down)
+    ]
+    epilogue: k.Stmt = k.For(lane, plan.out_block, each_place, "vector")
+    epilogue = k.For(i, turns, (k.For(half, panel, (epilogue,)),))
     pieces = -(-width // mc) if isinstance(width, int) else ceil_div(width, mc)
-    body: list[k.Stmt] = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), tile]
+    body: list[k.Stmt] = [k.Let(start, piece * mc), k.Let(count, rest_of(width, start, mc)), *tiles]
     body += [] if finish else [epilogue]
-    if any(map(any, result.layout.halo)) and len(outer) == 1 and row == 1 and pieces == 1 and known(shape[2]):
+    high = [shape[2 + axis] if tail.pool is None else result.shape[2 + axis] for axis, _ in outer]
+    if any(map(any, result.layout.halo)) and len(outer) == 1 and row == 1 and pieces == 1 and known(high[0]):
         body.append(k.For(half, panel, tuple(result.rim(scope, n, block, outer[0][1]))))
     else:
         result.clear(lowering, node)
-    places: list[tuple[k.Var, k.Index]] = [*((var, shape[2 + axis]) for axis, var in outer), (piece, pieces)]
+    places: list[tuple[k.Var, k.Index]] = [
+        *((var, size) for (_, var), size in zip(outer, high, strict=True)),
+        (piece, pieces),
+    ]
     around = [(n, shape[0]), (p, panels), *places]
     least = ROWS if outer else 1
     loops = nest_in_parts(body, around, least=least) if near else nest(body, around)

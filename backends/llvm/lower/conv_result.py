@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from itertools import product as places
+
 from ....ir.dims import Dim, product
 from ....ir.graph import Node
 from ....ir.types import f32
@@ -12,6 +15,7 @@ from .loops import nest
 from .lowering import Lowering, Tail
 from .map_loops import uses_any
 from .memory import KernelScope
+from .pooling import larger
 from .pull import Index, Pull
 
 __all__ = ["ConvResult"]
@@ -25,7 +29,7 @@ class ConvResult:
     """
 
     def __init__(self, lowering: Lowering, node: Node, tail: Tail, block: int) -> None:
-        self.tail, self.shape = tail, node.results[0].type.shape
+        self.tail, self.shape = tail, tail.stored.type.shape
         channels = self.shape[1]
         assert isinstance(channels, int)
         self.channels = channels
@@ -34,7 +38,7 @@ class ConvResult:
             self.memory, self.layout = tail.memory, given
         else:
             self.layout = Layout(channels, block, ((0, 0),) * (len(self.shape) - 2))
-            self.memory = blocked_memory(tail.value, self.layout)
+            self.memory = blocked_memory(tail.stored, self.layout)
 
     def clear(self, lowering: Lowering, node: Node) -> None:
         """Before the kernel: zero the rim."""
@@ -74,23 +78,64 @@ class ConvResult:
         acc: k.Expr,
     ) -> k.Store:
         """The tail of the sum `acc`, stored: at image and places `place`, in a lane of a block; zero beyond the channels."""
+        return self.pooled(scope, pull, node, block, lane, place, {(0,) * (len(place) - 1): acc})
+
+    def pooled(
+        self,
+        scope: KernelScope,
+        pull: Pull,
+        node: Node,
+        block: k.Expr,
+        lane: k.Expr,
+        place: Index,
+        sums: Mapping[tuple[int, ...], k.Expr],
+    ) -> k.Store:
+        """The largest of the tails of sums at the places of a window, stored at the place of the pool."""
         channel = block
         if self.layout.block > 1:
             channel = pull.split(block * self.layout.block + lane, self.layout.block, block, lane)
         index = (place[0], channel, *place[1:])
-        pull.give(node.results[0], index, acc)
         inside = channel < self.channels if self.layout.ragged else None
-        element = pull.read(self.tail.value, index, inside)
+        element: k.Expr | None = None
+        for offset, acc in sums.items():
+            at = index
+            if self.tail.pool is not None:
+                steps = zip(place[1:], self.tail.window, offset, strict=True)
+                at = (*index[:2], *(pull.affine(i, size, within) for i, size, within in steps))
+            pull.give(node.results[0], at, acc)
+            found = pull.read(self.tail.value, at, inside)
+            element = found if element is None else larger(element, found)
+        assert element is not None
         if inside is not None:
             element = k.select(inside, element, k.zero(element.dtype))
         layout, shape, at = pull.merged(self.layout, self.shape, index)
         return scope.output(self.memory, layout.shape(shape)).store(pull.blocked(layout, at), element)
 
+    def window_of(
+        self,
+        scope: KernelScope,
+        pull: Pull,
+        node: Node,
+        block: k.Expr,
+        lane: k.Expr,
+        place: Index,
+        sum_at: Callable[[int, int], k.Expr],
+    ) -> tuple[k.Stmt, ...]:
+        """The sums of a window, by row and column in it, and the store of the pool."""
+        down, along = self.tail.window
+        sums: dict[tuple[int, ...], k.Expr] = {}
+        bound: list[k.Stmt] = []
+        for y, x in places(range(down), range(along)):
+            acc = k.Var(f"acc{y}{x}", f32)
+            bound.append(k.Let(acc, sum_at(y, x)))
+            sums[y, x] = acc
+        return (*bound, self.pooled(scope, pull, node, block, lane, place, sums))
+
     def merges(self, lowering: Lowering, node: Node) -> bool:
         """Whether all places of an image can be one row: neither the result nor what its tail reads has a rim between rows or
         asks for a row."""
         spatial = self.shape[2:]
-        if len(spatial) < 2 or any(map(any, self.layout.halo)):
+        if len(spatial) < 2 or self.tail.pool is not None or any(map(any, self.layout.halo)):
             return False
         scope, p = KernelScope(), k.Var("p")
         pull = lowering.pull(scope, blocked=True)
@@ -103,5 +148,5 @@ class ConvResult:
     def finish(self, lowering: Lowering) -> None:
         """After the kernel: copy the result to where it belongs, if that is elsewhere."""
         if self.memory is not self.tail.memory:
-            lowering.memory[self.tail.value] = self.memory
-            unblock(lowering, self.tail.value, self.memory, self.tail.memory)
+            lowering.memory[self.tail.stored] = self.memory
+            unblock(lowering, self.tail.stored, self.memory, self.tail.memory)

@@ -26,6 +26,7 @@ from .describe import described
 from .joining import VIEWS, joined, places
 from .map_loops import map_kernel
 from .memory import KernelScope, Launch, Memory, Step, Tail
+from .pooling import pooled
 from .pull import MAPS, Pull
 from .several import one_kernel
 from .tails import tail_root
@@ -290,8 +291,11 @@ class Lowering:
             node = current.node
             assert node is not None, f"{current!r} has no memory"
             root = tail_root(self, current)
+            tip = current
+            if root is None and (pool := pooled(self, current)) is not None:
+                root, tip = pool
             base = node if root is None else root
-            missing = self.missing(current, root)
+            missing = self.missing(tip, root)
             if missing:
                 stack += missing
                 continue
@@ -299,7 +303,7 @@ class Lowering:
             if root is None and node.op.mnemonic in MAPS:
                 self.map_kernel(current)
             else:
-                self.barrier(base, current)
+                self.barrier(base, current, tip)
 
     def missing(self, value: Value, root: Node | None) -> list[Value]:
         """What must be in memory before a kernel for the value: a barrier's operands that would meet another barrier,
@@ -334,8 +338,8 @@ class Lowering:
         """Whether pulling the value would meet a barrier that has no memory yet."""
         return bool(self.barriers_under(value))
 
-    def barrier(self, node: Node, value: Value) -> None:
-        """The kernels of a barrier node; `value` is its result or the end of its tail."""
+    def barrier(self, node: Node, value: Value, tip: Value) -> None:
+        """The kernels of a barrier node; `value` is its result, the end of its tail, or a pool of the tail's end `tip`."""
         lowering = self.barriers.get(node.op.mnemonic)
         if lowering is None:
             raise UnsupportedError(
@@ -344,10 +348,12 @@ class Lowering:
         targets = [value] if value.node is not node else list(node.results)
         blocked = node.op.mnemonic in self.blocked
         tails = [Tail(target, self.new_memory(target, blocked)) for target in targets]
+        if tip is not value:
+            tails = [Tail(tip, tails[0].memory, pool=value)]
         self.storing = tuple(targets)
         lowering(self, node, tails)
         for tail in tails:
-            self.memory[tail.value] = tail.memory
+            self.memory[tail.stored] = tail.memory
 
     # maps
     def map_kernel(self, value: Value, memory: Memory | None = None, source: Value | None = None) -> None:

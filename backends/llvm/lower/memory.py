@@ -8,6 +8,7 @@ from typing import Literal
 
 from ....ir.dims import Dim, Symbol, product
 from ....ir.graph import Value
+from ....ir.ops.window import MaxPool
 from ....ir.origin import Origins
 from ....ir.types import Array, DType
 from .. import kernel_ir as k
@@ -86,12 +87,30 @@ class Tail:
         value:  the value to store
         memory: where
         more:   where else
+        pool:   the first result of a pool of the value, which is stored in its place
     """
 
-    def __init__(self, value: Value, memory: Memory, more: Sequence[Memory] = ()) -> None:
+    def __init__(
+        self, value: Value, memory: Memory, more: Sequence[Memory] = (), pool: Value | None = None
+    ) -> None:
         self.value = value
         self.memory = memory
         self.more = more
+        self.pool = pool
+
+    @property
+    def stored(self) -> Value:
+        """What is in the memory."""
+        return self.value if self.pool is None else self.pool
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Places of the value for one that is stored, on each of two axes."""
+        op = None if self.pool is None or self.pool.node is None else self.pool.node.op
+        if not isinstance(op, MaxPool):
+            return 1, 1
+        down, along = op.window
+        return down, along
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from .blocked import Blocks, zero_rim
 from .loops import nest
 from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
+from .pooling import larger
 from .pull import Index, Pull
 
 __all__ = ["fold_patches", "max_pool", "window_sum"]
@@ -155,8 +156,7 @@ def _maximum(window: Window) -> k.Expr:
         if inside is not None:
             element = k.select(inside, element, k.monoid("max", element.dtype).identity[0])
         if best is not None:
-            larger = k.select(element > best, element, best)
-            element = k.select(element.ne(element), element, larger) if element.dtype.is_float else larger
+            element = larger(best, element)
         best = element
     assert best is not None
     return best

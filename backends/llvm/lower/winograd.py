@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product as places
 from math import prod
 
 from ....ir.dims import Dim
@@ -106,31 +107,18 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     sizes = shape[2], shape[3]
     n, corners = grid.n, grid.corners(pull)
     if all(isinstance(d, int) for d in sizes):
-        back: list[k.Stmt] = []
-        for i, row in enumerate(results):
-            for j, e in enumerate(row):
-                acc = k.Var(f"acc{i}{j}", f32)
-                y, x_ = (pull.affine(c, 1, d * over) for c, d, over in zip(corners, far, (i, j), strict=True))
-                one = lowering.pull(scope, blocked=True)
-                store = result.store(scope, one, node, block_, lane_, (n, y, x_), acc)
-                inside: k.Expr | None = None
-                for e_, size, over, d in ((y, shape[2], i, far[0]), (x_, shape[3], j, far[1])):
-                    if isinstance(size, int) and over * d + d > size % (4 * d) > 0:
-                        test = e_ < size
-                        inside = test if inside is None else inside & test
-                statements = (k.Let(acc, e), store)
-                back += statements if inside is None else [k.If(inside, statements)]
-        each: tuple[k.Stmt, ...] = (k.For(lane_, plan.out_block, tuple(back), "vector"),)
+        each = _in_registers(lowering, scope, node, result, results, grid, (block_, lane_))
         scratch = () if at_once else (spread, sums)
     else:  # few results of the last tiles of an axis are there: a loop over those that are
         kept = k.Buffer("t", f32, (4, 4, plan.out_block), align=64)
         scratch = (spread, sums, kept)
         stores = [
-            kept.store((k.as_index(i), k.as_index(j), lane_), e)
-            for i, row in enumerate(results)
-            for j, e in enumerate(row)
+            kept.store((k.as_index(y), k.as_index(x_), lane_), e)
+            for y, row in enumerate(results)
+            for x_, e in enumerate(row)
         ]
-        i, j, acc, again = k.Var("i"), k.Var("j"), k.Var("acc", f32), k.Var("c")
+        i, j, again = k.Var("i"), k.Var("j"), k.Var("c")
+        acc = k.Var("acc", f32)
         y, x_ = (c + (var if d == 1 else var * d) for c, var, d in zip(corners, (i, j), far, strict=True))
         one = lowering.pull(scope, blocked=True)
         store = result.store(scope, one, node, block_, again, (n, y, x_), acc)
@@ -147,6 +135,40 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
         stages = nest(stages, [(task, ceil_div(grid.tiles, group))])
     lowering.launch(scope, "winograd", stages, node.origins, scratch=scratch)
     result.finish(lowering)
+
+
+def _in_registers(
+    lowering: Lowering,
+    scope: KernelScope,
+    node: Node,
+    result: ConvResult,
+    results: Sequence[Vector],
+    grid: Grid,
+    channel: tuple[k.Expr, k.Var],
+) -> tuple[k.Stmt, ...]:
+    """The results of a tile, or the pools of its whole windows; of the last tiles some lie beyond the last."""
+    body: list[k.Stmt] = []
+    pull = lowering.pull(scope, blocked=True)
+    window = result.tail.window
+    starts = grid.corners(pull)
+    if result.tail.pool is not None:
+        starts = [pull.affine(t, 4 // size, 0) for t, size in zip(grid.at, window, strict=True)]
+    for first in places(*(range(4 // size) for size in window)):
+        corner = [pull.affine(c, 1, d * at) for c, d, at in zip(starts, grid.far, first, strict=True)]
+        tests: list[k.Expr] = []
+        for axis, (place, at, d) in enumerate(zip(corner, first, grid.far, strict=True)):
+            size, tiles = result.shape[2 + axis], grid.dims[1 + axis].extent
+            assert isinstance(size, int) and isinstance(tiles, int)
+            if (at + 1) * d > size - (tiles - d) * (4 // window[axis]):
+                tests.append(place < size)
+        one = lowering.pull(scope, blocked=True)
+        y, x = (size * at for size, at in zip(window, first, strict=True))
+        statements = result.window_of(
+            scope, one, node, *channel, (grid.n, *corner), lambda i, j, y=y, x=x: results[y + i][x + j]
+        )
+        inside = pull.all_of(tests)
+        body += statements if inside is None else [k.If(inside, statements)]
+    return (k.For(channel[1], result.layout.block, tuple(body), "vector"),)
 
 
 def _there(size: Dim, corner: k.Expr, dilation: int) -> k.Expr:
