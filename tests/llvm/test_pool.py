@@ -223,6 +223,29 @@ def test_any_number_of_threads_gives_the_same_bits(threads: int) -> None:
         np.testing.assert_array_equal(shared(x), want)
 
 
+def test_maps_whose_rows_threads_share_have_the_same_bits() -> None:
+    """Rows that no number of parts divides; windows whose rim another thread writes; a product over all channels."""
+
+    def results(threads: int) -> list[np.ndarray[Any, Any]]:
+        nv.seed(0)
+        layers = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1),
+            nn.ReLU6(),
+            nn.Conv2d(32, 96, 1),
+            nn.ReLU6(),
+            nn.Conv2d(96, 96, 3, padding=1, groups=96),
+            nn.Conv2d(96, 40, 1),
+        )
+        run = nv.compile(layers, "f32[1,3,57,43]", threads=threads)
+        x = np.random.default_rng(0).standard_normal((1, 3, 57, 43)).astype("f4")
+        return [run(x) for _ in range(30)]
+
+    want = results(1)[0]
+    for threads in (2, 3, 4, 8):
+        for got in results(threads):
+            np.testing.assert_array_equal(got, want)
+
+
 def test_a_thousand_runs_give_the_same_bits() -> None:
     run, x = mlp(threads=4)
     want = run(x)
