@@ -173,7 +173,10 @@ class _Expansion:
         self.wide = s.columns if c.parts else s.columns * s.panels
         self.finish = self._finish()
         whole = known(self.n)
-        self.ragged = whole is None or whole % s.columns != 0
+        rest = None if whole is None else whole % s.columns
+        # a last panel of whole vectors has a narrower tile of its own
+        self.narrow = rest // s.lanes if self.finish and rest and rest % s.lanes == 0 else 0
+        self.ragged = rest != 0 and not self.narrow
         if not self.finish or self.ragged:
             panels = 1 if self.finish else s.panels
             self.c_scratch = self._scratch("c", (panels, s.mc, s.columns))
@@ -206,7 +209,7 @@ class _Expansion:
                     return ()
         return tuple(stores) if finishes(stores, c.m[0].var, c.n.var, c.acc) else ()
 
-    def _finish_at(self, m0: Expr, j0: Expr, coming: Coming | None) -> Finish:
+    def _finish_at(self, m0: Expr, j0: Expr, coming: Coming | None, width: int) -> Finish:
         """The epilogue of the panel at m0, j0."""
         c, row, lane = self.c, Var("row"), Var("lane")
         moved = {id(c.m[0].var): m0 + row, id(c.n.var): j0 + lane}
@@ -219,7 +222,7 @@ class _Expansion:
             )
             for x in self.finish
         ]
-        return Finish(row, Var("block"), lane, self.s.columns, c.acc, tuple(stores), coming)
+        return Finish(row, Var("block"), lane, width, c.acc, tuple(stores), coming)
 
     def _coming(self, j0: Expr) -> Coming | None:
         """What the panel after the one at j0 will be read or packed from, a part of it for each row of the block; None where B's rows or
@@ -396,13 +399,17 @@ class _Expansion:
         def tiles(b: Load, b_k: Expr) -> list[Stmt]:
             if not self.finish:
                 return [tile(b, b_k, Load(self.c_scratch, (p, as_index(0), as_index(0))))]
-            whole = tile(b, b_k, self._finish_at(m0, j0, self._coming(j0)))
+            whole = tile(b, b_k, self._finish_at(m0, j0, self._coming(j0), s.columns))
+            if self.narrow:
+                last = self._finish_at(m0, j0, None, self.narrow * s.lanes)
+                part = tile(b, b_k, last, self.narrow)
+                return [If(cols.eq(s.columns), (whole,), (part,))]
             if not self.ragged:
                 return [whole]
             sums = tile(b, b_k, Load(self.c_scratch, (as_index(0), as_index(0), as_index(0))))
             return [If(cols.eq(s.columns), (whole,), (sums, self._after(m0, mcur, j0, 1)))]
 
-        def tile(b: Load, b_k: Expr, target_c: Load | Finish) -> Stmt:
+        def tile(b: Load, b_k: Expr, target_c: Load | Finish, vectors: int = s.vectors) -> Stmt:
             if self.a_scratch is not None:
                 a, strides = self.a_scratch[0, 0], (s.kc + 16, 1)
                 if self.a_across:
@@ -413,7 +420,7 @@ class _Expansion:
                 a, row, k = c.a, as_index(self.a_place.row), as_index(self.a_place.k)
             return Tile(
                 s.rows,
-                s.vectors,
+                vectors,
                 s.lanes,
                 a,
                 row,

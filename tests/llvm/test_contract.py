@@ -557,3 +557,18 @@ def test_tiles_fetch_what_the_next_panel_is_packed_from(compiled: Any, turned: s
     assert lines <= {x // 16 for x in reached} | {x // 16 + 1 for x in reached}
     compiled(matmul(96, 160, 250, turned=turned))(a, b, c)
     close(c, want, 250, f32)
+
+
+@pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
+@pytest.mark.parametrize("n", [48, 80, 112, 784])
+def test_a_last_panel_of_whole_vectors_has_a_narrower_tile(compiled: Any, n: int, turned: str) -> None:
+    a, b, c, want = operands(45, n, 130, f32, turned)
+    kernel = matmul(45, n, 130, turned=turned)
+    compiled(kernel)(a, b, c)
+    close(c, want, 130, f32)
+    schedule = choose_schedule(host_target(), f32, 45, n, 130)
+    rest = n % schedule.columns
+    if rest and rest % schedule.lanes == 0:
+        tiles = [s for s in stmts(expand_contracts(kernel, host_target()).body) if isinstance(s, Tile)]
+        assert sorted({t.vectors for t in tiles}) == [rest // schedule.lanes, schedule.vectors]
+        assert all(isinstance(t.c, Finish) for t in tiles)
