@@ -34,7 +34,8 @@ __all__ = ["PAGE_BYTES", "PAUSE", "pool_text"]
 SLOTS = 8
 SHARES = 64
 """Of a job at most; further threads have none of their own."""
-PAGE_BYTES = 73_728
+PAGE_BYTES = -(-(384 + 8 * MAX_THREADS + SLOTS * (256 + 128 * SHARES)) // 4096) * 4096
+"""Of %page, in whole pages."""
 SPIN = 32
 """Turns of a wait before it sleeps, each of 64 pauses and a yield: 30 to 100 microseconds."""
 WAKE = 96
@@ -63,6 +64,7 @@ declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare ptr @llvm.thread.pointer.p0()
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.umin.i64(i64, i64)
+declare i32 @llvm.umin.i32(i32, i32)
 declare i64 @llvm.ctlz.i64(i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.<PAUSE>(<PAUSE.TYPE>)
@@ -161,7 +163,7 @@ count:
   %waits = icmp ne i64 %flag, 0
   br i1 %waits, label %ring, label %after
 ring:
-  call void @futex_wake(ptr %done.at, i32 1)
+  call void @futex_wake(ptr %done.at, i32 1, i32 -1)
   br label %after
 after:
   %did1 = phi i1 [ %did, %work ], [ true, %count ], [ true, %ring ]
@@ -181,6 +183,8 @@ entry:
   %who = add i64 %wide, 1
   %mine = and i64 %who, <LAST.SHARE>
   %own = getelementptr %page, ptr %page, i64 0, i32 14, i64 0, i32 5, i64 %mine
+  %place = call i32 @llvm.umin.i32(i32 %number, i32 31)
+  %set = shl i32 1, %place
   br label %look
 look:
   %epoch = load atomic i32, ptr %page seq_cst, align 64
@@ -204,11 +208,19 @@ wait:
   br i1 %moved, label %look, label %sleep
 sleep:
   %a = atomicrmw add ptr %sleepers, i32 1 seq_cst, align 64
-  %last = load atomic i64, ptr %own seq_cst, align 64
-  %same = icmp eq i64 %last, %seen
-  br i1 %same, label %rest, label %up
+  br label %last
+last: ; a caller stores its shares, then looks for sleepers; what it stored may be on its way, for less time than this takes
+  %k = phi i32 [ 0, %sleep ], [ %k1, %still ]
+  %now = load atomic i64, ptr %own seq_cst, align 64
+  %same = icmp eq i64 %now, %seen
+  br i1 %same, label %still, label %up
+still:
+  call void @llvm.<PAUSE>(<PAUSE.ARGUMENT>)
+  %k1 = add i32 %k, 1
+  %again = icmp ult i32 %k1, 64
+  br i1 %again, label %last, label %rest
 rest:
-  call void @futex_wait(ptr %page, i32 %epoch)
+  call void @futex_wait(ptr %page, i32 %epoch, i32 %set)
   br label %up
 up:
   %b = atomicrmw sub ptr %sleepers, i32 1 seq_cst, align 64
@@ -382,7 +394,11 @@ wake:
   %others = sub i64 %n, 1
   %woken = call i64 @llvm.smin.i64(i64 %others, i64 %helpers)
   %woken32 = trunc i64 %woken to i32
-  call void @futex_wake(ptr %page, i32 %woken32)
+  %all.up = icmp sgt i32 %woken32, 31
+  %above = shl i32 1, %woken32
+  %below = sub i32 %above, 1
+  %members = select i1 %all.up, i32 -1, i32 %below
+  call void @futex_wake(ptr %page, i32 %woken32, i32 %members)
   br label %work
 work:
   %odd.one = icmp ne i64 %odd, 0
@@ -419,7 +435,7 @@ flag:
   br i1 %set, label %sleep, label %wait
 sleep:
   %flagged32 = trunc i64 %flagged to i32
-  call void @futex_wait(ptr %done.at, i32 %flagged32)
+  call void @futex_wait(ptr %done.at, i32 %flagged32, i32 -1)
   br label %wait
 finish:
   store atomic i32 0, ptr %slot release, align 64
@@ -445,7 +461,7 @@ yield:
   br label %settle
 ring:
   %e = atomicrmw add ptr %page, i32 1 seq_cst, align 64
-  call void @futex_wake(ptr %page, i32 2147483647)
+  call void @futex_wake(ptr %page, i32 2147483647, i32 -1)
   %started = load atomic i32, ptr %started.at acquire, align 4
   %count = zext i32 %started to i64
   br label %next

@@ -9,13 +9,14 @@ from __future__ import annotations
 __all__ = ["WAITING"]
 
 WAITING = """
-define internal void @futex_wait(ptr %at, i32 %seen) nounwind {
-  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 128, i32 %seen, ptr null, ptr null, i32 0)
+; sleeps while *at is `seen`; a wake reaches those that share a bit of their sets with it
+define internal void @futex_wait(ptr %at, i32 %seen, i32 %set) nounwind {
+  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 137, i32 %seen, ptr null, ptr null, i32 %set)
   ret void
 }
 
-define internal void @futex_wake(ptr %at, i32 %count) nounwind {
-  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 129, i32 %count, ptr null, ptr null, i32 0)
+define internal void @futex_wake(ptr %at, i32 %count, i32 %set) nounwind {
+  %r = call i64 (i64, ...) @syscall(i64 <FUTEX>, ptr %at, i32 138, i32 %count, ptr null, ptr null, i32 %set)
   ret void
 }
 

@@ -3,13 +3,13 @@
 # long file: one pool, and everything that may happen to its threads
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -80,26 +80,32 @@ def test_each_share_is_halved_down_to_a_single_unit(threads: int) -> None:
             assert sorted(chunks) == want
 
 
+def all_asleep() -> None:
+    """Wait until every worker that has started sleeps: its page says how many there are of each."""
+    page = pool().page  # type: ignore[union-attr]
+    sleepers, started = (ctypes.c_int32.from_address(page + place) for place in (128, 260))
+    end = time.monotonic() + 60
+    while sleepers.value < started.value:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def first_chunks(threads: int, n: int) -> dict[int, int]:
-    """Where each thread begins in a loop in which nobody goes on before all are there; again where a busy machine kept one away."""
+    """Where each thread begins in a loop in which nobody goes on before all are there."""
     function, team = join_pool(threads)
     context = ContextStruct(parallel_for=function, user=ctypes.addressof(team))  # type: ignore[arg-type]
-    first: dict[int, int] = {}
-    for _ in range(10):
-        first.clear()
-        all_here = threading.Barrier(threads)
+    all_here, first = threading.Barrier(threads), dict[int, int]()
 
-        def begin_together(_: int, begin: int, end: int, all_here: threading.Barrier = all_here) -> None:
-            del end
-            if threading.get_ident() not in first:
-                first[threading.get_ident()] = begin
-                with contextlib.suppress(threading.BrokenBarrierError):
-                    all_here.wait(timeout=5)
+    def begin_together(_: int, begin: int, end: int) -> None:
+        del end
+        if threading.get_ident() not in first:
+            first[threading.get_ident()] = begin
+            all_here.wait(timeout=60)
 
-        FOR(function)(ctypes.addressof(context), TASK(begin_together), None, n)
-        if not all_here.broken:
-            return first
-    pytest.fail(f"{len(first)} of {threads} threads came")
+    all_asleep()
+    FOR(function)(ctypes.addressof(context), TASK(begin_together), None, n)
+    assert not all_here.broken, f"{len(first)} of {threads} threads came"
+    return first
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -114,12 +120,21 @@ def test_each_thread_begins_with_its_own_share_every_time(threads: int) -> None:
     assert next(iter(owners))[0] == threading.get_ident()
 
 
+def test_those_are_woken_who_have_a_share() -> None:
+    """Workers that a larger team has started sleep as well."""
+    first_chunks(8, 96)
+    for _ in range(5):
+        for threads in (2, 3):
+            first_chunks(threads, 96)
+
+
 def test_other_threads_help() -> None:
     """A task that waits until two threads are in it ends only if a worker comes."""
     function, team = join_pool(2)
     context = ContextStruct(parallel_for=function, user=ctypes.addressof(team))  # type: ignore[arg-type]
     both = threading.Barrier(2)
     who: set[int] = set()
+    all_asleep()
 
     def meet(_: int, begin: int, end: int) -> None:
         del begin, end
