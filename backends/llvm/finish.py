@@ -185,7 +185,7 @@ class Finishing:
     def digest(self) -> str:
         """The same for functions that are the same."""
         numbers: dict[int, int] = {}
-        words = [str(self.row_bytes), str(self.each), str(self.steps) if self.fetched else ""]
+        words = [str(self.row_bytes), str(self.each), str((self.steps, self.fetched)) if self.fetched else ""]
         values = [store.value for store in self.finish.stores]
         for e in _parts(values, self.finish.acc):
             at = [numbers[id(x)] for x in expr_children(e) if id(x) in numbers and not isinstance(e, Load)]

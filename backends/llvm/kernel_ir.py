@@ -292,8 +292,8 @@ class Turn:
     """target[p, j] = source[j, p] for j < count and p < length.
 
     source and target are the addresses of their first elements, `row` and `step` the strides of j in the source and of p
-    in the target, in elements; the others are 1. The target's rows are writable up to a whole number of lanes; those beyond count get zeros
-    where `clean`, else rubbish.
+    in the target, in elements; the others are 1. The target's rows are writable up to a whole number of lanes, and up to `clean`; those beyond count get
+    zeros up to there, where it is not 0, else rubbish up to whole lanes.
     """
 
     lanes: int
@@ -303,7 +303,7 @@ class Turn:
     step: Expr
     count: Expr
     length: Expr
-    clean: bool = False
+    clean: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -231,7 +231,7 @@ class _Printer:
                 )
             case Turn():
                 yield (
-                    f"{indent}turn {s.lanes}{' clean' if s.clean else ''} {self.expr(s.target)} by {self.expr(s.step)}"
+                    f"{indent}turn {s.lanes}{f' clean {s.clean}' if s.clean else ''} {self.expr(s.target)} by {self.expr(s.step)}"
                     f" = {self.expr(s.source)} by {self.expr(s.row)}"
                     f" rows {self.expr(s.count)} length {self.expr(s.length)}"
                 )

@@ -27,9 +27,10 @@ def emit_turn(emitter: ExprEmitter, s: Turn) -> None:
     b.effect(f"call void {name}({', '.join(f'{v.ty} {v.text}' for v in args)})")
 
 
-def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False) -> str:
-    """The function for an element type: target[p][j] = source[j][p] for all j < count (and up to whole registers) and p < length."""
-    name = f"@nv_turn_{dtype}_{lanes}{'_clean' if clean else ''}"
+def turn_function(module: Module, dtype: DType, lanes: int, clean: int = 0) -> str:
+    """The function for an element type: target[p][j] = source[j][p] for all j < count (and up to whole registers,
+    or with zeros up to `clean`) and p < length."""
+    name = f"@nv_turn_{dtype}_{lanes}{f'_clean{clean}' if clean else ''}"
     if name in module.functions:
         return name
     ty, size = llvm_type(dtype), dtype.bytes
@@ -41,7 +42,7 @@ def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False)
         "  %last = sub i64 %count, 1", f"  %whole = and i64 %length, {-lanes}", "  %left = sub i64 %length, %whole",
         "  br label %columns",
         "columns:", "  %j = phi i64 [ 0, %entry ], [ %jn, %next ]",
-        "  %some = icmp slt i64 %j, %count", "  br i1 %some, label %rows, label %end", "rows:",
+        f"  %some = icmp slt i64 %j, {clean or '%count'}", "  br i1 %some, label %rows, label %end", "rows:",
     ]  # fmt: skip
     for i in range(lanes):  # a row beyond the last is read as the last
         out += [
@@ -54,7 +55,7 @@ def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False)
         f"  %jb = mul i64 %j, {size}", "  %t = getelementptr i8, ptr %d, i64 %jb", "  br label %blocks",
         "blocks:", "  %p = phi i64 [ 0, %rows ], [ %pn, %block ]",
         "  %more = icmp slt i64 %p, %whole", "  br i1 %more, label %block, label %rest", "block:",
-        *_square(ty, lanes, clean, "", "%p", [f"load {vt}, ptr %a{i}, align {size}" for i in range(lanes)]),
+        *_square(ty, lanes, clean > 0, "", "%p", [f"load {vt}, ptr %a{i}, align {size}" for i in range(lanes)]),
     ]  # fmt: skip
     for i in range(lanes):
         out += [
@@ -62,7 +63,7 @@ def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False)
             f"  %g{i} = getelementptr i8, ptr %t, i64 %w{i}", f"  store {vt} %y{i}, ptr %g{i}, align {size}",
         ]  # fmt: skip
     out += [f"  %pn = add i64 %p, {lanes}", "  br label %blocks", "rest:"]
-    out += _part(module, ty, size, lanes, clean) if masked else ["  br label %ones"]
+    out += _part(module, ty, size, lanes, clean > 0) if masked else ["  br label %ones"]
     out += [
         "ones:", "  %z = phi i64 [ %whole, %rest ], [ %zn, %one ]",
         "  %less = icmp slt i64 %z, %length", "  br i1 %less, label %one, label %next", "one:",
@@ -73,7 +74,7 @@ def turn_function(module: Module, dtype: DType, lanes: int, clean: bool = False)
             f"  %b{i} = getelementptr {ty}, ptr %r{i}, i64 %z", f"  %e{i} = load {ty}, ptr %b{i}, align {size}",
         ]  # fmt: skip
         one = f"%e{i}"
-        if clean and i:
+        if clean:
             one = f"%ke{i}"
             zero = "0.0" if dtype.is_float else "0"
             out.append(f"  {one} = select i1 %in{i}, {ty} %e{i}, {ty} {zero}")
@@ -96,7 +97,7 @@ def _square(ty: str, lanes: int, clean: bool, tag: str, place: str, loads: list[
     for i in range(lanes):
         out += [f"  %a{tag}{i} = getelementptr {ty}, ptr %r{i}, i64 {place}", f"  %v{tag}{i} = {loads[i]}"]
         current.append(f"%v{tag}{i}")
-        if clean and i:
+        if clean:
             out.append(f"  %kv{tag}{i} = select i1 %in{i}, {vt} %v{tag}{i}, {vt} zeroinitializer")
             current[i] = f"%kv{tag}{i}"
     stage = 1

@@ -1,5 +1,6 @@
 """Convolutional networks in blocks of channels agree with the reference: every window, rim, and number of channels."""
 
+# long file: every kind of convolution over blocks
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -246,6 +247,44 @@ def test_an_input_read_sparsely_is_thinned_before_it_is_turned(
             assert kinds == ["map", "conv"], "the map is what is read, the product writes what is asked"
     found, wanted = results
     assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("channels", [3, 5, 8])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_few_channels_that_two_layouts_are_asked_of(channels: int, pooled: bool) -> None:
+    """A convolution along the rows, whose result a sum needs in blocks: it is copied into them."""
+
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            self.first = nn.Conv2d(40, channels, 3, padding=1)
+            self.second = nn.Conv2d(channels, channels, 3, padding=1)
+            self.third = nn.Conv2d(channels, 16, 3, padding=1)
+
+        def __call__(self, x: Any) -> Any:
+            y = nn.relu(self.first(x))
+            y = nn.relu(y + self.second(y))
+            return self.third(nn.max_pool2d(y, 2) if pooled else y)
+
+    nv.seed(0)
+    model = Residual()
+    x = np.random.default_rng(0).standard_normal((2, 40, 8, 16)).astype(np.float32)
+    wanted = nv.compile(model, "f32[2,40,8,16]", backend="reference")(x)
+    found = nv.compile(model, "f32[2,40,8,16]")(x)
+    assert np.abs(found - wanted).max() <= BOUND * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("channels, out", [(20, 40), (33, 32)])
+@pytest.mark.parametrize("target", ["haswell", "x86-64-v2", None])
+def test_lanes_beyond_the_channels_are_zero_in_narrow_registers(
+    channels: int, out: int, target: str | None
+) -> None:
+    nv.seed(1)
+    model, spec = nn.Conv2d(channels, out, 3, padding=1), f"f32[1,{channels},16,16]"
+    x = np.random.default_rng(1).standard_normal((1, channels, 16, 16)).astype(np.float32)
+    wanted = nv.compile(model, spec, backend="reference")(x)
+    run = nv.compile(model, spec, target=target)
+    run(np.full_like(x, np.nan))
+    assert np.abs(run(x) - wanted).max() <= 2e-5 * np.abs(wanted).max()
 
 
 def test_rubbish_in_memory_does_not_reach_a_result() -> None:

@@ -302,7 +302,7 @@ def _turn_in(
         k.as_index(layout.block),
         rows.lanes(layout),
         k.as_index(rows.length),
-        layout.ragged,
+        layout.block if layout.ragged else 0,
     )
     lowering.launch(scope, "block", rows.around([turn]), ())
 

@@ -10,7 +10,7 @@ from ....ir.graph import Node
 from ....ir.types import f32
 from .. import kernel_ir as k
 from ..layout import Layout
-from .blocked import blocked_memory, unblock, zero_rim
+from .blocked import blocked_map, blocked_memory, unblock, zero_rim
 from .loops import nest
 from .lowering import Lowering, Tail
 from .map_loops import uses_any
@@ -146,7 +146,10 @@ class ConvResult:
         return not any(uses_any(e, parts) for e in (store.value, *store.index))
 
     def finish(self, lowering: Lowering) -> None:
-        """After the kernel: copy the result to where it belongs, if that is elsewhere."""
+        """After the kernel: copy the result to where it belongs, plain or in blocks of another size, if that is elsewhere."""
         if self.memory is not self.tail.memory:
             lowering.memory[self.tail.stored] = self.memory
-            unblock(lowering, self.tail.stored, self.memory, self.tail.memory)
+            if self.tail.memory.layout is None:
+                unblock(lowering, self.tail.stored, self.memory, self.tail.memory)
+            else:
+                blocked_map(lowering, self.tail.stored, self.tail.memory)
