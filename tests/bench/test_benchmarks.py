@@ -64,11 +64,13 @@ def test_torch_and_numpy_read_a_net_alike(name: str) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", ["train-mlp-128", "train-lenet-64"])
-def test_a_training_step_moves_weights_as_autograd_in_double_does(name: str, files: Path) -> None:
+@pytest.mark.parametrize("name, seed", [("train-mlp-128", 2), ("train-lenet-64", 20)])
+def test_a_training_step_moves_weights_as_autograd_in_double_does(name: str, seed: int, files: Path) -> None:
+    """With seed 20 a unit of train-mlp-128 is 8e-7 where others reach 6, so that rounding decides about its relu; with 2 none is
+    below 2e-5."""
     from benchmarks.peers import nervure_peer, torch_peer
 
-    case = write(named(name), files / name)
+    case = write(named(name), files / f"{name}-{seed}", seed)
     for module in (nervure_peer, torch_peer):
         built = module.build(case, 1)
         assert errors(case, built, built.call()) < 1e-4
