@@ -64,11 +64,7 @@ def is_wide(node: Node) -> bool:
 
 def _exchanges(node: Node | None) -> bool:
     """Whether a node exchanges the first two axes."""
-    return (
-        node is not None
-        and isinstance(node.op, Permute)
-        and node.op.axes == (1, 0, *range(2, len(node.op.axes)))
-    )
+    return node is not None and isinstance(node.op, Permute) and node.op.exchanges
 
 
 @dataclass(eq=False)

@@ -1,9 +1,9 @@
 # long file: one LLVM text, whose functions share its types
 """The thread pool as LLVM text: a fork-join in which each thread begins with its own share.
 
-A job lies in one of a few slots and is cut into a share a thread, each a line of memory: its `word` packs generation (32 bits), the
+A job lies in one of a few slots and is cut into a share a thread, each in lines of memory of its own: its `word` packs generation (32 bits), the
 chunk after the last that is left (16) and the first that is left (16), so that one compare-and-exchange claims a chunk of exactly the
-job that was looked at; the rest of the line says what to run, and is the job's where the exchange succeeds. Chunk k of u units begins at
+job that was looked at; the rest of it says what to run, and is the job's where the exchange succeeds. Chunk k of u units begins at
 u - (u >> k). A share's owner claims from the front, others from the end once they are done with their own. Thread 0 is the caller, whose
 first chunk is claimed as the job is posted; a worker keeps its number for life and waits for the generation of its own share in the first
 slot, or for the page's epoch, which counts jobs in other slots and wakings. `done` counts the chunks that workers ran, a share's at once.

@@ -81,6 +81,11 @@ class Permute(Movement):
     def fold(self, x: Any) -> Any:
         return x if self.axes == tuple(range(len(self.axes))) else None
 
+    @property
+    def exchanges(self) -> bool:
+        """Whether the first two axes are exchanged, and no others."""
+        return self.axes == (1, 0, *range(2, len(self.axes)))
+
 
 @register
 @dataclass(frozen=True)

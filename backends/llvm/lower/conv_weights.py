@@ -25,7 +25,7 @@ from .lowering import Lowering, Tail
 from .memory import KernelScope, Memory
 from .weights_plan import PARTS, WeightsPlan
 
-__all__ = ["conv_weights", "unpack"]
+__all__ = ["conv_weights"]
 
 
 NEAR = 24 << 10
@@ -118,7 +118,7 @@ def conv_weights(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: We
     begins = k.Let(begin, part * share)
     loops = nest([empty, begins, over_images], [(part, parts), (p, panels), (cb, inner)])
     lowering.launch(scope, "conv_weights", loops, node.origins)
-    unpack(lowering, node, tail, sums_memory, apart, plan.run)
+    _unpack(lowering, node, tail, sums_memory, apart, plan.run)
 
 
 def _chunk(places: Sequence[Dim], floats: int) -> int:
@@ -129,7 +129,7 @@ def _chunk(places: Sequence[Dim], floats: int) -> int:
     return max(1, NEAR // max(1, each))
 
 
-def unpack(
+def _unpack(
     lowering: Lowering, node: Node, tail: Tail, sums: Memory, shape: tuple[int, ...], run: int
 ) -> None:
     """From sums [parts, panels of output channels, blocks of input channels, places, rows, columns], added over the parts, to the

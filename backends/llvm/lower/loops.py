@@ -42,8 +42,8 @@ def nest_in_parts(
     vector: bool = False,
     least: int = ROWS,
 ) -> list[k.Stmt]:
-    """As `nest`, of images, blocks of channels, rows and whatever is in them, in another order: each image in a few parts of about
-    equally many rows, all channels of one part before the next. So threads share rows, which the next kernel reads where
+    """As `nest`, of images, blocks of channels, rows and whatever is in them, in another order: each image in a few parts of
+    equally many rows (the last has what is left), all channels of one part before the next. So threads share rows, which the next kernel reads where
     they were written, whatever it does with channels.
     """
     (image, (block, blocks), (row, rows), *inner) = loops

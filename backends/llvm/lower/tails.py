@@ -60,7 +60,7 @@ def tail_root(lowering: Lowering, value: Value) -> Node | None:
 def _behind(lowering: Lowering, exchange: Node) -> Node | None:
     """The derivative by weights that leads to an exchange of its channels."""
     source = lowering.resolve(exchange.operands[0])
-    if lowering.uses.get(source, 0) != 1 or source.node is None:
+    if lowering.uses.get(source, 0) != 1 or source.node is None or turned(lowering, source):
         return None
     root = tail_root(lowering, source) if source.node.op.mnemonic in MAPS else source.node
     return root if root is not None and is_tiled(root, lowering.target, lowering.resolve) else None

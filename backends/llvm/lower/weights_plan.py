@@ -113,12 +113,11 @@ def _swapped(value: Value) -> Value | None:
         return source if same else None
     if node is None or not isinstance(node.op, Permute):
         return None
-    axes = node.op.axes
-    return node.operands[0] if axes == (1, 0, *range(2, len(axes))) else None
+    return node.operands[0] if node.op.exchanges else None
 
 
 def exchanges(node: Node) -> bool:
-    """Whether a node exchanges the first two axes."""
+    """Whether a node exchanges the first two axes, a reshape included that does where one of them is 1."""
     return _swapped(node.results[0]) is not None
 
 
