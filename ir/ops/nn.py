@@ -67,6 +67,7 @@ class Linear(Composite):
             x.shape[-1] == w.shape[1],
             f"weight expects {w.shape[1]} input features, input has {x.shape[-1]}",
             *given,
+            hint=f"a layer for this input is Linear({x.shape[-1]}, {w.shape[0]})",
         )
         if b is not None:
             need(self, b.shape == w.shape[:1], f"bias is {b}, expected {x.dtype}[{w.shape[0]}]", *given)

@@ -48,7 +48,7 @@ def test_other_errors_name_the_function_that_was_called() -> None:
     assert message_of(nn.linear, "f32[B,5]", "f32[2,4]") == (
         "linear: weight expects 4 input features, input has 5",
         ("x: f32[B,5]   w: f32[2,4]",),
-        None,
+        "a layer for this input is Linear(5, 2)",
     )
     assert message_of(lambda x: nn.max_pool2d(x, 3), "f32[1,1,2,5]")[0] == (
         "max_pool2d: spatial axis 0: the window does not fit: 2 + 0 + 0 < (3 - 1) * 1 + 1 = 3"
