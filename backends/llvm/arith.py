@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from ...ir.types import DType, f32, f64, i32, i64
 from .builder import Builder, V, llvm_type
 from .kernel_expr import BinaryOp, CompareOp, UnaryOp
@@ -154,6 +156,14 @@ def compare(b: Builder, op: CompareOp, x: V, y: V, dtype: DType) -> V:
         narrow = _compare_lanes(b, op, x, y)
         if narrow is not None:
             return narrow
+    if (
+        dtype.name == "i64"
+        and x.number is not None
+        and y.number is not None
+        and x.stride is None
+        and y.stride is None
+    ):
+        return b.number(getattr(operator, op)(x.number, y.number), "i1")
     if op in ("eq", "ne"):
         return b.simple(f"icmp {op}", x, y, ty="i1")
     return b.simple(f"icmp {'s' if dtype.kind == 'int' else 'u'}{op}", x, y, ty="i1")

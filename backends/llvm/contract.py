@@ -51,6 +51,7 @@ from .kernel_ir import (
     zero,
 )
 from .microkernel import TALL
+from .parts import by_part
 from .schedule import ContractSchedule, choose_schedule, tile_heights
 from .target import Target
 from .walk import rewrite
@@ -172,6 +173,10 @@ class _Expansion:
         s = self.s
         self.wide = s.columns if c.parts else s.columns * s.panels
         self.finish = self._finish()
+        length = known(self.k)
+        self.alone, self.together = dict[int, Expr](), c.epilogue
+        if c.parts and known(self.m) == 1 and length is not None and 0 < length <= s.kc:
+            self.alone, self.together = by_part(c.epilogue, c.sums)
         whole = known(self.n)
         rest = None if whole is None else whole % s.columns
         # a last panel of whole vectors has a narrower tile of its own
@@ -305,10 +310,20 @@ class _Expansion:
         c, s = self.c, self.s
         p, i, j, j0 = Var("p"), Var("i"), Var("j"), Var("j0")
         sums = [Let(v, self.c_scratch[g if c.parts else p, i, j]) for g, v in enumerate(c.sums)]
-        element = (Let(c.n.var, j0 + j), *sums, *c.epilogue)
+        element = (Let(c.n.var, j0 + j), *sums, *self.together)
         last = For(j, rest_of(self.n, j0, s.columns), element, "vector")
         panel = For(p, panels, (Let(j0, n0 + p * s.columns), last))
         return For(i, rows, (*decompose(m0 + i, c.m), panel))
+
+    def _alone(self, part: int, m0: Expr, rows: Expr, n0: Expr) -> list[Stmt]:
+        """What the epilogue does with the sums of one part alone, in place, as soon as they are whole."""
+        if part not in self.alone:
+            return []
+        c, i, j = self.c, Var("i"), Var("j")
+        sums = Let(c.sums[part], self.c_scratch[part, i, j])
+        element = (Let(c.n.var, n0 + j), sums, self.c_scratch.store((part, i, j), self.alone[part]))
+        columns = For(j, rest_of(self.n, n0, self.s.columns), element, "vector")
+        return [For(i, rows, (*decompose(m0 + i, c.m), columns))]
 
     def _pieces(self, m0: Var, n0: Var, mcur: Var, ncur: Var, always: bool) -> list[Stmt]:
         """The loops over pieces of k: `outer` whole rows of the last k dim at a time, or pieces of one such row."""
@@ -488,6 +503,10 @@ class _Expansion:
             )
         else:
             body = [*start, *packed_tile()]
+        if self.alone:
+            for part in range(len(c.sums)):
+                stmts += [Let(p, as_index(part)), *body, *self._alone(part, m0, mcur, n0)]
+            return stmts
         panels = len(c.sums) if c.parts else ceil_div(ncur, s.columns) if s.panels > 1 else 1
         stmts.append(For(p, panels, tuple(body)))
         return stmts

@@ -10,12 +10,14 @@ several accumulators, which are added by a tree at the end: latency, not order, 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ...ir.types import DType
-from .builder import Module, llvm_type
+from .builder import Module, V, llvm_type
 from .finish import LINE, Finishing
 from .kernel_ir import Const, Load, Tile
 
@@ -42,7 +44,6 @@ def emit_call(emitter: LoopEmitter, s: Tile) -> None:
     assert s.b.buffer.dtype == dtype
     form = _form(s, dtype.bytes, id(s.b.buffer) not in emitter.scratch and _dense(s))
     after = Finishing.of(s, emitter.target)
-    name = rows_function(emitter.module, dtype, s.heights, s.vectors, s.lanes, len(s.steps), form, after)
     a, bb = (emitter.address(x.buffer, x.index)[0] for x in (s.a, s.b))
     size = b.number(dtype.bytes, "i64")
     strides = (s.a_row, s.a_row if s.a_run is None else s.a_run, s.b_vector)
@@ -58,7 +59,16 @@ def emit_call(emitter: LoopEmitter, s: Tile) -> None:
         for p in s.steps
         for v in (emitter.eval(p.extent), b.mul(emitter.eval(p.a), size), b.mul(emitter.eval(p.b), size))
     ]
-    args = [a, a_row, *([a_run] if form.run else []), bb, b_vector, *sums, *nest, emitter.eval(s.m)]
+    depth = len(s.steps)
+    m, args = emitter.eval(s.m), [a, a_row, *([a_run] if form.run else []), bb, b_vector, *sums, *nest]
+    if s.heights == (1,) and m.number == 1:
+        names = [p.split()[1] for p in _parameters(form, after, depth)]
+        known = {name: v for name, v in zip(names, args, strict=True) if v.number is not None}
+        args = [v for v in args if v.number is None]
+        name = tile_function(emitter.module, dtype, 1, s.vectors, s.lanes, depth, form, after, known)
+    else:
+        name = rows_function(emitter.module, dtype, s.vectors, s.lanes, s.heights, depth, form, after)
+        args.append(m)
     b.effect(f"call void {name}({', '.join(f'{v.ty} {v.text}' for v in args)})")
 
 
@@ -122,13 +132,15 @@ def _dense(s: Tile) -> bool:
     return dense and isinstance(vector, Const) and int(vector.value) == s.lanes
 
 
-def _operands(form: Form, after: Finishing | None, tag: str = "") -> str:
-    """The parameters of the operands: addresses, strides in bytes; `tag` marks the addresses that move with the rows."""
-    runs = ", i64 %as" if form.run else ""
+def _parameters(form: Form, after: Finishing | None, depth: int, tag: str = "") -> list[str]:
+    """The parameters of a tile: addresses, strides in bytes, and for each step its length, stride in A and in B; `tag` marks
+    the addresses that move with the rows."""
+    runs = ["i64 %as"] if form.run else []
     sums = [f"ptr %c0{tag}", "i64 %cr", "i1 %add"]
     if after is not None:
         sums = [f"ptr {name}{tag}" for name in after.names]
-    return f"ptr %a0{tag}, i64 %ar{runs}, ptr %b0, i64 %bv, {', '.join(sums)}"
+    steps = [f"i64 %{name}{n}" for n in range(depth) for name in ("n", "sa", "sb")]
+    return [f"ptr %a0{tag}", "i64 %ar", *runs, "ptr %b0", "i64 %bv", *sums, *steps]
 
 
 def _moved(after: Finishing | None, i: str, tag: str) -> list[str]:
@@ -146,20 +158,15 @@ def _moved(after: Finishing | None, i: str, tag: str) -> list[str]:
     ]
 
 
-def _nest(depth: int) -> str:
-    """The parameters of the steps: length, stride in A and in B, in bytes."""
-    return "".join(f", i64 %n{n}, i64 %sa{n}, i64 %sb{n}" for n in range(depth))
-
-
 def rows_function(
     module: Module,
     dtype: DType,
-    heights: tuple[int, ...],
     vectors: int,
     lanes: int,
-    depth: int = 1,
-    form: Form = Form(),
-    after: Finishing | None = None,
+    heights: tuple[int, ...],
+    depth: int,
+    form: Form,
+    after: Finishing | None,
 ) -> str:
     """The function that runs over m rows in tiles of the given heights."""
     name = f"@nv_rows_{dtype}_{'_'.join(map(str, heights))}x{vectors}x{lanes}_{depth}{form.suffix}"
@@ -168,7 +175,7 @@ def rows_function(
         return name
     mixture = len(heights) == 2 and heights[1] == heights[0] - 1 and heights[0] > 2
     lines = [
-        f"define internal void {name}({_operands(form, after)}{_nest(depth)}, i64 %m) nounwind {{",
+        f"define internal void {name}({', '.join([*_parameters(form, after, depth), 'i64 %m'])}) nounwind {{",
         "entry:",
         "  br label %t0",
     ]
@@ -188,7 +195,7 @@ def rows_function(
         lines += [
             f"  br i1 %fits{n}, label %w{n}, label %{following}", f"w{n}:",
             *_moved(after, f"%i{n}", f"w{n}"),
-            f"  call void {tile}({_operands(form, after, f'w{n}')}{_nest(depth)})",
+            f"  call void {tile}({', '.join(_parameters(form, after, depth, f'w{n}'))})",
             f"  %next{n} = add i64 %i{n}, {height}", f"  br label %t{n}",
         ]  # fmt: skip
         before, done = f"t{n}", f"%i{n}"
@@ -203,16 +210,26 @@ def tile_function(
     vectors: int,
     lanes: int,
     depth: int,
-    form: Form = Form(),
-    after: Finishing | None = None,
+    form: Form,
+    after: Finishing | None,
+    known: Mapping[str, V] = MappingProxyType({}),
 ) -> str:
-    """The name of the function for one tile of that shape, added to the module where it is not there yet."""
+    """The name of the function for one tile of that shape, added to the module where it is not there yet. Parameters that are `known`
+    are written into it, and it has none for them."""
     name = f"@nv_tile_{dtype}_{height}x{vectors}x{lanes}_{depth}{form.suffix}"
     name += "" if after is None else after.digest
+    name += "".join(f"_{parameter[1:]}{v.text}" for parameter, v in known.items())
     if name not in module.functions:
-        tile = _Tile(height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, form, after)
-        head = f"define internal void {name}({_operands(form, after)}{_nest(depth)}) nounwind {{"
-        module.functions[name] = "\n".join([head, "entry:", *tile.text(module), "}", ""])
+        length = known.get(f"%n{depth - 1}")
+        steps = None if length is None or length.number is None else int(length.number)
+        tile = _Tile(
+            height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, form, after, steps
+        )
+        parameters = [p for p in _parameters(form, after, depth) if p.split()[1] not in known]
+        head = f"define internal void {name}({', '.join(parameters)}) nounwind {{"
+        lines = "\n".join(["entry:", *tile.text(module), "}", ""])
+        lines = re.sub(r"%\w+", lambda m: known[m[0]].text if m[0] in known else m[0], lines)
+        module.functions[name] = f"{head}\n{lines}"
         if tile.spreads:
             module.declare("i64 @llvm.fshr.i64(i64, i64, i64)")
         if form.ahead:
@@ -227,7 +244,7 @@ class _Tile:
 
     def __init__(
         self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int, form: Form,
-        after: Finishing | None,
+        after: Finishing | None, length: int | None,
     ) -> None:  # fmt: skip
         self.rows, self.vectors, self.lanes, self.ty, self.size = rows, vectors, lanes, ty, size
         self.depth = depth
@@ -238,6 +255,7 @@ class _Tile:
         self.uses_fma = fma
         accumulators = rows * vectors
         self.unroll = 1 if form.pairs else 4 if accumulators <= 2 else 2 if accumulators <= 4 else 1
+        self.rest = self.unroll == 1 or length is None or form.last is not None or length % self.unroll != 0
         self.keys: list[Key] = [
             (u, i, j) for u in range(self.unroll) for i in range(rows) for j in range(vectors)
         ]
@@ -298,7 +316,7 @@ class _Tile:
         """The names of the sums where a level has been left."""
         if level < self.depth - 1:
             return {key: f"%s{level}_{'_'.join(map(str, key))}" for key in self.keys}
-        last = {key: f"%acc_{'_'.join(map(str, key))}" for key in self.keys if key[0] == 0}
+        last = {key: f"%acc_{'_'.join(map(str, key))}" for key in self.keys if key[0] == 0 and self.rest}
         return {key: last.get(key, f"%accu_{'_'.join(map(str, key))}") for key in self.keys}
 
     def _innermost(
@@ -320,16 +338,20 @@ class _Tile:
             yield f"  %stop = select i1 %ends, i64 {self.form.last}, i64 %n{level}"
             stop = "%stop"
         if self.unroll > 1:
-            yield f"  %whole = and i64 {stop}, {-self.unroll}"
+            whole = stop
+            if self.rest:
+                whole = "%whole"
+                yield f"  %whole = and i64 {stop}, {-self.unroll}"
             yield "  br label %hu"
-            yield from self._loop("u", before, "%whole", self.unroll, start, "0", b, bases, level)
+            yield from self._loop("u", before, whole, self.unroll, start, "0", b, bases, level)
             yield "qu:"
             before, first, b = "qu", "%pu", "%bpu"
             bases = [f"%apu_{g}" for g in range(len(self.firsts))]
             start = {key: f"%accu_{'_'.join(map(str, key))}" for key in start}
-        yield "  br label %h"
-        yield from self._loop("", before, stop, 1, start, first, b, bases, level)
-        yield "q:"
+        if self.rest:
+            yield "  br label %h"
+            yield from self._loop("", before, stop, 1, start, first, b, bases, level)
+            yield "q:"
         yield f"  br label %q{level}"
         yield f"q{level}:"
         return self._exit(level)
