@@ -56,7 +56,7 @@ class LLVMBackend:
             standard_pipeline(level)
             + legal
             + Pipeline.parse(
-                f"join-products,subpixel,thin-inputs,{CLEAN},sink-transposes,{CLEAN},split-prepare,fuse,dce,order"
+                f"join-products,subpixel,thin-inputs,{CLEAN},simplify-scans,sink-transposes,{CLEAN},split-prepare,fuse,dce,order"
             )
         )
 

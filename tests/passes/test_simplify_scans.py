@@ -10,8 +10,10 @@ import pytest
 
 import nervure as nv
 from nervure import nn
+from nervure.backends.base import find_backend
 from nervure.ir.graph import Node
 from nervure.ir.interpret import evaluate_program
+from nervure.ir.ops.control import Scan
 from nervure.passes.manager import Pipeline, run_pipeline
 
 RNG = np.random.default_rng(6)
@@ -112,6 +114,19 @@ def test_a_layer_whose_last_output_is_read_keeps_no_sequence() -> None:
     np.testing.assert_allclose(
         evaluate_program(found, [x])[0], evaluate_program(program, [x])[0], rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_machine_code_keeps_no_sequence_either(layer: Any) -> None:
+    """The layers are taken apart late in its pipeline: the memory of a call is that of the inputs' part alone."""
+    model = layer(4, 6, num_layers=2)
+    program = nv.trace(lambda x: model(x)[0][-1], "f32[T,2,4]")
+    found = run_pipeline(program, find_backend("llvm").pipeline(2)).program
+    first, second = (n for n in found.main.nodes if isinstance(n.op, Scan))
+    assert [len(n.results) - n.op.carries for n in (first, second)] == [1, 0]
+    run = nv.compile(program)
+    x = RNG.normal(size=(9, 2, 4)).astype("f4")
+    np.testing.assert_allclose(run(x), evaluate_program(program, [x])[0], rtol=1e-5, atol=1e-6)
 
 
 def loop(f: Callable[[Any], Any]) -> Node:
