@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from ..ir.dims import Dim, minimum
-from ..ir.graph import Graph, Value
+from ..ir.graph import Graph, Node, Value
 from ..ir.ops.elementwise import Cast
 from ..ir.ops.expect import ExpectRange
 from ..ir.ops.move import BroadcastInDim, Permute, Reshape, Reverse
@@ -13,7 +14,7 @@ from ..ir.ops.tree import TreeFold, levels_of
 from ..ir.program import Program
 from ..runtime.signature import Check, Signature
 
-__all__ = ["checks_of", "ranges_of", "signature_of"]
+__all__ = ["checks_of", "lines_of", "ranges_of", "signature_of"]
 
 
 def signature_of(program: Program) -> Signature:
@@ -26,15 +27,28 @@ def signature_of(program: Program) -> Signature:
 
 def ranges_of(graph: Graph) -> tuple[tuple[int, int, Dim], ...]:
     """The ranges that a traced graph expects of its inputs: place of the input, lowest, first beyond the highest."""
-    places = {v: k for k, v in enumerate(graph.inputs)}
     found: dict[int, tuple[int, Dim]] = {}
+    for place, op, _ in _expected(graph):
+        low, high = found.get(place, (op.low, op.high))
+        found[place] = (max(low, op.low), minimum(high, op.high))
+    return tuple((place, low, high) for place, (low, high) in sorted(found.items()))
+
+
+def lines_of(graph: Graph) -> dict[int, tuple[str, ...]]:
+    """The user's lines that expect a range of an input, by its place."""
+    found: dict[int, dict[str, None]] = {}
+    for place, _, node in _expected(graph):
+        found.setdefault(place, {}).update((str(origin), None) for origin in node.origins)
+    return {place: tuple(lines) for place, lines in found.items()}
+
+
+def _expected(graph: Graph) -> Iterator[tuple[int, ExpectRange, Node]]:
+    places = {v: k for k, v in enumerate(graph.inputs)}
     for node in graph.nodes:
         if isinstance(node.op, ExpectRange):
             place = places.get(_source(node.operands[0]))
             if place is not None:
-                low, high = found.get(place, (node.op.low, node.op.high))
-                found[place] = (max(low, node.op.low), minimum(high, node.op.high))
-    return tuple((place, low, high) for place, (low, high) in sorted(found.items()))
+                yield place, node.op, node
 
 
 def checks_of(graph: Graph) -> tuple[tuple[int, Check], ...]:

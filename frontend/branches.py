@@ -10,9 +10,10 @@ from ..ir.dims import Dim
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
 from ..ir.types import bool_
-from .tensor import Tensor, as_tensor
+from .arguments import callable_with, extent, given
+from .tensor import Tensor
 from .tracing import Frame, current, user_lines
-from .trees import build, leaves
+from .trees import alike, build, leaves, tree_text
 
 __all__ = ["BranchesDiffer", "check_carry", "cond", "made", "while_loop"]
 
@@ -39,9 +40,12 @@ def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
         TraceError: pred is no truth value
         BranchesDiffer: the functions' results have different types
     """
+    names = [f"operand {k}" for k in range(len(operands))]
+    callable_with("cond", "the first function", then, *names)
+    callable_with("cond", "the second function", otherwise, *names)
     if isinstance(pred, bool):
         return (then if pred else otherwise)(*operands)
-    test = as_tensor(pred).value
+    test = given("cond", "the condition", pred).value
     if test.type.dtype != bool_ or test.type.shape:
         raise _error(
             "cond", f"the condition is {test.type}, expected bool[]", hint="reduce it with .all() or .any()"
@@ -49,20 +53,20 @@ def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
     frames: list[Frame] = []
     results: list[Any] = []
     bodies: list[tuple[list[Value], list[Value]]] = []
-    given = leaves(list(operands))
-    for function in (then, otherwise):
+    outside = leaves(list(operands), "cond", "an operand")
+    for function, which in ((then, "first"), (otherwise, "second")):
         with current().region("cond") as frame:
-            inputs = [Value(v.type, name=v.name) for v in given]
+            inputs = [Value(v.type, name=v.name) for v in outside]
             results.append(function(*build(list(operands), list(map(Tensor, inputs)))))
-            bodies.append((inputs, leaves(results[-1])))
+            bodies.append((inputs, leaves(results[-1], "cond", f"a result of the {which} function")))
         frames.append(frame)
-    _check_results(bodies[0][1], bodies[1][1])
+    _check_results(bodies[0][1], bodies[1][1], *results)
     outer, captured = _captured(frames)
     first, second = (
         Graph(name, [*inputs, *inner], outputs)
         for name, (inputs, outputs), inner in zip(("then", "otherwise"), bodies, captured, strict=True)
     )
-    found = b.if_(test, first, second, [*given, *outer])
+    found = b.if_(test, first, second, [*outside, *outer])
     return build(results[0], list(map(Tensor, found)))
 
 
@@ -81,13 +85,17 @@ def while_loop(cond: Function, body: Function, init: Any, *, max_trip: Dim | Non
     Raises:
         TraceError: the condition is no truth value, or a carry changes its type
     """
-    inits = leaves(init)
+    inits = leaves(init, "while_loop", "init")
+    most = None if max_trip is None else extent("while_loop", "max_trip", max_trip)
+    callable_with("while_loop", "cond", cond, "carry")
+    callable_with("while_loop", "body", body, "carry")
     if not inits:
         raise _error("while_loop", "the carry has no tensors, so that nothing can end the loop")
     frames: list[Frame] = []
     inputs = [[Value(v.type, name=v.name or "carry") for v in inits] for _ in range(2)]
     with current().region("while_loop") as frame:
-        test = as_tensor(cond(build(init, list(map(Tensor, inputs[0]))))).value
+        holds = cond(build(init, list(map(Tensor, inputs[0]))))
+        test = given("while_loop", "the condition", holds).value
     frames.append(frame)
     if test.type.dtype != bool_ or test.type.shape:
         raise _error(
@@ -96,15 +104,16 @@ def while_loop(cond: Function, body: Function, init: Any, *, max_trip: Dim | Non
             hint="reduce it with .all() or .any()",
         )
     with current().region("while_loop") as frame:
-        after = leaves(body(build(init, list(map(Tensor, inputs[1])))))
+        result = body(build(init, list(map(Tensor, inputs[1]))))
+        after = leaves(result, "while_loop", "the carry that the body returns")
     frames.append(frame)
-    check_carry("while_loop", inits, after)
+    check_carry("while_loop", inits, after, init, result)
     outer, captured = _captured(frames)
     first, second = (
         Graph(name, [*own, *inner], outputs)
         for name, own, inner, outputs in zip(("cond", "body"), inputs, captured, ([test], after), strict=True)
     )
-    found = b.while_(first, second, inits, outer, max_trip)
+    found = b.while_(first, second, inits, outer, most)
     return build(init, list(map(Tensor, found)))
 
 
@@ -114,11 +123,12 @@ def _captured(frames: Sequence[Frame]) -> tuple[list[Value], list[list[Value]]]:
     return outer, [[f.captured.get(v) or Value(v.type, name=v.name) for v in outer] for f in frames]
 
 
-def _check_results(first: Sequence[Value], second: Sequence[Value]) -> None:
-    if len(first) != len(second):
+def _check_results(first: Sequence[Value], second: Sequence[Value], one: Any, other: Any) -> None:
+    if not alike(one, other):
         raise BranchesDiffer(
-            f"cond: the first function returns {len(first)} tensors, the second {len(second)}",
+            f"cond: the first function returns {tree_text(one)}, the second {tree_text(other)}",
             where=user_lines(),
+            hint="return as many tensors from both, nested in the same way",
         )
     for k, (a, c) in enumerate(zip(first, second, strict=True)):
         if a.type != c.type:
@@ -130,10 +140,18 @@ def _check_results(first: Sequence[Value], second: Sequence[Value]) -> None:
             )
 
 
-def check_carry(name: str, before: Sequence[Value], after: Sequence[Value]) -> None:
-    """The carry keeps its types; the error names both, each with its line."""
-    if len(before) != len(after):
-        raise _error(name, f"the carry has {len(before)} tensors before the body and {len(after)} after it")
+def check_carry(name: str, before: Sequence[Value], after: Sequence[Value], one: Any, other: Any) -> None:
+    """The carry keeps its types and how it is built; the error names both, each with its line.
+
+    Args:
+        one, other: the carry as it is nested before and after the body
+    """
+    if not alike(one, other):
+        raise _error(
+            name,
+            f"the carry is {tree_text(one)} before the body and {tree_text(other)} after it",
+            hint="return the carry as it is given to the body",
+        )
     for k, (first, last) in enumerate(zip(before, after, strict=True)):
         if first.type != last.type:
             raise _error(

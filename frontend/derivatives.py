@@ -43,7 +43,7 @@ def remat(function: Function) -> Function:
         state = current()
         with state.region("remat", updates=True) as frame:
             result = function(*args, **options)
-            outputs = leaves(result)
+            outputs = leaves(result, "remat", "the result")
         written = frame.updates or {}
         body = Graph("body", frame.captured.values(), [*outputs, *written.values()])
         found = b.remat(body, list(frame.captured))
@@ -97,7 +97,7 @@ class CustomVjp:
         with current().region("custom_vjp") as frame:
             inputs = _inputs(given)
             result = self.forward(*_exchanged(args, own, inputs))
-            outputs = leaves(result)
+            outputs = leaves(result, self._name, "the result")
         for value in frame.captured:
             if value.type.dtype.is_float:
                 raise _error(

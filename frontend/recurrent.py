@@ -8,11 +8,12 @@ from typing import Any
 from ..ir import build as b
 from ..ir.ops.cells import Gru, Lstm, Rnn
 from ..ir.ops.recurrent import Recurrence
-from ..ir.types import i64
-from .calls import called, wrong
-from .tensor import Tensor, as_tensor
+from .arguments import given
+from .calls import called
+from .lengths import lengths
+from .tensor import Tensor
 
-__all__ = ["gru", "known_lengths", "lstm", "rnn"]
+__all__ = ["gru", "lstm", "rnn"]
 
 
 def rnn(
@@ -137,18 +138,18 @@ def _apply(
     clip: float,
     **options: Any,
 ) -> list[Tensor]:
-    x = as_tensor(input)
+    x, weights = given(name, "input", input), [given(name, n, v) for n, v in (("w", w), ("r", r))]
     tensors = {"bias": bias, "h0": h0, **{n: options.pop(n, None) for n in ("c0", "peepholes", "projection")}}
-    given = {n: None if v is None else as_tensor(v) for n, v in tensors.items()}
-    with called(name, input=x, w=as_tensor(w), r=as_tensor(r), **given, seq_lens=seq_lens):
-        lens = None if seq_lens is None else known_lengths(name, as_tensor(seq_lens), x.shape[0]).value
+    further = {n: None if v is None else given(name, n, v) for n, v in tensors.items()}
+    with called(name, input=x, w=weights[0], r=weights[1], **further, seq_lens=seq_lens):
+        batch = x.shape[1] if x.ndim == 3 else None
+        lens = None if seq_lens is None else lengths(name, seq_lens, x.shape[0], batch).value
         found = b.recurrent(
             kind,
             x.value,
-            as_tensor(w).value,
-            as_tensor(r).value,
+            *(t.value for t in weights),
             lens=lens,
-            **{n: None if t is None else t.value for n, t in given.items()},
+            **{n: None if t is None else t.value for n, t in further.items()},
             direction=direction,
             activations=tuple(activations),
             alphas=tuple(map(float, alphas)),
@@ -157,14 +158,3 @@ def _apply(
             **options,
         )
     return [Tensor(v) for v in found]
-
-
-def known_lengths(name: str, seq_lens: Tensor, steps: Any) -> Tensor:
-    """Lengths of sequences, i64[N]; an executable refuses others than 0..steps.
-
-    Raises:
-        TypeInferenceError: they are no integers, or not one a row
-    """
-    if not seq_lens.dtype.is_integer or seq_lens.ndim != 1:
-        raise wrong(name, f"seq_lens is {seq_lens.type}, expected integers [N], one a sequence")
-    return Tensor(b.cast(b.expect_range(seq_lens.value, 0, steps + 1), i64))

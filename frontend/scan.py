@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..ir import build as b
 from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
+from .arguments import callable_with, extent, whole
 from .branches import check_carry
-from .scan_forms import blocks_of, counted, in_blocks, lengths, masked, truncated
+from .lengths import lengths
+from .scan_forms import blocks_of, counted, in_blocks, masked, truncated
 from .tensor import Tensor
 from .tracing import current, user_lines
 from .trees import build, leaves
@@ -53,21 +55,24 @@ def scan(
         TraceError: a carry changes its type from step to step, lengths differ, or a sequence has another length than
             0..length
     """
-    steps = _length(leaves(xs), length)
+    callable_with("scan", "the body", body, "carry", "x")
+    known = None if length is None else extent("scan", "length", length)
+    steps = _length(leaves(xs, "scan", "xs"), known)
+    unroll = whole("scan", "unroll", unroll, rest=" step")
     if seq_lens is None and truncate is None and not remat:
         return _scan(body, init, xs, steps, reverse, unroll)
 
     def inner(carry: Any, given: Any) -> tuple[Any, Any]:
         return _pair(body(carry, given[2]))
 
-    whole = inner if seq_lens is None else masked(inner, lengths(seq_lens, steps))
-    whole = whole if truncate is None else truncated(whole, truncate)
+    step = inner if seq_lens is None else masked(inner, lengths("scan", seq_lens, steps))
+    step = step if truncate is None else truncated(step, truncate)
     given = (*counted(steps, reverse), xs)
     if not remat:
-        return _scan(whole, init, given, steps, reverse, unroll)
+        return _scan(step, init, given, steps, reverse, unroll)
 
     def run(carry: Any, part: Any, many: Dim) -> tuple[Any, Any]:
-        return _scan(whole, carry, part, many, reverse, unroll)
+        return _scan(step, carry, part, many, reverse, unroll)
 
     return in_blocks(run, init, given, steps, blocks_of(remat, steps), reverse)
 
@@ -76,13 +81,14 @@ def _scan(
     body: Callable[..., Any], init: Any, xs: Any, steps: Dim, reverse: bool, unroll: int
 ) -> tuple[Any, Any]:
     state = current()
-    inits, rows = leaves(init), leaves(xs)
+    inits, rows = leaves(init, "scan", "init"), leaves(xs, "scan", "xs")
     with state.region() as frame:
         carries = [Value(v.type, name=v.name or "carry") for v in inits]
         slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
         result = _pair(body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices)))))
-        after, ys = leaves(result[0]), leaves(result[1])
-    check_carry("scan", inits, after)
+        after = leaves(result[0], "scan", "the carry that the body returns")
+        ys = leaves(result[1], "scan", "what the body returns as y")
+    check_carry("scan", inits, after, init, result[0])
     graph = Graph("body", [*carries, *slices, *frame.captured.values()], [*after, *ys])
     found = b.scan(graph, inits, rows, list(frame.captured), steps, reverse=reverse, unroll=unroll)
     tensors = list(map(Tensor, found))
@@ -90,13 +96,11 @@ def _scan(
 
 
 def _pair(result: Any) -> Any:
-    if not _is_pair(result):
-        raise _error(f"the body returns {type(result).__name__}, expected a pair (carry, y)")
+    count = len(cast("Sequence[Any]", result)) if isinstance(result, tuple) else 0
+    if count != 2:
+        many = f" of {count}" if count else ""
+        raise _error(f"the body returns {type(result).__name__}{many}, expected a pair (carry, y)")
     return result
-
-
-def _is_pair(result: Any) -> bool:
-    return isinstance(result, tuple) and len(result) == 2  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _length(rows: Sequence[Value], length: Dim | None) -> Dim:

@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from ..ir import build as b
 from ..ir.dims import Dim, bounds, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Value
 from ..ir.types import i64
+from .arguments import whole
 from .derivatives import remat
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor
 from .tracing import user_lines
 from .trees import build, leaves
 
-__all__ = ["blocks_of", "counted", "in_blocks", "lengths", "masked", "truncated"]
+__all__ = ["blocks_of", "counted", "in_blocks", "masked", "truncated"]
 
 Body = Callable[[Any, Any], tuple[Any, Any]]
-
-
-def lengths(given: Any, steps: Dim) -> Tensor:
-    """The lengths of sequences of `steps` steps as i64[N], said to lie within 0..steps.
-
-    Raises:
-        TraceError: they are no vector of integers, or are known now and one is out of range
-    """
-    if isinstance(given, list | tuple | np.ndarray):
-        known: Any = np.asarray(cast(Any, given))
-        if known.dtype.kind in "iu" and known.ndim == 1 and isinstance(steps, int):
-            for k, n in enumerate(known.tolist()):
-                if not 0 <= n <= steps:
-                    raise _error(f"seq_lens[{k}] is {n}, expected 0..{steps}")
-        given = known
-    found = as_tensor(given).value
-    if found.type.rank != 1 or not found.type.dtype.is_integer:
-        raise _error(f"seq_lens is {found.type}, expected a vector of integers, one a sequence")
-    return Tensor(b.cast(b.expect_range(found, 0, steps + 1), i64))
 
 
 def masked(body: Body, lens: Tensor) -> Body:
@@ -47,7 +27,8 @@ def masked(body: Body, lens: Tensor) -> Body:
 
     def run(carry: Any, given: Any) -> tuple[Any, Any]:
         after, ys = body(carry, given)
-        before, behind = leaves(carry), leaves(after)
+        before = leaves(carry, "scan", "the carry")
+        behind = leaves(after, "scan", "the carry that the body returns")
         if [v.type for v in before] != [v.type for v in behind]:
             return after, ys  # refused with both lines
         ends = lens.value
@@ -56,7 +37,10 @@ def masked(body: Body, lens: Tensor) -> Body:
             b.select(_over(live, new, "carry", k), new, old)
             for k, (new, old) in enumerate(zip(behind, before, strict=True))
         ]
-        rows = [b.select(_over(live, y, "y", k), y, b.full_like(y, 0)) for k, y in enumerate(leaves(ys))]
+        rows = [
+            b.select(_over(live, y, "y", k), y, b.full_like(y, 0))
+            for k, y in enumerate(leaves(ys, "scan", "what the body returns as y"))
+        ]
         return build(after, list(map(Tensor, kept))), build(ys, list(map(Tensor, rows)))
 
     return run
@@ -73,8 +57,7 @@ def _over(live: Value, value: Value, what: str, k: int) -> Value:
 
 def truncated(body: Body, every: int) -> Body:
     """The body, given (t, done, x): cotangents do not pass from a block of steps to the one before."""
-    if every < 1:
-        raise _error(f"truncate is {every}, expected at least 1 step")
+    every = whole("scan", "truncate", every, rest=" step")
 
     def run(carry: Any, given: Any) -> tuple[Any, Any]:
         done = given[1].value
@@ -85,7 +68,7 @@ def truncated(body: Body, every: int) -> Body:
             b.select(b.broadcast_in_dim(cut, v.type.shape, ()), b.stop_gradient(v), v)
             if v.type.dtype.is_float
             else v
-            for v in leaves(carry)
+            for v in leaves(carry, "scan", "the carry")
         ]
         return body(build(carry, list(map(Tensor, kept))), given)
 
@@ -96,13 +79,11 @@ def blocks_of(every: int | bool, steps: Dim) -> int:
     """How many steps are a block; True stands for the root of the length, which takes the least memory.
 
     Raises:
-        TraceError: it is below 1
+        NervureError: it is no number of steps
     """
     if every is True:
         return max(1, math.isqrt(max(1, bounds(steps)[1])))
-    if every < 1:
-        raise _error(f"remat is {every}, expected at least 1 step, or True")
-    return int(every)
+    return whole("scan", "remat", every, rest=" step, or True")
 
 
 def in_blocks(
@@ -115,11 +96,11 @@ def in_blocks(
     """
     from .scan import scan  # which uses this
 
-    whole = steps // size
-    rest = steps - whole * size
-    rows = leaves(xs)
-    heads = [_block(v, 0, whole * size, (whole, size)) for v in rows]
-    tails = [_block(v, whole * size, steps, (rest,)) for v in rows]
+    many = steps // size
+    rest = steps - many * size
+    rows = leaves(xs, "scan", "xs")
+    heads = [_block(v, 0, many * size, (many, size)) for v in rows]
+    tails = [_block(v, many * size, steps, (rest,)) for v in rows]
 
     def block(carry: Any, part: Any) -> tuple[Any, Any]:
         def again(carry: Any, part: Any) -> tuple[Any, Any]:
@@ -128,8 +109,8 @@ def in_blocks(
         return remat(again)(carry, part)
 
     def blocks(carry: Any) -> tuple[Any, Any]:
-        after, ys = scan(block, carry, build(xs, list(map(Tensor, heads))), length=whole, reverse=reverse)
-        flat = [b.reshape(y, (whole * size, *y.type.shape[2:])) for y in leaves(ys)]
+        after, ys = scan(block, carry, build(xs, list(map(Tensor, heads))), length=many, reverse=reverse)
+        flat = [b.reshape(y, (many * size, *y.type.shape[2:])) for y in leaves(ys, "scan", "ys")]
         return after, build(ys, list(map(Tensor, flat)))
 
     def left(carry: Any) -> tuple[Any, Any]:
@@ -146,7 +127,8 @@ def in_blocks(
     else:
         carry, first = blocks(init)
         carry, last = left(carry)
-    both = [b.concat([p, q], axis=0) for p, q in zip(leaves(first), leaves(last), strict=True)]
+    pairs = zip(leaves(first, "scan", "ys"), leaves(last, "scan", "ys"), strict=True)
+    both = [b.concat([p, q], axis=0) for p, q in pairs]
     return carry, build(first, list(map(Tensor, both)))
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ir import build as b
-from ..ir.dims import Dim
+from ..ir.dims import Dim, bounds, dim_text
 from ..ir.errors import NervureError
+from .arguments import callable_with, extent, given
 from .calls import called, wrong
+from .lengths import lengths
 from .pointwise import where
-from .recurrent import known_lengths
 from .scan import scan
 from .tensor import Tensor, as_tensor
 
@@ -24,9 +25,9 @@ def sequence_mask(seq_lens: Any, length: Dim, batch_first: bool = False) -> Tens
 
     Shapes:  seq_lens integers [N] -> bool[length, N], or bool[N, length] with batch_first
     """
-    lens = as_tensor(seq_lens)
-    with called("sequence_mask", seq_lens=lens, length=length):
-        lens = known_lengths("sequence_mask", lens, length)
+    length = extent("sequence_mask", "length", length)
+    with called("sequence_mask", seq_lens=seq_lens, length=length):
+        lens = lengths("sequence_mask", seq_lens, length)
         shape = (lens.shape[0], length) if batch_first else (length, lens.shape[0])
         at = b.iota(lens.dtype, shape, 1 if batch_first else 0)
         return Tensor(b.lt(at, b.broadcast_in_dim(lens.value, shape, (0 if batch_first else 1,))))
@@ -37,16 +38,18 @@ def last_step(input: Any, seq_lens: Any = None, batch_first: bool = False) -> Te
 
     Shapes:  input [T, N, ...] (or [N, T, ...]), seq_lens integers [N] -> [N, ...]
     """
-    x = as_tensor(input)
+    x = given("last_step", "input", input)
     with called("last_step", input=x, seq_lens=seq_lens):
         if x.ndim < 2:
             raise wrong("last_step", "expected input with axes of steps and of sequences")
         if batch_first:
             x = x.permute(1, 0, *range(2, x.ndim))
-        steps = x.shape[0]
+        steps, batch = x.shape[:2]
+        if bounds(steps)[0] < 1:
+            raise wrong("last_step", f"there are {dim_text(steps)} steps, expected at least 1")
         if seq_lens is None:
             return x[steps - 1]
-        lens = known_lengths("last_step", as_tensor(seq_lens), steps).value
+        lens = lengths("last_step", seq_lens, steps, batch).value
         at = b.sub(lens, b.full_like(lens, 1))
         shape = x.shape[1:]
         index = b.broadcast_in_dim(b.reshape(at, (1, *at.type.shape)), (1, *shape), (0, 1))
@@ -71,7 +74,8 @@ def sequence_loss(
              reduction: "sum" over all steps; "mean" divides it by how many steps count, "batch_mean" by N; "none" gives
              each step's
     """
-    x, y = as_tensor(input), as_tensor(target)
+    x, y = given("sequence_loss", "input", input), given("sequence_loss", "target", target)
+    callable_with("sequence_loss", "the loss", loss, "input", "target", reduction="none")
     if reduction not in REDUCTIONS:
         raise NervureError(f'sequence_loss: reduction is "{reduction}", expected {" or ".join(REDUCTIONS)}')
     with called("sequence_loss", input=x, target=y, seq_lens=seq_lens, reduction=reduction):
@@ -84,7 +88,8 @@ def sequence_loss(
             each = each.sum(tuple(range(1, each.ndim)))
         each = each.reshape(steps, batch)
         if seq_lens is not None:
-            length = batch if batch_first else steps
+            length, many = (batch, steps) if batch_first else (steps, batch)
+            seq_lens = lengths("sequence_loss", seq_lens, length, many)
             mask = sequence_mask(seq_lens, length, batch_first)
             each = where(mask, each, 0.0)
         if reduction == "none":
@@ -97,7 +102,7 @@ def sequence_loss(
             return total / counted.sum()
         if seq_lens is None:
             return each.mean()
-        return total / as_tensor(seq_lens).sum().astype(each.dtype)
+        return total / seq_lens.sum().astype(each.dtype)
 
 
 def one_to_many(
@@ -119,7 +124,11 @@ def one_to_many(
     Returns:
         what the steps give, along a new axis 0, and the last state
     """
-    first = as_tensor(x)
+    first = given("one_to_many", "x", x)
+    length = extent("one_to_many", "length", length)
+    callable_with("one_to_many", "the cell", cell, "x", "state")
+    if output is not None:
+        callable_with("one_to_many", "output", output, "h")
     start = state if state is not None else _zeros_of(cell, first)
 
     def step(carry: Any, _: Any) -> Any:

@@ -308,7 +308,8 @@ def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:
         return x
     found = operands(x, dtype=dtype)
     if found is None:
-        hint = "give it an element type, such as np.float32(1)" if isinstance(x, bool | int | float) else None
+        kind = "bool_" if isinstance(x, bool) else "int64" if isinstance(x, int) else "float32"
+        hint = f"give it an element type, such as np.{kind}({x!r})" if isinstance(x, int | float) else None
         raise TraceError(
             f"{x!r} is no tensor" if hint else f"{type(x).__name__} is no tensor",
             where=user_lines(),

@@ -129,7 +129,10 @@ class Tracing:
             chain.append(frame)
             frame = frame.parent
         if frame is None:
-            raise TraceError("a traced value is used outside the function it was made in", where=user_lines())
+            inside = f"a value made in the body of a {owner.of}" if owner.of else "a traced value"
+            place = "of it" if owner.of else "the function it was made in"
+            hint = "return it from the body" if owner.of else "pass it as an argument, or return it"
+            raise TraceError(f"{inside} is used outside {place}", where=user_lines(), hint=hint)
         for inner in reversed(chain):
             if value not in inner.captured:
                 inner.captured[value] = Value(value.type, name=value.name)

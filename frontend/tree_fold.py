@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from ..ir import build as b
 from ..ir.dims import Dim, dim_text
@@ -13,10 +11,11 @@ from ..ir.errors import InputError, TraceError
 from ..ir.graph import Graph, Value
 from ..ir.ops.tree import levels_of
 from ..ir.types import i64
+from .arguments import callable_with, constant_of, extent, table
 from .branches import made
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor
 from .tracing import current, user_lines
-from .trees import build, leaves
+from .trees import alike, build, leaves, tree_text
 
 __all__ = ["tree_fold"]
 
@@ -41,48 +40,49 @@ def tree_fold(body: Callable[..., Any], children: Any, xs: Any, init: Any, *, wi
         TraceError: types do not fit, or the table is known now and is that of no tree
         InputError: when the program runs, a child is no node, or a node is below itself
     """
-    table = _table(children)
-    nodes, arity = table.type.shape
-    inits, rows = leaves(init), leaves(xs)
+    kin = _table(children)
+    nodes, arity = kin.type.shape
+    inits, rows = leaves(init, "tree_fold", "init"), leaves(xs, "tree_fold", "xs")
+    callable_with("tree_fold", "the body", body, "x", "kids")
+    width = extent("tree_fold", "width", width, 1)
     for k, row in enumerate(rows):
         if not row.type.shape or row.type.shape[0] != nodes:
             raise _error(f"xs {k} is {row.type}, expected a row for each of {dim_text(nodes)} nodes")
-    if isinstance(width, int) and width < 1:
-        raise _error(f"width is {width}, expected at least 1")
     many = min(width, nodes) if isinstance(width, int) and isinstance(nodes, int) and nodes else width
     with current().region("tree_fold") as frame:
         own = [Value(v.type.with_shape((many, *v.type.shape[1:])), name=v.name or "x") for v in rows]
         kids = [Value(v.type.with_shape((many, arity, *v.type.shape)), name="kids") for v in inits]
         result = body(build(xs, list(map(Tensor, own))), build(init, list(map(Tensor, kids))))
-        after = leaves(result)
-    _check_states(inits, after, many)
+        after = leaves(result, "tree_fold", "the state that the body returns")
+    _check_states(inits, after, many, init, result)
     graph = Graph("body", [*own, *kids, *frame.captured.values()], after)
-    found = b.tree_fold(graph, table, rows, inits, list(frame.captured), many)
+    found = b.tree_fold(graph, kin, rows, inits, list(frame.captured), many)
     return build(init, list(map(Tensor, found)))
 
 
 def _table(children: Any) -> Value:
-    if isinstance(children, list | tuple | np.ndarray):
-        known: Any = np.asarray(cast(Any, children))
-        if known.ndim == 2 and known.dtype.kind in "iu":
-            try:
-                levels_of(known)
-            except InputError as error:
-                raise _error(error.message, hint=error.hint) from error
-        children = known
-    found = as_tensor(children).value
+    found = table("tree_fold", "the table of children", children).value
     if found.type.rank != 2 or not found.type.dtype.is_integer:
         raise _error(
             f"children are {found.type}, expected integers [N,K]", hint="a row a node, below 0 for no child"
         )
+    known = constant_of(found)
+    if known is not None:
+        try:
+            levels_of(known)
+        except InputError as error:
+            raise _error(error.message, hint=error.hint) from error
     return b.cast(found, i64)
 
 
-def _check_states(inits: Sequence[Value], after: Sequence[Value], many: Dim) -> None:
+def _check_states(inits: Sequence[Value], after: Sequence[Value], many: Dim, one: Any, other: Any) -> None:
     if not inits:
         raise _error("init has no tensors")
-    if len(inits) != len(after):
-        raise _error(f"init has {len(inits)} tensors, the body returns {len(after)}")
+    if not alike(one, other):
+        raise _error(
+            f"init is {tree_text(one)}, the body returns {tree_text(other)}",
+            hint="return a state as init is built",
+        )
     for k, (first, last) in enumerate(zip(inits, after, strict=True)):
         want = first.type.with_shape((many, *first.type.shape))
         if last.type != want:

@@ -122,6 +122,8 @@ def dtype_of(what: Any) -> DType:
         return DTYPES[what]
     given: Any = what if isinstance(what, type) else getattr(what, "dtype", what)
     try:
+        if given is None:  # which numpy takes for f64
+            raise TypeError
         return _BY_NUMPY[np.dtype(given)]
     except (KeyError, TypeError):
         raise NervureError(

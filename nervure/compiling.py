@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .backends.base import Backend, Remembering, find_backend
-from .backends.signatures import checks_of, ranges_of
+from .backends.signatures import checks_of, lines_of, ranges_of
 from .frontend.nn.module import Module
 from .frontend.trace import trace
 from .inspect.reproduce import note_fault, write_reproducer_on_failure
@@ -59,7 +59,10 @@ def compile(
         if executable is None:
             executable = _compiled(program, chosen, opt, verify, compile_budget, device=device, **options)
     executable.signature = replace(
-        executable.signature, ranges=ranges_of(program.main), checks=checks_of(program.main)
+        executable.signature,
+        ranges=ranges_of(program.main),
+        lines=lines_of(program.main),
+        checks=checks_of(program.main),
     )
     executable.on_fault = partial(note_fault, program, backend, opt)
     return executable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,14 @@ class Signature:
         ranges:          what integers some inputs may hold: place of the input, lowest, first beyond the highest, which
                          may depend on the sizes of inputs
         checks:          what else is asked of some inputs: place of the input, and what refuses a wrong one
+        lines:           the user's lines that expect those ranges, by the place of the input
     """
 
     inputs: tuple[tuple[str, TensorType], ...]
     outputs: tuple[tuple[str, TensorType], ...]
     ranges: tuple[tuple[int, int, Dim], ...] = ()
     checks: tuple[tuple[int, Check], ...] = ()
+    lines: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]], hash=False)
 
     @property
     def extents(self) -> tuple[Dim, ...]:
@@ -67,7 +69,7 @@ class Signature:
         symbolic = any(not isinstance(high, int) for *_, high in self.ranges)
         env = self.bind([a.shape for a in checked]) if symbolic else {}
         for place, low, high in self.ranges:
-            _check_range(self.inputs[place][0], checked[place], low, high, env)
+            _check_range(self.inputs[place][0], checked[place], low, high, env, self.lines.get(place, ()))
         for place, check in self.checks:
             check(checked[place], f"input {self.inputs[place][0]}")
         return checked
@@ -141,13 +143,16 @@ def plain_symbol(dim: Dim) -> Symbol | None:
     return found[0] if found is not None and found[1:] == (1, 0) else None
 
 
-def _check_range(name: str, array: Array, low: int, high: Dim, env: Mapping[str, int]) -> None:
+def _check_range(
+    name: str, array: Array, low: int, high: Dim, env: Mapping[str, int], lines: Sequence[str]
+) -> None:
     first = evaluate_dim(high, env)  # beyond the range
     if array.size and not (low <= array.min() and array.max() < first):
         place = tuple(int(k) for k in np.argwhere((array < low) | (array >= first))[0])
         known = "" if isinstance(high, int) else f", where {dim_text(high - 1)} is {first - 1}"
         raise InputError(
             f"input {name}: {array[place]} at {list(place)} is outside {low}..{first - 1}{known}",
+            where=lines,
             code="NV0603",
         )
 

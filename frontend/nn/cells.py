@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...ir import build as b
-from ...ir.errors import NervureError
 from ...ir.ops.cells import Gru, Lstm, Rnn
 from ...ir.ops.recurrent import Operands, Recurrence
 from ...ir.types import TensorType, f32
 from .. import functional as F
+from ..arguments import given, whole
 from ..calls import called, wrong
 from ..tensor import Tensor, as_tensor
 from .module import Module, uniform
@@ -29,8 +29,9 @@ class Cell(Module):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool, dtype: Any, rng: np.random.Generator | None
     ) -> None:
-        if hidden_size < 1:
-            raise NervureError(f"{type(self).__name__}: hidden_size is {hidden_size}, expected at least 1")
+        name = type(self).__name__
+        input_size = whole(name, "input_size", input_size, 0)
+        hidden_size = whole(name, "hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         rows, bound = len(self.kind.orders[0]) * hidden_size, 1 / math.sqrt(hidden_size)
         self.weight_ih = uniform(bound, (rows, input_size), rng, dtype)
@@ -46,17 +47,19 @@ class Cell(Module):
         return Tensor(b.full(TensorType(x.dtype, shape), 0))
 
     def _advance(self, x: Any, states: list[Any]) -> list[Tensor]:
-        name, given = type(self).__name__, as_tensor(x)
-        with called(name, x=given, input_size=self.input_size, hidden_size=self.hidden_size):
-            if given.ndim not in (1, 2) or given.shape[-1] != self.input_size:
+        name = type(self).__name__
+        row = given(name, "x", x)
+        with called(name, x=row, input_size=self.input_size, hidden_size=self.hidden_size):
+            if row.ndim not in (1, 2) or row.shape[-1] != self.input_size:
                 raise wrong(name, f"expected x [N, in] with {self.input_size} features")
-            before = [self._zeros(given) if s is None else as_tensor(s) for s in states]
+            pairs = zip("hc", states, strict=False)
+            before = [self._zeros(row) if s is None else given(name, what, s) for what, s in pairs]
             for what, s in zip("hc", before, strict=False):
-                expected = self._zeros(given).type
+                expected = self._zeros(row).type
                 if s.type != expected:
                     raise wrong(name, f"{what} is {s.type}, expected {expected}")
-            single = given.ndim == 1
-            rows = [t.reshape(1, t.shape[0]) if single else t for t in (given, *before)]
+            single = row.ndim == 1
+            rows = [t.reshape(1, t.shape[0]) if single else t for t in (row, *before)]
             bias = None
             if self.bias_ih is not None and self.bias_hh is not None:
                 bias = b.concat([as_tensor(self.bias_ih).value, as_tensor(self.bias_hh).value], 0)
@@ -124,8 +127,7 @@ class LSTMCell(Cell):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype, rng)
-        if self.bias_ih is not None and forget_bias:
-            shifted(self.bias_ih, hidden_size, forget_bias)
+        shifted("LSTMCell", self.bias_ih, self.hidden_size, forget_bias)
 
     def _op(self) -> Recurrence:
         return Lstm(gates="ifgo")
@@ -194,6 +196,9 @@ class ElmanRNN(Module):
     ) -> None:
         check_nonlinearity("ElmanRNN", nonlinearity)
         self.nonlinearity = nonlinearity
+        input_size = whole("ElmanRNN", "input_size", input_size, 0)
+        hidden_size = whole("ElmanRNN", "hidden_size", hidden_size)
+        output_size = whole("ElmanRNN", "output_size", output_size)
         self.input_size, self.hidden_size, self.output_size = input_size, hidden_size, output_size
         bound = 1 / math.sqrt(hidden_size)
         self.U = uniform(bound, (hidden_size, input_size), rng, dtype)
@@ -203,15 +208,18 @@ class ElmanRNN(Module):
         self.c = uniform(bound, (output_size,), rng, dtype) if bias else None
 
     def __call__(self, x: Any, s0: Any = None, seq_lens: Any = None) -> tuple[Tensor, Tensor]:
-        steps = as_tensor(x)
-        with called("ElmanRNN", x=steps, input_size=self.input_size, hidden_size=self.hidden_size):
+        steps = given("ElmanRNN", "x", x)
+        start = None if s0 is None else given("ElmanRNN", "s0", s0)
+        with called("ElmanRNN", x=steps, s0=start, input_size=self.input_size, hidden_size=self.hidden_size):
             if steps.ndim != 3 or steps.shape[2] != self.input_size:
                 raise wrong("ElmanRNN", f"expected x [T, N, in] with {self.input_size} features")
             bias = None
             if self.b is not None:
                 own = as_tensor(self.b).value
                 bias = Tensor(b.reshape(b.concat([own, b.full_like(own, 0)], 0), (1, 2 * self.hidden_size)))
-            start = None if s0 is None else as_tensor(s0)
+            first = steps.type.with_shape((steps.shape[1], self.hidden_size))
+            if start is not None and start.type != first:
+                raise wrong("ElmanRNN", f"s0 is {start.type}, expected {first}")
             states, last = F.rnn(
                 steps,
                 as_tensor(self.U).reshape(1, self.hidden_size, self.input_size),

@@ -14,6 +14,7 @@ from ...ir.store import Entry
 from ...ir.types import Array, DType, dtype_of, f32
 from ..parameter import Buffer, Parameter
 from ..random import generator
+from ..tracing import user_lines
 from .layers import recorded
 from .loading import Loaded, Prefixes, arrays_of, renamed
 
@@ -23,8 +24,22 @@ __all__ = ["Module", "uniform"]
 def uniform(
     bound: float, shape: tuple[int, ...], rng: np.random.Generator | None, dtype: Any = f32
 ) -> Parameter:
-    """A parameter uniform between -bound and bound, drawn from rng or from the generator of `nv.seed`."""
+    """A parameter uniform between -bound and bound, drawn from rng or from the generator of `nv.seed`.
+
+    Raises:
+        NervureError: dtype is no float, or rng no generator
+    """
     kind: DType = dtype_of(dtype)
+    if not kind.is_float:
+        raise NervureError(
+            f"dtype is {kind}, expected f64, f32, f16 or bf16 for parameters", where=user_lines()
+        )
+    if rng is not None and not isinstance(rng, np.random.Generator):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise NervureError(
+            f"rng is {rng}, expected a numpy Generator",
+            where=user_lines(),
+            hint="make one of a number: np.random.default_rng(0)",
+        )
     return Parameter((rng or generator()).uniform(-bound, bound, shape).astype(kind.numpy))
 
 

@@ -15,13 +15,14 @@ from ...ir.ops.cells import Gru, Lstm, Rnn
 from ...ir.ops.recurrent import Recurrence
 from ...ir.types import f32
 from .. import functional as F
+from ..arguments import given, number, whole
 from ..calls import called, wrong
+from ..lengths import lengths
 from ..parameter import Parameter
 from ..random import generator
-from ..recurrent import known_lengths
 from ..scan_forms import blocks_of
 from ..tensor import Tensor, as_tensor
-from ..tracing import current
+from ..tracing import current, user_lines
 from .module import Module, uniform
 
 __all__ = ["GRU", "LSTM", "RNN", "check_nonlinearity", "pair", "shifted"]
@@ -56,17 +57,20 @@ class Recurrent(Module):
         truncate: int | None = None,
     ) -> None:
         name = type(self).__name__
-        check_steps(name, "remat", remat or None, ", or True for the root of the length")
-        check_steps(name, "truncate", truncate, ", or None")
+        if remat and remat is not True:
+            remat = whole(name, "remat", remat, rest=" step, or True for the root of the length")
+        if truncate is not None:
+            truncate = whole(name, "truncate", truncate, rest=" step, or None")
         self.remat, self.truncate = remat, truncate
-        for what, size, least in (("hidden_size", hidden_size, 1), ("num_layers", num_layers, 1), ("input_size", input_size, 0)):  # fmt: skip
-            if size < least:
-                raise NervureError(f"{name}: {what} is {size}, expected at least {least}")
-        if not 0 <= dropout <= 1:
-            raise NervureError(f"{name}: dropout is {dropout}, expected 0 <= dropout <= 1")
-        if not 0 <= proj_size < hidden_size:
+        input_size = whole(name, "input_size", input_size, 0)
+        hidden_size = whole(name, "hidden_size", hidden_size)
+        num_layers = whole(name, "num_layers", num_layers)
+        dropout = number(name, "dropout", dropout, 0, 1)
+        proj_size = whole(name, "proj_size", proj_size, 0)
+        if proj_size >= hidden_size:
             raise NervureError(
-                f"{name}: proj_size is {proj_size}, expected less than hidden_size, {hidden_size}"
+                f"{name}: proj_size is {proj_size}, expected less than hidden_size, {hidden_size}",
+                where=user_lines(),
             )
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.proj_size = batch_first, dropout, proj_size
@@ -95,9 +99,11 @@ class Recurrent(Module):
 
     def _run(self, x: Any, states: list[Any], seq_lens: Any) -> tuple[Tensor, list[Tensor]]:
         """The results of the last layer at all steps, and the last states of all layers."""
-        name, steps = type(self).__name__, as_tensor(x)
-        given = {n: None if s is None else as_tensor(s) for n, s in zip(("h0", "c0"), states, strict=False)}
-        with called(name, x=steps, **given, input_size=self.input_size, hidden_size=self.hidden_size):
+        name = type(self).__name__
+        steps = given(name, "x", x)
+        pairs = zip(("h0", "c0"), states, strict=False)
+        first_states = {n: None if s is None else given(name, n, s) for n, s in pairs}
+        with called(name, x=steps, **first_states, input_size=self.input_size, hidden_size=self.hidden_size):
             single = steps.ndim == 2
             if steps.ndim not in (2, 3) or steps.shape[-1] != self.input_size:
                 axes = "[N, T, in]" if self.batch_first else "[T, N, in]"
@@ -107,10 +113,8 @@ class Recurrent(Module):
             elif self.batch_first:
                 steps = steps.permute(1, 0, 2)
             batch = steps.shape[1]
-            starts = {n: self._start(n, t, batch, single) for n, t in given.items() if t is not None}
-            lens = (
-                None if seq_lens is None else known_lengths(name, as_tensor(seq_lens), steps.shape[0]).value
-            )
+            starts = {n: self._start(n, t, batch, single) for n, t in first_states.items() if t is not None}
+            lens = None if seq_lens is None else lengths(name, seq_lens, steps.shape[0], batch).value
             lasts: list[list[Value]] = []
             for layer in range(self.num_layers):
                 if layer and self.key is not None and self.training and current().training:
@@ -262,14 +266,10 @@ class LSTM(Recurrent):
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng,
             proj_size=proj_size, peepholes=peepholes, remat=remat, truncate=truncate,
         )  # fmt: skip
-        if clip < 0:
-            raise NervureError(f"LSTM: clip is {clip}, expected at least 0, which means none")
-        if forget_bias and not bias:
-            raise NervureError("LSTM: there is no bias that forget_bias could be added to")
-        self.clip = float(clip)
-        for name, entry in self.named_parameters() if forget_bias else ():
-            if name.startswith("bias_ih"):
-                shifted(entry, hidden_size, forget_bias)
+        self.clip = number("LSTM", "clip", clip, 0)
+        for layer in range(self.num_layers):
+            for suffix in self.suffixes:
+                shifted("LSTM", getattr(self, f"bias_ih_l{layer}{suffix}"), hidden_size, forget_bias)
 
     def _options(self) -> dict[str, Any]:
         return {"gates": "ifgo", "clip": self.clip}
@@ -336,25 +336,24 @@ def pair(name: str, state: Any) -> tuple[Any, Any]:
     return parts[0], parts[1]
 
 
-def shifted(bias: Parameter, hidden: int, by: float) -> None:
-    """Add to the forget gate's part of an LSTM's bias."""
-    data = np.array(bias.data)
-    data[hidden : 2 * hidden] += by
-    bias.assign(data)
-
-
-def check_steps(name: str, option: str, every: Any, other: str) -> None:
-    """An option that is a number of steps.
+def shifted(name: str, bias: Parameter | None, hidden: int, by: float) -> None:
+    """Add to the forget gate's part of an LSTM's bias.
 
     Raises:
-        NervureError: it is no integer of at least 1, nor None
+        NervureError: there is no bias, or `by` is no number
     """
-    whole = isinstance(every, int | np.integer)
-    if every is not None and (not whole or every < 1 or (every is True and option != "remat")):
-        raise NervureError(f"{name}: {option} is {every}, expected at least 1 step{other}")
+    by = number(name, "forget_bias", by)
+    if by and bias is None:
+        raise NervureError(f"{name}: there is no bias that forget_bias could be added to", where=user_lines())
+    if by and bias is not None:
+        data = np.array(bias.data)
+        data[hidden : 2 * hidden] += by
+        bias.assign(data)
 
 
 def check_nonlinearity(name: str, nonlinearity: str) -> None:
     if nonlinearity not in NONLINEARITIES:
         expected = '", "'.join(NONLINEARITIES)
-        raise NervureError(f'{name}: nonlinearity is "{nonlinearity}", expected one of "{expected}"')
+        raise NervureError(
+            f'{name}: nonlinearity is "{nonlinearity}", expected one of "{expected}"', where=user_lines()
+        )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...ir import build as b
-from ...ir.errors import NervureError
 from ...ir.types import TensorType, f32
 from .. import functional as F
+from ..arguments import given, table, whole
 from ..calls import called, wrong
 from ..tensor import Tensor, as_tensor
 from ..tree_fold import tree_fold
@@ -30,10 +30,12 @@ class Tree(Module):
     node's children, below 0 where there is none, K being the arity where there is one -> states [N, hidden]
     """
 
+    gates: ClassVar[int] = 1
+    forgets: ClassVar[bool] = False
+    """Whether one of the gates is there for each child."""
+
     def __init__(
         self,
-        rows: int,
-        recurrent_rows: int,
         input_size: int,
         hidden_size: int,
         arity: int | None,
@@ -42,33 +44,29 @@ class Tree(Module):
         rng: np.random.Generator | None,
     ) -> None:
         name = type(self).__name__
-        if hidden_size < 1:
-            raise NervureError(f"{name}: hidden_size is {hidden_size}, expected at least 1")
-        if arity is not None and arity < 1:
-            raise NervureError(
-                f"{name}: arity is {arity}, expected at least 1, or None for a sum over children"
-            )
+        input_size = whole(name, "input_size", input_size, 0)
+        hidden_size = whole(name, "hidden_size", hidden_size)
+        if arity is not None:
+            arity = whole(name, "arity", arity, rest=", or None for a sum over children")
         self.input_size, self.hidden_size, self.arity = input_size, hidden_size, arity
-        bound = 1 / math.sqrt(hidden_size)
+        bound, many = 1 / math.sqrt(hidden_size), arity or 1
+        rows = self.gates * hidden_size
+        recurrent_rows = (self.gates + (many - 1 if self.forgets else 0)) * hidden_size
         self.weight_ih = uniform(bound, (rows, input_size), rng, dtype)
-        self.weight_hh = uniform(bound, (recurrent_rows, hidden_size * (arity or 1)), rng, dtype)
+        self.weight_hh = uniform(bound, (recurrent_rows, hidden_size * many), rng, dtype)
         self.bias = uniform(bound, (rows,), rng, dtype) if bias else None
 
     def _inputs(self, x: Any, children: Any) -> tuple[Tensor, Any, Tensor]:
         """The inputs' part of all nodes, one product; the table; the state of a child that is not there."""
-        name, rows = type(self).__name__, as_tensor(x)
-        known = isinstance(children, list | tuple | np.ndarray)
-        table: Any = (
-            np.asarray(cast("Any", children)) if known else as_tensor(children)
-        )  # a table known now is checked now
-        shape = tuple(table.shape)
+        name = type(self).__name__
+        rows, kin = given(name, "x", x), table(name, "children", children)
         with called(name, x=rows, input_size=self.input_size, hidden_size=self.hidden_size):
             if rows.ndim != 2 or rows.shape[1] != self.input_size:
                 raise wrong(name, f"expected x [N, in] with {self.input_size} features, a row for each node")
-            if self.arity is not None and (len(shape) != 2 or shape[1] != self.arity):
-                raise wrong(name, f"children have the shape {list(shape)}, expected {self.arity} columns")
+            if self.arity is not None and (kin.ndim != 2 or kin.shape[1] != self.arity):
+                raise wrong(name, f"children are {kin.type}, expected {self.arity} columns")
             none = Tensor(b.full(TensorType(rows.dtype, (self.hidden_size,)), 0))
-            return F.linear(rows, self.weight_ih, self.bias), table, none
+            return F.linear(rows, self.weight_ih, self.bias), kin, none
 
     def _seen(self, kids: Tensor) -> Tensor:
         """What a node sees of its children's states [W, K, hidden]: their sum, or all of them in a row."""
@@ -104,16 +102,16 @@ class TreeRNN(Tree):
     ) -> None:
         check_nonlinearity("TreeRNN", nonlinearity)
         self.nonlinearity = nonlinearity
-        super().__init__(hidden_size, hidden_size, input_size, hidden_size, arity, bias, dtype, rng)
+        super().__init__(input_size, hidden_size, arity, bias, dtype, rng)
 
     def __call__(self, x: Any, children: Any, *, width: int = 32) -> Tensor:
-        own, table, none = self._inputs(x, children)
+        own, kin, none = self._inputs(x, children)
         activation = {"tanh": F.tanh, "relu": F.relu, "sigmoid": F.sigmoid}[self.nonlinearity]
 
         def node(row: Tensor, kids: Tensor) -> Tensor:
             return activation(row + F.linear(self._seen(kids), self.weight_hh))
 
-        return tree_fold(node, table, own, none, width=width)
+        return tree_fold(node, kin, own, none, width=width)
 
 
 class TreeLSTM(Tree):
@@ -130,6 +128,9 @@ class TreeLSTM(Tree):
     Source:   K. S. Tai, R. Socher, C. Manning, Improved semantic representations from tree-structured LSTMs, 2015
     """
 
+    gates = 4
+    forgets = True
+
     def __init__(
         self,
         input_size: int,
@@ -141,13 +142,11 @@ class TreeLSTM(Tree):
         dtype: Any = f32,
         rng: np.random.Generator | None = None,
     ) -> None:
-        rows = (3 + (arity or 1)) * hidden_size
-        super().__init__(4 * hidden_size, rows, input_size, hidden_size, arity, bias, dtype, rng)
-        if self.bias is not None and forget_bias:
-            shifted(self.bias, hidden_size, forget_bias)
+        super().__init__(input_size, hidden_size, arity, bias, dtype, rng)
+        shifted("TreeLSTM", self.bias, self.hidden_size, forget_bias)
 
     def __call__(self, x: Any, children: Any, *, width: int = 32) -> tuple[Tensor, Tensor]:
-        own, table, none = self._inputs(x, children)
+        own, kin, none = self._inputs(x, children)
         size = self.hidden_size
 
         def node(row: Tensor, kids: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -166,5 +165,5 @@ class TreeLSTM(Tree):
             memory = i * g + kept.sum(1)
             return o * F.tanh(memory), memory
 
-        h, c = tree_fold(node, table, own, (none, none), width=width)
+        h, c = tree_fold(node, kin, own, (none, none), width=width)
         return h, c

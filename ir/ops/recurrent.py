@@ -104,9 +104,11 @@ class Recurrence(Op):
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         self._check_attributes(operands)
         o = self.named(operands)
-        floats = [getattr(o, name) for name in ("x", "w", "r", *self.given) if name != "lens"]
         need_kind(self, o.x, ("float",))
-        need(self, all(t.dtype == o.x.dtype for t in floats), "element types differ", *operands)
+        for name in ("w", "r", *self.given):
+            other: TensorType = getattr(o, name)
+            same = name == "lens" or other.dtype == o.x.dtype
+            need(self, same, f"element types differ: {name} is {other.dtype}, x is {o.x.dtype}", *operands)
         ranks = (o.x.rank, o.w.rank, o.r.rank) == (3, 3, 3)
         need(self, ranks, "expected x [T, N, in], w [D, G H, in] and r [D, G H, H]", *operands)
         steps, batch, width = o.x.shape

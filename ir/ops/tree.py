@@ -62,11 +62,12 @@ class TreeFold(Op):
             *every,
         )
         nodes, arity = children.shape
-        need(self, bounds(nodes)[0] >= 1, f"there may be no node: N is {dim_text(nodes)}", *every)
+        least = bounds(nodes)[0]
+        need(self, least >= 1, f"N is {dim_text(nodes)} and may be {least}, expected at least 1 node", *every)
         need(
             self,
             isinstance(arity, int) and arity >= 1,
-            f"a node has {dim_text(arity)} children, expected an integer",
+            f"a node has {dim_text(arity)} children, expected an integer of at least 1",
             *every,
         )
         need(
@@ -103,15 +104,15 @@ class TreeFold(Op):
         xs, consts = operands[: self.xs], operands[self.xs + self.states :]
         inits = operands[self.xs : self.xs + self.states]
         states = [np.zeros(t.static_shape(), t.dtype.numpy) for t in types]
-        absent = children < 0
         level = levels_of(children)
+        absent, below = children < 0, np.maximum(children, 0)
         for depth in range(int(level.max(initial=-1)) + 1):
             (members,) = np.nonzero(level == depth)
             for start in range(0, len(members), width):
                 part = members[start : start + width]
                 rows = np.resize(part, width)  # filled up with nodes of the same level
                 kids = [
-                    np.where(_wide(absent[rows], s), init, s[children[rows]])
+                    np.where(_wide(absent[rows], s), init, s[below[rows]])
                     for s, init in zip(states, inits, strict=True)
                 ]
                 given = (
@@ -149,20 +150,25 @@ def levels_of(children: Array, name: str = "children", where: Sequence[str] = ()
         raise InputError(f"{name}: {found}", where=where)
     level = np.zeros(nodes, np.int64)
     for _ in range(nodes + 1):
-        below = np.where(children < 0, -1, level[children]).max(axis=1, initial=-1)
-        if np.array_equal(below + 1, level):
+        above = _above(children, level)
+        if np.array_equal(above, level):
             return level
-        level = below + 1
+        level = above
     n = int(np.argmax(level))
     message = f"{name}: node {_on_cycle(children, n)} is below itself"
     raise InputError(message, where=where, hint="a tree has no cycle")
+
+
+def _above(children: Array, level: Array) -> Array:
+    """One more than the highest level among a node's children, 0 where it has none."""
+    return np.where(children < 0, -1, level[np.maximum(children, 0)]).max(axis=1, initial=-1) + 1
 
 
 def _on_cycle(children: Array, node: int) -> int:
     """A node on a cycle, found downwards from one that is on or above it."""
     level = np.zeros(len(children), np.int64)
     for _ in range(len(children) + 1):
-        level = np.where(children < 0, -1, level[children]).max(axis=1, initial=-1) + 1
+        level = _above(children, level)
     for _ in range(len(children)):
         kids = children[node][children[node] >= 0]
         node = int(kids[np.argmax(level[kids])])

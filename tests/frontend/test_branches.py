@@ -110,7 +110,7 @@ def test_a_carry_of_a_loop_that_changes_its_type_is_named_with_both_lines() -> N
     [
         (lambda x: nv.cond(x > 0, lambda: x, lambda: x), "cond: the condition is bool[5], expected bool[]"),
         (lambda x: nv.cond(x.sum(), lambda: x, lambda: x), "cond: the condition is f64[], expected bool[]"),
-        (lambda x: nv.cond(x.sum() > 0, lambda: x, lambda: (x, x)), "cond: the first function returns 1 tensors, the second 2"),
+        (lambda x: nv.cond(x.sum() > 0, lambda: x, lambda: (x, x)), "cond: the first function returns f64[5], the second (f64[5], f64[5])"),
         (lambda x: nv.while_loop(lambda c: c > 0, lambda c: c, x), "while_loop: the condition is bool[5], expected bool[]"),
         (lambda x: nv.while_loop(lambda c: x.sum() > 0, lambda c: c, ()), "while_loop: the carry has no tensors, so that nothing can end the loop"),
     ],

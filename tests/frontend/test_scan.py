@@ -124,9 +124,9 @@ def test_a_carry_that_changes_its_type_is_named_with_both_lines() -> None:
         ),
         (
             lambda x: nv.scan(lambda c, r: ((c, c), c), x[0], x),
-            "scan: the carry has 1 tensors before the body and 2 after it",
+            "scan: the carry is f64[3] before the body and (f64[3], f64[3]) after it",
         ),
-        (lambda x: nv.scan(lambda c, r: (c, c), 0.0, x), "0.0 is no tensor"),
+        (lambda x: nv.scan(lambda c, r: (c, c), 0.0, x), "scan: init is 0.0, expected a tensor"),
     ],
 )
 def test_a_scan_that_cannot_be_says_why(call: Any, message: str) -> None:
@@ -142,5 +142,5 @@ def test_a_value_made_inside_a_body_cannot_leave_it() -> None:
         nv.scan(lambda c, row: (kept.append(c + row) or c, None), x[0], x)
         return kept[0]
 
-    with pytest.raises(TraceError, match="used outside the function it was made in"):
+    with pytest.raises(TraceError, match="a value made in the body of a scan is used outside of it"):
         nv.trace(f, "f64[5,3]")

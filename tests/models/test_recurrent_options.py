@@ -159,10 +159,10 @@ def test_without_a_derivative_the_options_cost_nothing(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"remat": -1}, "remat is -1, expected at least 1 step, or True for the root of the length"),
-        ({"remat": 2.5}, "remat is 2.5, expected at least 1 step"),
+        ({"remat": 2.5}, "remat is 2.5, expected an integer, at least 1 step"),
         ({"truncate": 0}, "truncate is 0, expected at least 1 step, or None"),
         ({"truncate": True}, "truncate is True"),
-        ({"truncate": "ten"}, "truncate is ten"),
+        ({"truncate": "ten"}, 'truncate is "ten"'),
     ],
 )
 def test_wrong_numbers_of_steps_are_refused(options: dict[str, Any], said: str) -> None:

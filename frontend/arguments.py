@@ -1,0 +1,140 @@
+"""Arguments of layers and loops that are no tensors, checked where they are given: numbers, extents, functions.
+
+Each error names the function, the argument, what was found and expected, and the user's line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from inspect import signature
+from typing import Any, cast
+
+import numpy as np
+
+from ..ir.dims import Dim, Expr
+from ..ir.errors import NervureError
+from ..ir.graph import Value
+from ..ir.ops.constant import Constant
+from ..ir.types import Array
+from .tensor import Tensor, as_tensor
+from .tracing import user_lines
+
+__all__ = ["callable_with", "constant_of", "extent", "given", "number", "table", "whole"]
+
+
+def whole(name: str, what: str, value: Any, least: int = 1, rest: str = "") -> int:
+    """An integer.
+
+    Args:
+        least: the smallest there may be
+        rest:  what stands behind the least in the message, such as a unit
+
+    Raises:
+        NervureError: it is none, or below the least
+    """
+    if not _is_a(value, int, np.integer):
+        raise _wrong(name, what, value, f"an integer, at least {least}{rest}")
+    if value < least:
+        raise _wrong(name, what, value, f"at least {least}{rest}")
+    return int(value)
+
+
+def extent(name: str, what: str, value: Any, least: int = 0) -> Dim:
+    """A number of steps or rows: an integer, or a dim such as that of an axis.
+
+    Raises:
+        NervureError: it is neither, or an integer below the least
+    """
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, Tensor):
+        hint = (
+            "sizes are known by the axes of inputs, as x.shape[0] is; what ends by a value is nv.while_loop"
+        )
+        raise _wrong(name, what, value, "an integer or a dim", hint)
+    return whole(name, what, value, least)
+
+
+def number(name: str, what: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """A number within low..high.
+
+    Raises:
+        NervureError: it is none, or outside
+    """
+    if not _is_a(value, int, float, np.integer, np.floating) or not low <= value <= high:
+        least = "a number" if low == -math.inf else f"at least {low:g}"
+        raise _wrong(name, what, value, least if high == math.inf else f"{low:g} <= {what} <= {high:g}")
+    return float(value)
+
+
+def callable_with(name: str, what: str, function: Any, *arguments: str, **options: str) -> Callable[..., Any]:
+    """A function that takes so many arguments.
+
+    Raises:
+        NervureError: it is no function, or takes others
+    """
+    called = f"({', '.join((*arguments, *(f'{n}=' for n in options)))})"
+    if not callable(function):
+        raise _wrong(name, what, function, f"a function of {called}")
+    try:
+        takes = signature(function)
+    except (TypeError, ValueError):  # of what is written in C nothing is known
+        return function
+    try:
+        takes.bind(*arguments, **options)
+    except TypeError:
+        hint = "a carry of several tensors is one argument, a tuple" if arguments[:1] == ("carry",) else None
+        raise NervureError(
+            f"{name}: {what} takes {takes}, expected {called}", where=user_lines(), hint=hint
+        ) from None
+    return function
+
+
+def given(name: str, what: str, x: Any) -> Tensor:
+    """x as a tensor; the error where it is none says what it was given as."""
+    try:
+        return as_tensor(x)
+    except NervureError as error:
+        error.message = f"{name}: {what} is {_shown(x)}, expected a tensor"
+        if isinstance(x, dict):
+            error.hint = "nest tensors in tuples and lists"
+        raise
+
+
+def table(name: str, what: str, x: Any) -> Tensor:
+    """x as a tensor, where numbers may also stand in lists.
+
+    Raises:
+        NervureError: it is none, or its rows differ in length
+    """
+    if isinstance(x, list | tuple):
+        try:
+            x = np.asarray(cast("Any", x))
+        except ValueError:
+            raise _wrong(name, what, x, "rows of equal length") from None
+    return given(name, what, x)
+
+
+def constant_of(value: Value) -> Array | None:
+    """What a value is, if that is known now."""
+    node = value.node
+    return node.op.value.array if node is not None and isinstance(node.op, Constant) else None
+
+
+def _wrong(name: str, what: str, value: Any, expected: str, hint: str | None = None) -> NervureError:
+    return NervureError(
+        f"{name}: {what} is {_shown(value)}, expected {expected}", where=user_lines(), hint=hint
+    )
+
+
+def _is_a(value: Any, *kinds: type[Any]) -> bool:
+    """Whether it is of one of the kinds; truth values are no numbers."""
+    return isinstance(value, kinds) and not isinstance(value, bool | np.bool_)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    plain = value is None or _is_a(value, int, float, np.generic, Tensor) or isinstance(value, bool)
+    return str(value) if plain else f"a {type(value).__name__}"
