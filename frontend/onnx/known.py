@@ -342,6 +342,7 @@ FLOAT_RULES: dict[str, Rule] = {
         )
     },
     **{op: RULES[op] for op in ("Add", "Sub", "Mul", "Neg", "Min", "Max", "Abs")},
+    **{op: RULES[op] for op in ("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual")},
     **dict.fromkeys(("Floor", "Ceil", "Round"), RULES["Identity"]),
     "Div": _map(_exact),
 }

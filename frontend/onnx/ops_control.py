@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ...ir import build as b
@@ -17,6 +18,7 @@ from .node import OnnxNode
 from .report import Refused
 from .scope import Failed, Item, Scope
 from .table import op
+from .trips import counters, goes_on_to, rows_read
 from .windows import part_of
 
 MOST_UNROLLED = 64
@@ -39,11 +41,19 @@ def body_scope(n: OnnxNode) -> Scope:
     )
 
 
-def write(n: OnnxNode, graph: Any, inputs: Sequence[Item], *, optional: bool = False) -> list[Item]:
+def write(
+    n: OnnxNode,
+    graph: Any,
+    inputs: Sequence[Item],
+    *,
+    optional: bool = False,
+    made: Mapping[str, Value] = MappingProxyType({}),
+) -> list[Item]:
     """A body in the region under construction; what its outputs stand for.
 
     Args:
         optional: whether a run may go without it
+        made:     results that are there already, whose nodes are left out
 
     Raises:
         Failed: a node of it was refused
@@ -53,8 +63,9 @@ def write(n: OnnxNode, graph: Any, inputs: Sequence[Item], *, optional: bool = F
     for tensor in graph.initializer:
         scope.names[tensor.name] = n.walk.weight(tensor, scope)
     scope.names |= {i.name: item for i, item in zip(graph.input, inputs, strict=True)}
+    scope.names |= made
     before = len(n.walk.refusals)
-    n.walk.nodes(graph.node, scope)
+    n.walk.nodes((node for node in graph.node if not made or node.output[0] not in made), scope)
     if len(n.walk.refusals) > before:
         raise Failed(n.name)
     found: list[Item] = []
@@ -184,8 +195,10 @@ def loop(n: OnnxNode) -> list[Any]:
     states = [n.value(k) for k in range(2, len(n.inputs))]
     before = len(n.walk.refusals)
     try:
-        if count is not None and sure and _goes_on(body):
-            return _counted(n, body, states, count)
+        if count is not None and sure:
+            found = counters(n, body, items, body_scope(n))
+            if _goes_on(body) or goes_on_to(n, body, found, count, body_scope(n)):
+                return _counted(n, body, states, found, count)
         if len(body.output) > 1 + len(states):
             if n.has(0) and count is None:
                 raise n.not_known(0)
@@ -237,16 +250,20 @@ def _goes_on(body: Any) -> bool:
     return constant is not None and bool(constant.raw_data.strip(b"\0") or any(constant.int32_data))
 
 
-def _counted(n: OnnxNode, body: Any, states: list[Value], count: Dim) -> list[Any]:
+def _counted(
+    n: OnnxNode, body: Any, states: list[Value], counted: Mapping[int, tuple[Known, int]], count: Dim
+) -> list[Any]:
     state = n.scope.state
+    sources = rows_read(n, body, counted, count)
     steps = b.iota(i64, (count,), 0)
     with state.region() as frame:
         carries = [Value(v.type, name=v.name) for v in states]
         step = Value(TensorType(i64), name="step")
-        found = [as_value(n, i) for i in write(n, body, [step, Known.of(True), *carries])][1:]
+        rows = {name: Value(x.type.with_shape(x.type.shape[1:]), name=x.name) for name, x in sources.items()}
+        found = [as_value(n, i) for i in write(n, body, [step, Known.of(True), *carries], made=rows)][1:]
     _same_states(states, found)
-    inner = Graph("body", [*carries, step, *frame.captured.values()], found)
-    return list(b.scan(inner, states, [steps], list(frame.captured), count))
+    inner = Graph("body", [*carries, step, *rows.values(), *frame.captured.values()], found)
+    return list(b.scan(inner, states, [steps, *sources.values()], list(frame.captured), count))
 
 
 def _unrolled(n: OnnxNode, body: Any, items: list[Item], count: int) -> list[Any]:

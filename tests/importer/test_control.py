@@ -125,3 +125,65 @@ def test_a_condition_known_at_import_leaves_no_branch():
     given.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
     program = nv.import_onnx(given)
     assert [n.op.mnemonic for n in program.main.nodes] == ["broadcast_in_dim", "mul"]
+
+
+def counting(length, stop="T"):
+    """A recurrence as exporters of TensorFlow write it: beside the count a condition on two counters, rows by number.
+
+    Args:
+        length: of the sequence, a number or a name
+        stop:   what the counters are held against: the length T, or T - 1, which ends the loop a step early
+    """
+    nodes = [
+        helper.make_node("Gather", ["x", "i"], ["row"]),
+        helper.make_node("Add", ["h", "row"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["new"]),
+        helper.make_node("Identity", ["new"], ["y"]),
+        helper.make_node("Add", ["i", "one"], ["next"]),
+        *(helper.make_node("Cast", [n], [f"{n}.f"], to=1) for n in ("next", "limit", "step")),
+        helper.make_node("Less", ["next.f", "limit.f"], ["a"]),
+        helper.make_node("Less", ["step.f", "limit.f"], ["b"]),
+        helper.make_node("And", ["a", "b"], ["go"]),
+    ]
+    whole, state = TensorProto.INT32, info("h", ["N", 4])
+    body = helper.make_graph(
+        nodes,
+        "body",
+        [info("step", [], TensorProto.INT64), info("c", [], TensorProto.BOOL), info("i", [], whole), state, info("limit", [], whole)],
+        [info("go", [], TensorProto.BOOL), info("next", [], whole), info("new", ["N", 4]), info("limit", [], whole), info("y", ["N", 4])],
+        [numpy_helper.from_array(np.int32(1), "one")],
+    )  # fmt: skip
+    outer = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["T"]),
+        helper.make_node("Sub", ["T", "one64"], ["T - 1"]),
+        helper.make_node("Cast", [stop], ["stop"], to=whole),
+        helper.make_node("Cast", ["stop"], ["stop.f"], to=1),
+        helper.make_node("Less", ["zero.f", "stop.f"], ["going"]),
+        helper.make_node("Loop", ["T", "going", "first", "h0", "stop"], ["n", "last", "l", "ys"], body=body),
+    ]
+    weights = {"zero": np.int64(0), "one64": np.int64(1), "zero.f": np.float32(0), "first": np.int32(0)}
+    outputs = [info("last", ["N", 4]), info("ys", [None, "N", 4])]
+    return model(outer, [info("x", [length, "N", 4]), info("h0", ["N", 4])], outputs, weights)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_condition_that_says_what_the_count_says_ends_no_loop_early(backend):
+    given = counting("T")
+    program = nv.import_onnx(given)
+    (scan,) = (n for n in program.main.nodes if n.op.mnemonic == "scan")
+    assert not any(n.op.mnemonic == "gather" for n in scan.regions[0].nodes), "rows come with the steps"
+    for length in (1, 2, 9):
+        agree(given, [np.random.default_rng(length).normal(size=(length, 3, 4)).astype("f4"), X], backend)
+
+
+def test_such_a_loop_of_known_length_is_not_written_out():
+    program = nv.import_onnx(counting(20))
+    assert [n.op.mnemonic for n in program.main.nodes].count("tanh") == 0
+    agree(counting(20), [np.random.default_rng(1).normal(size=(20, 3, 4)).astype("f4"), X], "llvm")
+
+
+def test_a_condition_that_ends_a_loop_a_step_early_is_seen():
+    with pytest.raises(nv.NervureError, match="a condition may end early have no known length"):
+        nv.import_onnx(counting("T", "T - 1"))
+    agree(counting(5, "T - 1"), [np.random.default_rng(1).normal(size=(5, 3, 4)).astype("f4"), X], "llvm")
