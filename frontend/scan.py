@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from ..ir import build as b
 from ..ir.dims import Dim, dim_text
@@ -96,10 +96,11 @@ def _scan(
 
 
 def _pair(result: Any) -> Any:
-    count = len(cast("Sequence[Any]", result)) if isinstance(result, tuple) else 0
+    kind = type(result)
+    count = len(result) if issubclass(kind, tuple) else 0
     if count != 2:
         many = f" of {count}" if count else ""
-        raise _error(f"the body returns {type(result).__name__}{many}, expected a pair (carry, y)")
+        raise _error(f"the body returns {kind.__name__}{many}, expected a pair (carry, y)")
     return result
 
 
