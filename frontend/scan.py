@@ -96,7 +96,7 @@ def _scan(
 
 
 def _pair(result: Any) -> Any:
-    kind = type(result)
+    kind: type[Any] = type(result)
     count = len(result) if issubclass(kind, tuple) else 0
     if count != 2:
         many = f" of {count}" if count else ""
