@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..ir import build as b
 from ..ir.dims import Dim, dim_text
@@ -96,12 +96,11 @@ def _scan(
 
 
 def _pair(result: Any) -> Any:
-    kind: type[Any] = type(result)
-    count = len(result) if issubclass(kind, tuple) else 0
-    if count != 2:
-        many = f" of {count}" if count else ""
-        raise _error(f"the body returns {kind.__name__}{many}, expected a pair (carry, y)")
-    return result
+    parts = cast("tuple[Any, ...]", result)
+    if not isinstance(result, tuple) or len(parts) != 2:
+        many = f" of {len(parts)}" if isinstance(result, tuple) else ""
+        raise _error(f"the body returns {type(parts).__name__}{many}, expected a pair (carry, y)")
+    return parts
 
 
 def _length(rows: Sequence[Value], length: Dim | None) -> Dim:
