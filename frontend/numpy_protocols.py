@@ -175,12 +175,12 @@ def _transpose(a: Any, axes: Sequence[int] | None = None) -> Tensor:
     return Tensor(s.transpose(as_tensor(a).value, axes))
 
 
-def _ones_like(a: Any, dtype: Any = None) -> Tensor:
-    return _full_like(a, 1, dtype)
+def _ones_like(a: Any, dtype: Any = None, *, shape: Any = None) -> Tensor:
+    return _full_like(a, 1, dtype, shape=shape)
 
 
-def _zeros_like(a: Any, dtype: Any = None) -> Tensor:
-    return _full_like(a, 0, dtype)
+def _zeros_like(a: Any, dtype: Any = None, *, shape: Any = None) -> Tensor:
+    return _full_like(a, 0, dtype, shape=shape)
 
 
 def _where(condition: Any, x: Any, y: Any) -> Tensor:
@@ -193,8 +193,10 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
     return as_tensor(a).clip(low, high)
 
 
-def _full_like(a: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+def _full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Tensor:
     type = as_tensor(a).type
+    if shape is not None:  # of sizes that are not known yet, which numpy.zeros cannot take
+        type = type.with_shape(tuple(shape) if isinstance(shape, tuple | list) else (shape,))
     kind = type.dtype if dtype is None else dtype_of(dtype)
     (value,) = operands(fill_value, dtype=kind) or [as_tensor(fill_value).value]
     return Tensor(e.broadcast_to(b.cast(value, kind), type.shape))

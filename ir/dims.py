@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import NervureError
 
@@ -139,7 +139,18 @@ class Expr:
     def __bool__(self) -> bool:
         raise NervureError(f"dim {self} has no truth value: it is not known before the program runs")
 
-    __int__ = __index__ = None  # type: ignore[assignment]  # a symbolic dim is no integer
+    def __index__(self) -> NoReturn:
+        raise UnknownSize(
+            f"dim {self} is not known before the program runs",
+            hint="np.zeros_like(x, shape=...) and its kin take such sizes, nv.scan runs over such lengths",
+            code="NV0202",
+        )
+
+    __int__ = __index__
+
+
+class UnknownSize(NervureError, TypeError):
+    """Python or numpy asked for the number that a symbolic dim stands for."""
 
 
 Dim = int | Expr

@@ -20,6 +20,7 @@ from .base import Pass, Remarks
 from .regions import map_regions
 from .repetition import Match, Steps, joins, levels, row, rows_of
 from .scan_form import VIRTUAL
+from .whole_rows import with_whole_rows
 
 __all__ = ["Reroll"]
 
@@ -43,7 +44,7 @@ class Reroll(Pass):
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         def fold(g: Graph) -> Graph:
             while True:
-                found = _folded(g, self.min, remarks)
+                found = _folded(with_whole_rows(g, self.min), self.min, remarks)
                 if found is None:
                     return g
                 g = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ir import build as b
-from ...ir.dims import bounds
+from ...ir.dims import Dim, bounds
 from ...ir.graph import Node, Value, make_one
 from ...ir.ops.move import Concat, Pad, Permute, Reshape, Reverse, Slice
 from .base import Rule, number_of, producer
@@ -35,11 +35,21 @@ def merge_slices(node: Node, operands: tuple[Value, ...]) -> Value | None:
     if inner is None or not isinstance(node.op, Slice) or not isinstance(inner.op, Slice):
         return None
     outer, within = node.op, inner.op
-    numbers = (*outer.starts, *outer.limits, *within.starts)
-    if any(s != 1 for s in within.strides) or not all(isinstance(d, int) for d in numbers):
+    places: list[tuple[Dim, Dim]] = []
+    for axis, size in enumerate(inner.operands[0].type.shape):
+        start, limit = outer.starts[axis], outer.limits[axis]
+        low, high = within.starts[axis], within.limits[axis]
+        if (start, limit) == (0, operands[0].type.shape[axis]):
+            places.append((low, high))
+        elif (low, high) == (0, size):
+            places.append((start, limit))
+        elif all(isinstance(d, int) for d in (start, limit, low)):
+            places.append((low + start, low + limit))
+        else:
+            return None
+    if any(s != 1 for s in within.strides):
         return None
-    starts = tuple(a + c for a, c in zip(within.starts, outer.starts, strict=True))
-    limits = tuple(a + c for a, c in zip(within.starts, outer.limits, strict=True))
+    starts, limits = [start for start, _ in places], [limit for _, limit in places]
     return b.slice_(inner.operands[0], starts, limits, outer.strides)
 
 

@@ -145,3 +145,25 @@ def test_rounding_and_classification_hold_for_special_values(evaluate: Any) -> N
         found, (np.isnan(x), np.isinf(x), np.isfinite(x), np.trunc(x), np.rint(x)), strict=True
     ):
         np.testing.assert_array_equal(got, want)
+
+
+def test_arrays_of_sizes_that_are_not_known_are_made_like_a_tensor() -> None:
+    def f(x: Any) -> Any:
+        rows = x.shape[0]
+        zeros, ones = np.zeros_like(x, shape=(rows, 2)), np.ones_like(x, shape=[rows], dtype=np.int64)
+        return zeros, ones, np.full_like(x, 2.5, shape=3), np.zeros_like(x)
+
+    for rows in (1, 4):
+        found = nv.compile(f, "f32[B,3]")(np.ones((rows, 3), np.float32))
+        assert [(a.dtype.name, a.shape) for a in found] == [
+            ("float32", (rows, 2)), ("int64", (rows,)), ("float32", (3,)), ("float32", (rows, 3)),
+        ]  # fmt: skip
+        assert [a.sum() for a in found] == [0, rows, 7.5, 0]
+
+
+@pytest.mark.parametrize("ask", [lambda n: np.zeros((n, 4)), range, int])
+def test_a_size_that_is_not_known_is_no_number_and_says_the_way_out(ask: Any) -> None:
+    with pytest.raises(nv.NervureError, match="dim B is not known before the program runs") as caught:
+        nv.trace(lambda x: x + ask(x.shape[0]), "f32[B,4]")
+    assert "np.zeros_like(x, shape=...)" in str(caught.value)
+    assert isinstance(caught.value, TypeError), "as Python has it of what is no integer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,3 +181,55 @@ def test_layers_fold_back_on_every_backend() -> None:
     for backend in ("reference", "llvm", "onnx"):
         for a, b in zip(nv.compile(found, backend=backend)(x), wanted, strict=True):
             np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_first": True}, {"num_layers": 2, "bidirectional": True, "batch_first": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_layers_that_were_exported_step_by_step_fold_back(
+    layer: Any, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Exporters cut the gates out of all steps, and the steps along the second axis; the batch has any size."""
+    nv.seed(3)
+    model = layer(4, 5, **options)
+    program = nv.trace(lambda x: model(x)[0], "f32[B,6,4]" if options else "f32[6,B,4]")
+    nv.export_onnx(program, tmp_path / "steps.onnx", loops="unrolled")
+    again = nv.import_onnx(tmp_path / "steps.onnx")
+    assert not scans(again)
+    for passes in ("canonicalize,cse,reroll,dce", "decompose,canonicalize,fold-constants,cse,reroll,dce"):
+        found = through(again, passes)
+        assert len(scans(found)) == options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+        x = RNG.normal(size=(2, 6, 4) if options else (6, 2, 4)).astype("f4")
+        for backend in ("reference", "llvm"):
+            a, b = nv.compile(found, backend=backend)(x), evaluate_program(program, [x])[0]
+            np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+def cell_by_cell(x: Any, w: Any, u: Any) -> Any:
+    """As Keras unrolls: batches first, the inputs' part within the step, the last step or all of them joined along axis 1."""
+    h = np.zeros_like(x, shape=(x.shape[0], 4))
+    steps = []
+    for t in range(5):
+        part = x[:, t] @ w + h @ u
+        z = nn.sigmoid(part[:, :4])
+        h = z * h + (1 - z) * nn.tanh(part[:, 4:])
+        steps.append(h)
+    return nn.stack(steps, 1)
+
+
+def test_batches_that_come_first_fold_too() -> None:
+    program = nv.trace(cell_by_cell, "f64[B,5,3]", "f64[3,8]", "f64[4,8]")
+    found = through(program, "canonicalize,cse,reroll,cse,canonicalize,dce")
+    (scan,) = scans(found)
+    assert [
+        n.op.mnemonic
+        for n in found.main.nodes
+        if n is not scan and n.op.mnemonic not in ("constant", "broadcast_in_dim")
+    ] == ["permute", "permute"]
+    inputs = [RNG.normal(size=s) for s in ((2, 5, 3), (3, 8), (4, 8))]
+    np.testing.assert_array_equal(evaluate_program(found, inputs)[0], evaluate_program(program, inputs)[0])
+    image = nv.trace(lambda x: x[:, 0] + x[:, 1] * x[:, 2, 1:2], "f64[B,3,3]")
+    assert str(through(image, "reroll")) == str(image), "where nothing repeats, all stays as it is"
