@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir import build as b
+from ..ir.dims import Expr
 from ..ir.errors import TraceError
 from ..ir.graph import Value
 from ..ir.types import dtype_of
@@ -196,7 +197,7 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
 def _full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Tensor:
     type = as_tensor(a).type
     if shape is not None:  # of sizes that are not known yet, which numpy.zeros cannot take
-        type = type.with_shape(tuple(shape) if isinstance(shape, tuple | list) else (shape,))
+        type = type.with_shape((shape,) if isinstance(shape, int | Expr) else tuple(shape))
     kind = type.dtype if dtype is None else dtype_of(dtype)
     (value,) = operands(fill_value, dtype=kind) or [as_tensor(fill_value).value]
     return Tensor(e.broadcast_to(b.cast(value, kind), type.shape))

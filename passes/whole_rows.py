@@ -11,6 +11,7 @@ from functools import cache
 from typing import TypeVar
 
 from ..ir import build as b
+from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value, rebuild
 from ..ir.ops.move import Concat, Reshape, Slice
 from .repetition import row
@@ -27,9 +28,18 @@ def with_whole_rows(graph: Graph, least: int) -> Graph:
         least: steps of a sequence
     """
     axes = _axes(graph, least)
-    whole = cache(lambda x, axis: b.permute(x, _first(x.type.rank, axis)) if axis else x)
-    rows = cache(lambda x, axis, t: row(whole(x, axis), t))
-    parts = cache(lambda x, axis, t, starts, limits: _part(rows(x, axis, t), starts, limits))
+
+    @cache
+    def turned(x: Value, axis: int) -> Value:
+        return b.permute(x, _first(x.type.rank, axis)) if axis else x
+
+    @cache
+    def whole(x: Value, axis: int, t: int) -> Value:
+        return row(turned(x, axis), t)
+
+    @cache
+    def part(x: Value, axis: int, t: int, starts: tuple[Dim, ...], limits: tuple[Dim, ...]) -> Value:
+        return b.slice_(whole(x, axis, t), starts, limits)
 
     def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
         if isinstance(node.op, Concat):
@@ -42,8 +52,9 @@ def with_whole_rows(graph: Graph, least: int) -> Graph:
         if node.op.shape != _without(before.results[0].type.shape, axis) or not _is_row(before, axis):  # type: ignore[attr-defined]
             return None
         (cut,) = operands
-        x = cut.node.operands[0] if cut.node is not None else cut
-        return [parts(x, axis, op.starts[axis], _without(op.starts, axis), _without(op.limits, axis))]
+        x, t = cut.node.operands[0] if cut.node is not None else cut, op.starts[axis]
+        assert isinstance(t, int), "a step that is a row"
+        return [part(x, axis, t, _without(op.starts, axis), _without(op.limits, axis))]
 
     return rebuild(graph, rewrite)
 
@@ -75,12 +86,6 @@ def _is_row(node: Node, axis: int) -> bool:
     assert isinstance(op, Slice)
     one = node.results[0].type.shape[axis] == 1 and isinstance(op.starts[axis], int)
     return one and all(s == 1 for s in op.strides)
-
-
-def _part(x: Value, starts: tuple[object, ...], limits: tuple[object, ...]) -> Value:
-    if all(s == 0 for s in starts) and limits == x.type.shape:
-        return x
-    return b.slice_(x, starts, limits)  # type: ignore[arg-type]
 
 
 def _joined(op: Concat, operands: Sequence[Value], least: int) -> Value | None:
