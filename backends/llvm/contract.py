@@ -7,8 +7,6 @@ operations runs in the tile itself, on the sums in registers. An operand that ca
 evaluated into scratch memory first, rows of A as [mc][kc], panels of B as [kc][columns].
 """
 
-# long file: one expansion, whose parts share a block's variables
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -50,10 +48,10 @@ from .kernel_ir import (
     minimum,
     zero,
 )
-from .microkernel import TALL
 from .parts import by_part
 from .schedule import ContractSchedule, choose_schedule, tile_heights
 from .target import Target
+from .tile_text import TALL
 from .walk import rewrite
 
 __all__ = ["default_schedule", "expand_contracts"]

@@ -16,8 +16,8 @@ from ....ir.ops.window import Conv
 from ....ir.types import bool_, f32
 from .. import kernel_ir as k
 from ..extents import ceil_div, known, rest_of
-from ..microkernel import TALL
 from ..schedule import tile_heights, tile_shape
+from ..tile_text import TALL
 from .blocked import in_layout
 from .conv_plan import ConvPlan, near
 from .conv_result import ConvResult
