@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from .compiling import compile
 from .frontend.trace import trace
 from .ir import build as b
 from .ir.errors import InputError
-from .ir.graph import Graph, Node, Value, rebuild
+from .ir.graph import Graph, Node, Value, make, rebuild
 from .ir.ops.control import Scan
+from .ir.ops.loops import While
 from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
 from .ir.text.files import write_atomically
 from .ir.types import Array, TensorType, dtype_of, f64
 from .passes.autodiff import gradients
+from .passes.autodiff.loops import bounded_loop
 from .passes.decompose import apart
 from .passes.scan_form import ScanForm
 
@@ -126,18 +128,20 @@ def _bars(c: CarryNorms) -> list[str]:
 def gradient_norms(f: Callable[..., Any] | Program, *inputs: Any, backend: str = "llvm") -> GradientNorms:
     """The norm of the gradient by each carry of each loop, step by step.
 
+    Loops are those of the program itself, not those inside the body of another. A `nv.while_loop` is one where it has
+    max_trip, of so many steps; of `nv.scan(remat=)` the steps are the blocks.
+
     Equation: norms[t] = |d result / d carry[t]|, carry[t] as it enters step t
     Args:
         f:       a function, module or program; its first result is summed where it is no scalar, such as a loss
         inputs:  arrays
         backend: that of `nv.compile`
     Raises:
-        InputError: there is no loop of constant or symbolic length with a carry of floats, or the result is no float
-    Source:   Y. Bengio, P. Simard, P. Frasconi, Learning long-term dependencies is difficult, 1994
+        InputError: there is no loop with a carry of floats, or the result is no float    Source:   Y. Bengio, P. Simard, P. Frasconi, Learning long-term dependencies is difficult, 1994
     """
     arrays = [np.asarray(x) for x in inputs]
     program = f if isinstance(f, Program) else trace(f, *(TensorType(dtype_of(a), a.shape) for a in arrays))
-    head = apart(list(program.main.outputs[:1]), Recurrence)
+    head = apart(list(_step_by_step(program.main).outputs[:1]), Recurrence)
     graph, probes = _probed(Graph(program.main.name, program.main.inputs, head))
     (result,) = graph.outputs
     if not result.type.dtype.is_float:
@@ -154,7 +158,13 @@ def gradient_norms(f: Callable[..., Any] | Program, *inputs: Any, backend: str =
     values: list[Array] = [results] if len(norms) == 1 else list(results)
     return GradientNorms(
         tuple(
-            CarryNorms(f"{p.loop} ({len(v)} steps)", p.carry, p.lines, np.asarray(v, np.float64), p.reverse)
+            CarryNorms(
+                f"{p.loop} ({len(v)} steps{', backwards' if p.reverse else ''})",
+                p.carry,
+                p.lines,
+                np.asarray(v, np.float64),
+                p.reverse,
+            )
             for p, v in zip(probes, values, strict=True)
         )
     )
@@ -169,6 +179,20 @@ class _Probe:
     carry: str
     lines: tuple[str, ...]
     reverse: bool
+
+
+def _step_by_step(graph: Graph) -> Graph:
+    """The graph with every loop as a scan over its steps: layers without blocks, loops that end by a value masked."""
+
+    def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+        if isinstance(node.op, Recurrence) and node.op.remat:
+            names = [r.name for r in node.results]
+            return make(replace(node.op, remat=0), *operands, names=names, origins=node.origins)
+        if isinstance(node.op, While) and node.op.max_trip is not None:
+            return bounded_loop(node, operands)
+        return None
+
+    return rebuild(graph, rewrite)
 
 
 def _probed(graph: Graph) -> tuple[Graph, list[_Probe]]:

@@ -75,3 +75,24 @@ def test_what_vanishes_in_f32_is_still_a_number() -> None:
     (carry,) = nv.gradient_norms(f, np.ones((100, 1), np.float32)).carries
     assert carry.norms[0] == pytest.approx(0.5**100)
     assert carry.rate == pytest.approx(0.5)
+
+
+def test_blocks_of_a_layer_make_no_difference_to_its_report() -> None:
+    x = RNG.normal(size=(7, 2, 3))
+    plain, blocks = (
+        nn.LSTM(3, 4, bidirectional=True, dtype="f64", rng=np.random.default_rng(0), remat=r) for r in (0, 2)
+    )
+    want = nv.gradient_norms(lambda x: plain(x)[0], x).carries
+    got = nv.gradient_norms(lambda x: blocks(x)[0], x).carries
+    assert [(c.loop, c.carry) for c in got] == [(c.loop, c.carry) for c in want]
+    assert "backwards" not in got[0].loop and "backwards" in got[2].loop
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a.norms, b.norms, rtol=1e-12)
+
+
+def test_a_loop_that_ends_by_a_value_reports_its_turns() -> None:
+    def f(x: Any) -> Any:
+        return nv.while_loop(lambda c: (c * c).sum() < 50, lambda c: c * 2, x, max_trip=5)
+
+    (found,) = nv.gradient_norms(f, np.array([1.0, 1.0])).carries  # three turns: 2, 8, 32, 128
+    np.testing.assert_allclose(found.norms, np.sqrt(2) * np.array([8, 4, 2, 1, 1]))
