@@ -1,14 +1,15 @@
 """A recurrent layer three times over: as it was written, as a loop, and with its steps written out.
 
 The layer is one op of the program. Taken apart, the inputs' part is one product over all steps and the rest a `scan`
-whose body is one step. `unroll` writes the steps out; what it costs is length. All of them are programs with the same
-meaning, which is checked here.
+whose body is one step. `unroll` writes the steps out; what it costs is length. `reroll` finds the repetition and folds
+it back. All of them are programs with the same meaning, which is checked here.
 
     python examples/unrolled.py
 """
 
 from __future__ import annotations
 
+import re
 from itertools import zip_longest
 from pathlib import Path
 
@@ -21,14 +22,14 @@ from nervure.passes.manager import Pipeline, run_pipeline
 
 STEPS = 3
 LOOP = "decompose,canonicalize,fold-constants,cse,dce"
-FORMS = {"layer": "", "scan": LOOP, "unrolled": f"{LOOP},unroll{{max=1000}},canonicalize,cse,dce"}
+STRAIGHT = f"{LOOP},unroll{{max=1000}},canonicalize,cse,dce"
+FORMS = {"layer": "", "scan": LOOP, "unrolled": STRAIGHT, "rerolled": f"{STRAIGHT},reroll,canonicalize,dce"}
 
 
 def lines(program: nv.Program) -> list[str]:
     """The graph alone, without origins, nested lines indented by two."""
-    text = nv.print_program(program, origins=False) if hasattr(nv, "print_program") else str(program)
-    body = text[text.index("  graph") :].splitlines()[:-1]
-    return [line[2:].split(" @ ")[0] for line in body]
+    text = re.sub(r' @ "[^"]*":\d+(, "[^"]*":\d+)*', "", str(program))
+    return [line[2:] for line in text[text.index("  graph") :].splitlines()[:-1]]
 
 
 def main(out: Path | None) -> None:
@@ -64,6 +65,7 @@ def main(out: Path | None) -> None:
             axes[0, 0].set(xlabel="steps", ylabel="ops", xscale="log", yscale="log")
             axes[0, 0].legend()
     assert counts["scan"][0] == counts["scan"][-1]
+    assert counts["rerolled"] == counts["scan"]
     assert counts["unrolled"][-1] > 50 * counts["unrolled"][0]
 
 

@@ -44,15 +44,24 @@ class Edge:
     reason: str
 
 
-def fusion_edges(graph: Graph, kinds: Sequence[str] = KINDS, limit: int = 64) -> list[Edge]:
-    """Every edge of a graph as it stands before fusion, in order of the users; uses by the caller come last."""
-    groups = Grouping(graph, kinds, limit, Remarks()).groups()
-    return list(_Edges(graph, groups, kinds, limit).all())
+def fusion_edges(
+    graph: Graph, kinds: Sequence[str] = KINDS, limit: int = 64, *, inner: bool = False
+) -> list[Edge]:
+    """Every edge of a graph as it stands before fusion, in order of the users; uses by the caller come last.
+
+    Args:
+        inner: whether it is the body of a loop or branch
+    """
+    groups = Grouping(graph, kinds, limit, Remarks(), inner).groups()
+    return list(_Edges(graph, groups, kinds, limit, "body" if inner else "graph").all())
 
 
 class _Edges:
-    def __init__(self, graph: Graph, groups: Sequence[Group], kinds: Sequence[str], limit: int) -> None:
+    def __init__(
+        self, graph: Graph, groups: Sequence[Group], kinds: Sequence[str], limit: int, word: str
+    ) -> None:
         self.graph = graph
+        self.word = word
         self.kinds = kinds
         self.limit = limit
         self.of = {node: group for group in groups for node in group.nodes}
@@ -72,19 +81,26 @@ class _Edges:
         if maker is not None and is_copied(maker.op) and mine is not None:
             return Edge(value, user, mine.label, self.bytes(value), "")
         if maker is not None and mine is not None and self.of.get(maker) is mine:
-            return Edge(value, user, mine.label, self.bytes(value), "")
+            others = any(u is None or self.of.get(u) is not mine for u in self.uses[value])
+            return Edge(value, user, mine.label, self.bytes(value, others), "")
         return Edge(value, user, "", 0, self.reason(value, user))
 
-    def bytes(self, value: Value) -> Dim:
-        """What a read of the value takes; with what writing it takes at its first use."""
-        once = value in self.written
+    def bytes(self, value: Value, others: bool = False) -> Dim:
+        """What a read of the value takes; with what writing it takes at its first use.
+
+        Args:
+            others: whether it is written all the same, for users outside of the group
+        """
+        once = others or value in self.written
         self.written.add(value)
         return value.type.nbytes if once else value.type.nbytes * 2
 
     def caller(self, value: Value) -> str:
         names = [name for name, v in self.graph.updates if v is value]
         kept = [f"it is written to @{name}" for name in names]
-        return " and ".join((["it is a result of the graph"] if value in self.graph.outputs else []) + kept)
+        return " and ".join(
+            ([f"it is a result of the {self.word}"] if value in self.graph.outputs else []) + kept
+        )
 
     def reason(self, value: Value, user: Node) -> str:
         """The first condition that keeps the ends apart."""
@@ -93,7 +109,7 @@ class _Edges:
             return (
                 f"@{value.entry} is in the store"
                 if value.entry is not None
-                else "it is an input of the graph"
+                else f"it is an input of the {self.word}"
             )
         for end in (maker, user):
             alone = self.stands_alone(end)

@@ -18,13 +18,16 @@ from ..passes.manager import Pipeline, run_pipeline
 
 __all__ = ["Explanation", "Row", "explain"]
 
+BODIES = {"if": ("then", "otherwise"), "while": ("cond", "body")}
+"""What the regions of an op are called where it has several."""
+
 
 @dataclass(frozen=True)
 class Row:
     """One edge.
 
     Args:
-        graph:       the graph's name
+        graph:       the graph's name; of the body of a loop or branch, which one it is: ``forward, body of scan %3``
         value, user: names as the program before fusion prints them; the user is empty for the caller
         ops:         mnemonics of both ends
         type:        of the value
@@ -68,7 +71,7 @@ class Explanation:
 
     def __str__(self) -> str:
         lines: list[str] = []
-        for name in self.program.graphs:
+        for name in dict.fromkeys(r.graph for r in self.rows):
             rows = [r for r in self.rows if r.graph == name]
             fused = sum(bool(r.fused) for r in rows)
             lines.append(f"graph {name}: {fused} of {len(rows)} edges are fused")
@@ -113,13 +116,31 @@ def explain(program: Program, backend: str = "llvm", level: int = 2) -> Explanat
         before.append(pass_)
     result = run_pipeline(program, Pipeline(tuple(before)), verify=False)
     rows: list[Row] = []
-    for name, graph in result.program.graphs.items():
+    for name, graph in _graphs(result.program):
         names = value_names(graph)
-        edges = fusion_edges(graph, fuse.kinds, fuse.limit)
+        inner = graph not in result.program.graphs.values()
+        edges = fusion_edges(graph, fuse.kinds, fuse.limit, inner=inner)
         if backend == "llvm":
             edges = _pools_apart(graph, edges)
         rows += [_row(name, names, e, graph) for e in edges]
     return Explanation(result.program, tuple(rows), result.notes)
+
+
+def _graphs(program: Program) -> list[tuple[str, Graph]]:
+    """The graphs, each followed by the bodies of its loops and branches, and what they are called here."""
+    found: list[tuple[str, Graph]] = []
+    waiting = list(reversed(program.graphs.items()))
+    while waiting:
+        name, graph = waiting.pop()
+        found.append((name, graph))
+        names = value_names(graph)
+        bodies = [
+            (f"{name}, {word} of {node.op.mnemonic} {names[node.results[0]]}", body)
+            for node in graph.nodes
+            for word, body in zip(BODIES.get(node.op.mnemonic, ("body",)), node.regions, strict=False)
+        ]
+        waiting += reversed(bodies)
+    return found
 
 
 def _pools_apart(graph: Graph, edges: Sequence[Edge]) -> list[Edge]:

@@ -56,6 +56,48 @@ def test_what_is_said_to_be_fused_is_fused() -> None:
     assert "max_pool" not in {k.does for k in run.kernels}
 
 
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_the_bodies_of_loops_are_explained_too(layer: Any) -> None:
+    """A cell is one kernel; what is said of its edges holds for the groups that the compiled loop has."""
+    program = nv.trace(layer(8, 16), "f32[T,B,8]")
+    found = explain(program)
+    rows = [r for r in found.rows if r.graph.startswith("forward, body of scan %")]
+    assert rows and "\ngraph forward, body of scan %" in str(found)
+    run: Any = nv.compile(program)
+    (scan,) = (n for n in run.program.main.nodes if n.regions and n.op.mnemonic == "scan")
+    labels = {n.op.label for n in scan.regions[0].nodes if n.op.mnemonic == "fuse"}
+    assert {r.fused for r in rows if r.fused} == labels
+    assert {r.reason for r in rows if r.ops[0] == "input"} == {"it is an input of the body"}
+
+
+def test_a_value_that_a_group_hands_out_too_is_written_all_the_same() -> None:
+    """Of what a cell remembers only the read within the kernel is saved."""
+    found = explain(nv.trace(nn.LSTM(8, 16), "f32[5,2,8]"))
+    (saved,) = (r.saved for r in found.rows if "body" in r.graph and r.ops == ("add", "tanh"))
+    assert saved == str(2 * 16 * 4)
+
+
+def test_each_body_within_another_has_a_name_of_its_own() -> None:
+    def f(x: Any) -> Any:
+        def outer(c: Any, rows: Any) -> Any:
+            def inner(h: Any, row: Any) -> Any:
+                return nv.cond(h.sum() > 0, lambda h: nn.tanh(h) + row, lambda h: h - row, h), None
+
+            last, _ = nv.scan(inner, c, rows)
+            return nv.while_loop(lambda h: h.sum() > 9, lambda h: h / 2, last), None
+
+        return nv.scan(outer, x[0, 0], x)[0]
+
+    program = nv.trace(f, "f64[T,L,3]")
+    for given in (program, nv.parse(str(program))):
+        names = list(dict.fromkeys(r.graph.replace("%", "") for r in explain(given).rows))
+        assert names == [
+            "forward", "forward, body of scan 2", "forward, body of scan 2, body of scan 0",
+            "forward, body of scan 2, body of scan 0, then of if 3", "forward, body of scan 2, body of scan 0, otherwise of if 3",
+            "forward, body of scan 2, cond of while 1", "forward, body of scan 2, body of while 1",
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_kernel_has_a_line(name: str) -> None:
     run = nv.compile(PROGRAMS[name])

@@ -57,9 +57,10 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "tagging": ("enum.py, tagged by a model", "LSTM in both directions"),
     "universal": ("                    1        4       32", "|x| - 1/2 "),
     "unrolled": (
-        "= scan{length=3, carries=1, xs=1} ",
+        "= scan{length=3, carries=1, xs=1} %1, %5, @weight_hh_l0 : (f64[1,3], f64[3,1,3]) {  ",
         "  scan          10     10     10",
         "  unrolled      25    187   1807",
+        "  rerolled      10     10     10",
     ),
     "whitening": ("PCA-whitened", "1.000   1.000", 'fuse{label="linear+relu"}'),
 }
