@@ -129,7 +129,7 @@ def explain(program: Program, backend: str = "llvm", level: int = 2) -> Explanat
 def _graphs(program: Program) -> list[tuple[str, Graph]]:
     """The graphs, each followed by the bodies of its loops and branches, and what they are called here."""
     found: list[tuple[str, Graph]] = []
-    waiting = list(reversed(program.graphs.items()))
+    waiting = list(program.graphs.items())[::-1]
     while waiting:
         name, graph = waiting.pop()
         found.append((name, graph))
@@ -139,7 +139,7 @@ def _graphs(program: Program) -> list[tuple[str, Graph]]:
             for node in graph.nodes
             for word, body in zip(BODIES.get(node.op.mnemonic, ("body",)), node.regions, strict=False)
         ]
-        waiting += reversed(bodies)
+        waiting += bodies[::-1]
     return found
 
 
