@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 from ..ir.origin import Origin, Origins
 
-__all__ = ["user_lines", "user_origins"]
+__all__ = ["raised_at", "user_lines", "user_origins"]
 
 OWN = ("nervure", "numpy", "contextlib", "functools")
 """Packages whose frames are passed over: what calls them is the user's line."""
@@ -23,12 +24,28 @@ def user_origins() -> Origins:
     """The user's line, as an origin; nothing where there is none on the stack."""
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # inspect.stack is 1000 times slower
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name.partition(".")[0] not in OWN or name in USERS:
+        if _is_users(frame):
             code = frame.f_code
             return (Origin(relative_path(code.co_filename), frame.f_lineno, code.co_name),)
         frame = frame.f_back
     return ()
+
+
+def _is_users(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] not in OWN or name in USERS
+
+
+def raised_at(error: BaseException) -> list[str]:
+    """The user's line that an error came through last, below the one that catches it; nothing where there is none."""
+    found: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        if _is_users(trace.tb_frame):
+            code = trace.tb_frame.f_code
+            found = [str(Origin(relative_path(code.co_filename), trace.tb_lineno, code.co_name))]
+        trace = trace.tb_next
+    return found
 
 
 def user_lines() -> list[str]:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from ..ir.errors import TraceError
+from ..ir.errors import NervureError, TraceError
 from ..ir.graph import Value
 from ..ir.origin import origin_source
 from ..ir.store import Entry
-from .origins import user_lines, user_origins
+from .origins import raised_at, user_lines, user_origins
 
 __all__ = ["Frame", "LayerCall", "Tracing", "current", "is_tracing", "tracing", "user_lines", "user_origins"]
 
@@ -181,10 +181,13 @@ def is_tracing() -> bool:
 
 @contextmanager
 def tracing(state: Tracing) -> Generator[Tracing]:
-    """Trace inside; nodes take their origins from the user's lines."""
+    """Trace inside; nodes take their origins from the user's lines, and so do errors that know none."""
     token = _current.set(state)
     try:
         with origin_source(user_origins):
             yield state
+    except NervureError as error:
+        error.where = error.where or tuple(raised_at(error))
+        raise
     finally:
         _current.reset(token)

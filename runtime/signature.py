@@ -97,7 +97,11 @@ class Signature:
                     )
                 elif not s.lo <= size <= s.hi:
                     raise self._mismatch(
-                        name, want, shape, f"axis {axis} is {size}, but {s.name} is {s.lo}..{s.hi}"
+                        name,
+                        want,
+                        shape,
+                        f"axis {axis} is {size}, but {s.name} is {s.lo}..{s.hi}",
+                        f"write {s.name}:{min(s.lo, size)}..{max(s.hi, size)} in the type for a wider range",
                     )
         self._solve(pending, env)
         for name, axis, dim, size in pending:
@@ -127,9 +131,12 @@ class Signature:
                         hint=f"give an input an axis of size {s.name}, or a multiple of it",
                     )
 
-    def _mismatch(self, name: str, want: TensorType, shape: tuple[int, ...], text: str) -> InputError:
+    def _mismatch(
+        self, name: str, want: TensorType, shape: tuple[int, ...], text: str, hint: str | None = None
+    ) -> InputError:
         found = f"{want.dtype}[{','.join(map(str, shape))}]"
-        return InputError(f"input {name}: {text}", details=[f"expected {want}", f"got      {found}"])
+        details = [f"expected {want}", f"got      {found}"]
+        return InputError(f"input {name}: {text}", details=details, hint=hint)
 
     def __str__(self) -> str:
         left = ", ".join(f"{n}: {t}" for n, t in self.inputs)

@@ -140,6 +140,20 @@ def test_constructors_name_what_they_refuse(make: Any, message: str) -> None:
     assert caught.value.message == message
 
 
+def test_a_size_that_python_asks_for_is_refused_with_the_line() -> None:
+    with pytest.raises(NervureError, match="dim T is not known") as caught:
+        nv.trace(lambda x: sum(x[i] for i in range(x.shape[0])), "f32[T,3]")
+    assert "test_control_errors.py" in caught.value.where[0]
+
+
+def test_a_length_beyond_the_range_of_its_symbol_says_how_to_widen_it() -> None:
+    run = nv.compile(lambda x: scan(x)[0], "f32[T,3]", backend="reference")
+    for steps, hint in ((0, "write T:0..4096 in"), (4097, "write T:1..4097 in")):
+        with pytest.raises(InputError, match=f"axis 0 is {steps}, but T is 1..4096") as caught:
+            run(np.zeros((steps, 3), np.float32))
+        assert str(caught.value.hint).startswith(hint)
+
+
 @pytest.mark.parametrize("lens", [[6, 1], [-1, 1]])
 def test_lengths_known_when_a_layer_is_traced_are_held_against_its_steps(lens: list[int]) -> None:
     for given in (lens, np.array(lens)):
