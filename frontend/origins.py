@@ -17,6 +17,9 @@ OWN = ("nervure", "numpy", "contextlib", "functools")
 USERS = ("nervure.zoo",)
 """Modules of nervure that are written as a user would."""
 
+COMMANDS = "nervure.cli."
+"""Behind a command stands no line of the user's; what called it is the shell."""
+
 ROOT_MARKS = ("pyproject.toml", ".git")
 
 
@@ -24,6 +27,8 @@ def user_origins() -> Origins:
     """The user's line, as an origin; nothing where there is none on the stack."""
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # inspect.stack is 1000 times slower
     while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(COMMANDS):
+            break
         if _is_users(frame):
             code = frame.f_code
             return (Origin(relative_path(code.co_filename), frame.f_lineno, code.co_name),)

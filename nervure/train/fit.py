@@ -15,6 +15,7 @@ from ..compiling import compile as compile_
 from ..frontend.nn.module import Module
 from ..frontend.optim import Clip, Optimizer
 from ..frontend.trace import trace
+from ..ir.dims import Dim
 from ..ir.errors import InputError
 from ..ir.program import Program
 from ..ir.text.printer import print_graph
@@ -126,7 +127,7 @@ def fit(
     want = trace(model, spec).main.inputs[0].type
     x, y = _fitting(data, want)
     held = None if validation is None else _fitting(validation, want)
-    program = training_step(model, loss, optimizer, want, _target_type(want, y), clip=clip)
+    program = training_step(model, loss, optimizer, want, _target_type(want, (x, y)), clip=clip)
     judge = None if held is None else _Judge(model, loss, want, held, batch, backend)
     saved = None
     if checkpoint is not None:
@@ -208,7 +209,7 @@ class _Judge:
 
         self.x, self.y = held
         self.batch = batch
-        self.run = compile_(judged, want, _target_type(want, self.y), backend=backend)
+        self.run = compile_(judged, want, _target_type(want, held), backend=backend)
 
     def verdict(self) -> tuple[float, float | None]:
         """The mean loss, and the accuracy where the targets are labels, one a sample or one a step."""
@@ -231,10 +232,15 @@ def _fitting(data: Data, want: TensorType) -> tuple[Array, Array]:
     return x, y
 
 
-def _target_type(want: TensorType, y: Array) -> TensorType:
+def _target_type(want: TensorType, data: Data) -> TensorType:
+    """The type of targets; one for each step of a sequence of any length has as many as that."""
     from ..ir.types import dtype_of
 
-    return TensorType(dtype_of(y), (want.shape[0], *y.shape[1:]))
+    x, y = data
+    shape: list[Dim] = [want.shape[0], *y.shape[1:]]
+    if y.ndim > 1 and x.shape[1:2] == y.shape[1:2]:
+        shape[1] = want.shape[1]
+    return TensorType(dtype_of(y), tuple(shape))
 
 
 def _batches(count: int, batch: int, seed: int, epoch: int) -> Iterator[Array]:

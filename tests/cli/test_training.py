@@ -174,3 +174,12 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(nervure: Ru
 def test_a_model_that_is_not_kept_is_told(nervure: Run, data: Path) -> None:
     ran = nervure("train", "net.py:Net", "--data", str(data), "--epochs", "1")
     assert ran.code == 0 and "is not kept: -o FILE.nv" in ran.err
+
+
+def test_an_error_that_no_line_of_the_user_caused_names_none(nervure: Run, data: Path) -> None:
+    """What called a command is the shell, and no library on the way is the user's code."""
+    np.savez("steps.npz", x=np.load(data)["x"], y=np.zeros((120, 7), np.int64))
+    found = nervure("train", "net.py:Net", "--data", "steps.npz", "--loss", "cross_entropy")
+    assert found.code != 0
+    assert "cross_entropy: labels and logits differ in batch" in found.err
+    assert "  at " not in found.err

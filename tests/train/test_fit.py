@@ -118,6 +118,25 @@ def test_images_become_what_the_model_takes() -> None:
     assert history.epochs[-1].loss < history.epochs[0].loss
 
 
+def test_a_label_for_each_step_of_sequences_of_any_length() -> None:
+    nv.seed(0)
+    layer, head = nn.GRU(2, 8, batch_first=True), nn.Linear(8, 2)
+
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            self.layer, self.head = layer, head
+
+        def __call__(self, x: Any) -> Any:
+            return self.head(self.layer(x)[0])
+
+    x = np.random.default_rng(0).normal(size=(60, 7, 2)).astype(np.float32)
+    y = (x[:, :, 0] > 0).astype(np.int64)
+    history = fit(
+        Tagger(), (x, y), loss_named("sequence"), optim.Adam(0.02), "f32[B,T,2]", validation=(x[:9, :4], y[:9, :4]), epochs=12
+    )  # fmt: skip
+    assert history.epochs[-1].accuracy is not None and history.epochs[-1].accuracy > 0.9
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
