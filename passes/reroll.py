@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..ir.errors import InputError
 from ..ir.graph import Graph, Node, Value, collect, make, rebuild
 from ..ir.ops.control import Scan
 from ..ir.origin import merge_origins
@@ -36,10 +37,17 @@ class Reroll(Pass):
 
     Args:
         min: fewer steps stay as they are
+
+    Raises:
+        InputError: it is below 2
     """
 
     name: ClassVar[str] = "reroll"
     min: int = 3
+
+    def __post_init__(self) -> None:
+        if self.min < 2:
+            raise InputError(f"reroll: min is {self.min}, expected at least 2 steps", code="NV0402")
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         def fold(g: Graph) -> Graph:

@@ -42,7 +42,7 @@ class Unroll(Pass):
         cap:    nodes that the result may have
 
     Raises:
-        InputError: it would have more; the error names the scan's line and the numbers
+        InputError: it would have more; the error names the scan's line and the numbers. Or a number below 0
     """
 
     name: ClassVar[str] = "unroll"
@@ -51,6 +51,13 @@ class Unroll(Pass):
     auto: bool = False
     budget: int = 1000
     cap: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name in ("max", "factor", "budget", "cap"):
+            if getattr(self, name) < 0:
+                raise InputError(
+                    f"unroll: {name} is {getattr(self, name)}, expected at least 0", code="NV0402"
+                )
 
     def run(self, graph: Graph, remarks: Remarks) -> Graph:
         room = [self.cap - sum(1 for _ in graph.walk()), int(self.budget * 1e-3 / NODE_SECONDS)]

@@ -140,3 +140,16 @@ def test_loops_that_share_nothing_stay_apart_unless_asked_for() -> None:
     assert len(scans(run("merge-scans", f, "f64[5,2,3]", (5,)))) == 2
     program = nv.trace(f, "f64[5,2,3]", "f64[3,3]")
     assert len(scans(run_pipeline(program, Pipeline((MergeScans(shared=False),))).program)) == 1
+
+
+@pytest.mark.parametrize(
+    ("passes", "said"),
+    [
+        ("unroll{factor=-2}", "unroll: factor is -2, expected at least 0"),
+        ("unroll{max=-1}", "unroll: max is -1, expected at least 0"),
+        ("reroll{min=1}", "reroll: min is 1, expected at least 2 steps"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(passes: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Pipeline.parse(passes)
