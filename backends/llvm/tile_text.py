@@ -77,7 +77,7 @@ class TileText:
         self.mangled = f"v{lanes}f{8 * size}" if lanes > 1 else f"f{8 * size}"
         self.uses_fma = fma
         accumulators = rows * vectors
-        self.unroll = 1 if form.pairs else 4 if accumulators <= 2 else 2 if accumulators <= 4 else 1
+        self.unroll = 1 if form.pairs else 4 if accumulators <= 2 else 2 if accumulators <= 6 else 1
         self.rest = self.unroll == 1 or length is None or form.last is not None or length % self.unroll != 0
         self.keys: list[Key] = [
             (u, i, j) for u in range(self.unroll) for i in range(rows) for j in range(vectors)
