@@ -111,7 +111,7 @@ _BY_NUMPY = {dtype: DTYPES[name] for name, dtype in _NUMPY.items()}
 
 
 def dtype_of(what: Any) -> DType:
-    """The DType of an array, a numpy dtype, a DType or a name.
+    """The DType of an array, a numpy or torch dtype, a DType or a name.
 
     Raises:
         NervureError: nervure has no such element type
@@ -124,6 +124,8 @@ def dtype_of(what: Any) -> DType:
     try:
         if given is None:  # which numpy takes for f64
             raise TypeError
+        if type(given).__module__ == "torch":  # named as numpy's
+            given = str(given).removeprefix("torch.")
         return _BY_NUMPY[np.dtype(given)]
     except (KeyError, TypeError):
         raise NervureError(

@@ -63,7 +63,7 @@ class TreeFold(Op):
         )
         nodes, arity = children.shape
         least = bounds(nodes)[0]
-        need(self, least >= 1, f"N is {dim_text(nodes)} and may be {least}, expected at least 1 node", *every)
+        need(self, least >= 1, f"{dim_text(nodes)} nodes may be {least}, expected at least 1", *every)
         need(
             self,
             isinstance(arity, int) and arity >= 1,

@@ -201,3 +201,11 @@ def test_weights_saved_by_pytorch_as_safetensors_load_into_the_same_network(tmp_
     with pytest.raises(nv.NervureError, match="damaged"):
         ours.load_state_dict(tmp_path / "cut.safetensors")
     np.testing.assert_allclose(found, theirs(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_example_tensors_say_the_types_of_the_inputs() -> None:
+    module, x, h = nn.GRU(3, 4), torch.randn(5, 2, 3), torch.randn(1, 2, 4)
+    found = nv.compile(nv.from_torch(module, x, h))(x.numpy(), h.numpy())
+    for got, want in zip(found, module(x, h), strict=True):
+        np.testing.assert_allclose(got, want.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert nv.nn.Linear(2, 3, dtype=torch.float64).weight.type.dtype is nv.ir.types.f64
