@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dims import Dim
+from ..ir.dims import Dim, scaled_symbol
 from ..ir.types import TensorType
-from .signature import Signature, plain_symbol
+from .signature import Signature
 
 __all__ = ["CallTable", "Ports", "RawTable", "ports_of"]
 
@@ -156,16 +156,17 @@ def _port(
         return None
     axes: list[int] = []
     for dim in t.shape:
-        symbol = plain_symbol(dim)
+        found = scaled_symbol(dim)
         if isinstance(dim, int):
-            axes += [0, dim]
-        elif symbol is None:
-            axes += [3, extents[dim]]
-        elif bound is not None and symbol.name not in bound:
-            bound[symbol.name] = (symbol.lo, symbol.hi)
-            axes += [1, symbols.index(symbol.name)]
+            axes += [0, dim, 1, 0]
+        elif found is None:
+            axes += [3, extents[dim], 1, 0]
         else:
-            axes += [2, symbols.index(symbol.name)]
+            symbol, scale, added = found
+            binds = bound is not None and symbol.name not in bound
+            if bound is not None and binds:
+                bound[symbol.name] = (symbol.lo, symbol.hi)
+            axes += [1 if binds else 2, symbols.index(symbol.name), scale, added]
     table, dtype = (_INT * len(axes))(*axes), t.dtype.numpy
     keep += [table, dtype]
     return _Port(id(dtype), t.rank, ctypes.addressof(table), dtype.itemsize, 0, 0, 0)

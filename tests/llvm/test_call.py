@@ -52,6 +52,32 @@ def test_several_inputs_and_outputs() -> None:
         np.testing.assert_allclose(scalar, (a * b).sum(), rtol=1e-5, atol=1e-6)
 
 
+def test_a_size_that_is_a_multiple_says_what_its_symbol_is() -> None:
+    calls = Calls(lambda x, y: (x * 2, y + 1), "f32[32*H:1..40,3*W:1..9+1]", "f32[H,W]")
+    calls(array(32, 4), array(1, 1), fast=False)
+    alone = Calls(lambda x: x * 2, "f32[32*H,3*W+1]")
+    alone(array(32, 4), fast=False)
+    for h, w in ((2, 3), (1, 1), (40, 9), (7, 2)):
+        x, y = array(32 * h, 3 * w + 1), array(h, w)
+        calls.run(x, y)
+        found, more = calls(x, y)
+        np.testing.assert_array_equal(found, x * 2)
+        np.testing.assert_array_equal(more, y + 1)
+        alone.run(x)
+        np.testing.assert_array_equal(alone(x), x * 2)
+    for shape, message in (
+        ((33, 4), r"axis 0 is 33, expected 32\*H"),
+        ((32, 5), r"axis 1 is 5, expected 3\*W\+1"),
+        ((32, 0), r"axis 1 is 0, expected 3\*W\+1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            alone(array(*shape), fast=False)
+    with pytest.raises(InputError, match=r"axis 0 is 64, expected 32\*H = 32"):
+        calls(array(64, 4), array(1, 1), fast=False)
+    with pytest.raises(InputError, match=r"axis 0 is 41, but H is 1..40"):
+        calls(array(32 * 41, 4), array(41, 1), fast=False)
+
+
 @pytest.mark.parametrize("dtype", ["f64", "f32", "f16", "i64", "i32", "i16", "i8", "u8", "bool"])
 def test_every_type_of_element(dtype: str) -> None:
     calls = Calls(lambda x: x.reshape(6), f"{dtype}[2,3]")

@@ -61,10 +61,22 @@ range:
   %number.at = getelementptr %axis, ptr %axis, i64 0, i32 1
   %number = load i64, ptr %number.at, align 8
   %d.at = getelementptr i64, ptr %shape, i64 %i
-  %d = load i64, ptr %d.at, align 8
-  %lo.at = getelementptr %axis, ptr %ranges, i64 %number
+  %size = load i64, ptr %d.at, align 8
+  %scale.at = getelementptr %axis, ptr %axis, i64 0, i32 2
+  %scale = load i64, ptr %scale.at, align 8
+  %added.at = getelementptr %axis, ptr %axis, i64 0, i32 3
+  %added = load i64, ptr %added.at, align 8
+  %part = sub i64 %size, %added
+  %once = icmp eq i64 %scale, 1
+  br i1 %once, label %limits, label %divide
+divide: ; what is left is found by `shaped`
+  %times = sdiv i64 %part, %scale
+  br label %limits
+limits:
+  %d = phi i64 [ %part, %range ], [ %times, %divide ]
+  %lo.at = getelementptr %range, ptr %ranges, i64 %number
   %lo = load i64, ptr %lo.at, align 8
-  %hi.at = getelementptr %axis, ptr %ranges, i64 %number, i32 1
+  %hi.at = getelementptr %range, ptr %ranges, i64 %number, i32 1
   %hi = load i64, ptr %hi.at, align 8
   %above = icmp sge i64 %d, %lo
   %below = icmp sle i64 %d, %hi
@@ -94,7 +106,13 @@ table:
   %from = select i1 %valued, ptr %values, ptr %dims
   %at = getelementptr i64, ptr %from, i64 %number
   %found = load i64, ptr %at, align 8
-  ret i64 %found
+  %scale.at = getelementptr %axis, ptr %axis, i64 0, i32 2
+  %scale = load i64, ptr %scale.at, align 8
+  %added.at = getelementptr %axis, ptr %axis, i64 0, i32 3
+  %added = load i64, ptr %added.at, align 8
+  %scaled = mul i64 %found, %scale
+  %extent = add i64 %scaled, %added
+  ret i64 %extent
 }
 
 ; whether the array's shape is the port's

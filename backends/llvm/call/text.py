@@ -38,8 +38,10 @@ _TYPES = """
 %call = type { i64, ptr, i64, ptr, ptr, ptr, ptr, i64, i64, i64, ptr, ptr, ptr, ptr, ptr, i64, i64, ptr, i64, ptr, ptr, ptr, ptr, ptr, ptr, i64, ptr }
 ; 0 descr, 1 rank, 2 axes, 3 bytes of an element, 4 bytes of an element whose range is checked, 5 lowest, 6 how many
 %port = type { ptr, i64, ptr, i64, i64, i64, i64 }
-; 0 constant, 1 binds symbol, 2 is symbol, 3 is value; and the number
-%axis = type { i64, i64 }
+; 0 constant, 1 binds symbol, 2 is symbol, 3 is value; and the number; of a symbol how often the axis holds it, and what is added
+%axis = type { i64, i64, i64, i64 }
+; the least and the largest that a symbol may be
+%range = type { i64, i64 }
 ; nv_context, 6 next, 7 bytes of arena
 %context = type { ptr, ptr, ptr, ptr, ptr, ptr, ptr, i64 }
 ; 0 the call's table, 1 inputs, 2 outputs, 3 dims, 4 arena, 5 cost, 6 slow
