@@ -68,7 +68,8 @@ def assemble(program: Program, target: Target) -> Assembled:
             case lower.While():
                 return While(place(s.cond), steps(s.body), s.limit)
             case lower.Branch():
-                return Branch(place(s.cond), steps(s.then), steps(s.otherwise))
+                cond = place(s.cond) if isinstance(s.cond, lower.Memory) else s.cond
+                return Branch(cond, steps(s.then), steps(s.otherwise))
 
     found = KernelProgram(
         tuple(s.name for s in program.symbols),

@@ -200,7 +200,10 @@ class Writer:
                     f"call void @llvm.memcpy.p0.p0.i64(ptr {target.text}, ptr {source.text}, i64 {size.text}, i1 false)"
                 )
             case Branch():
-                cond = self._flag(s.cond)
+                if isinstance(s.cond, Arg):
+                    cond = self._flag(s.cond)
+                else:
+                    cond = b.simple("icmp sgt", self.dim(s.cond), b.number(0, "i64"), ty="i1")
                 self.emitter.branch(cond, lambda: self.steps(s.then), lambda: self.steps(s.otherwise))
             case While():
                 self._while(s)

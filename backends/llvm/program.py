@@ -105,9 +105,9 @@ class While:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
-    """Run one of two lists of steps by the byte at cond."""
+    """Run one of two lists of steps: the first where the byte at cond is not 0, or the dim is positive."""
 
-    cond: Arg
+    cond: Arg | Dim
     then: tuple[Step, ...]
     otherwise: tuple[Step, ...]
 
@@ -157,7 +157,8 @@ def args_of(step: Step) -> Iterator[Arg]:
             for s in step.body:
                 yield from args_of(s)
         case While() | Branch():
-            yield step.cond
+            if isinstance(step.cond, Arg):
+                yield step.cond
             for s in step.body if isinstance(step, While) else (*step.then, *step.otherwise):
                 yield from args_of(s)
         case _:
@@ -180,9 +181,8 @@ def with_args(step: Step, change: Callable[[Arg], Arg]) -> Step:
         case While():
             return replace(step, cond=change(step.cond), body=inner(step.body))
         case Branch():
-            return replace(
-                step, cond=change(step.cond), then=inner(step.then), otherwise=inner(step.otherwise)
-            )
+            cond = change(step.cond) if isinstance(step.cond, Arg) else step.cond
+            return replace(step, cond=cond, then=inner(step.then), otherwise=inner(step.otherwise))
 
 
 def arena_uses(steps: Sequence[Step]) -> list[tuple[Memory, int, int]]:
@@ -253,7 +253,8 @@ def _steps(steps: Sequence[Step], names: Mapping[Hashable, str], indent: str) ->
                 yield from _steps(s.body, names, indent + "  ")
                 yield f"{indent}}}"
             case Branch():
-                yield f"{indent}if {_arg(s.cond)} {{"
+                cond = _arg(s.cond) if isinstance(s.cond, Arg) else f"{dim_text(s.cond)} > 0"
+                yield f"{indent}if {cond} {{"
                 yield from _steps(s.then, names, indent + "  ")
                 yield f"{indent}}} else {{"
                 yield from _steps(s.otherwise, names, indent + "  ")

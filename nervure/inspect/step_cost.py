@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..backends.llvm.kernel_cost import kernel_bytes, kernel_flops
 from ..backends.llvm.program import (
+    Arg,
     Beside,
     Branch,
     Copy,
@@ -76,6 +77,8 @@ def _cost(step: Step, names: Mapping[Hashable, str], sizes: dict[str, int]) -> S
             ways = [
                 _joined("if", [_cost(s, names, sizes) for s in way], 1) for way in (step.then, step.otherwise)
             ]
+            if not isinstance(step.cond, Arg):
+                return ways[0 if _number(step.cond, sizes) > 0 else 1]
             return max(ways, key=lambda way: (way.flops, way.bytes))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ....ir.dims import Dim, bounds, product
 from ....ir.graph import Node
@@ -12,9 +13,11 @@ from ....ir.ops.window import Conv
 from ....ir.types import f32, f64, i64
 from .. import kernel_ir as k
 from ..dot_schedule import DotSchedule
+from .blocked import in_layout
+from .control import by_size
 from .conv import direct
 from .conv_across import across
-from .conv_plan import plan_conv
+from .conv_plan import ConvPlan, plan_conv
 from .conv_weights import conv_weights
 from .depthwise import depthwise
 from .depthwise_rows import depthwise_rows, serves_rows
@@ -139,7 +142,7 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
         depthwise_rows(lowering, node, tails)
         return
     if plan is not None and not (plain and _is_product(node)):
-        _KINDS[plan.kind](lowering, node, tails, plan)
+        _by_plan(lowering, node, tails, plan)
         return
     x, w = node.operands
     result = node.results[0]
@@ -183,6 +186,24 @@ def convolution(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     index = (image.var, out, *at_pixel)
     batch = (image, group) if many else (image,)
     _contract(lowering, scope, pull, node, tails, index, batch, [row], column, depth, a, b)
+
+
+def _by_plan(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan) -> None:
+    """Over blocks of channels; where open sizes decide between two kernels, by both, of which each call runs one."""
+    if isinstance(plan.pays, int) or lowering.loops:  # threads share a loop's kernels, not its branches
+        _KINDS[plan.kind](lowering, node, tails, plan)
+        return
+    assert isinstance(node.op, Conv)
+    in_layout(
+        lowering, node.operands[0], plan.in_block, plan.halo
+    )  # a copy is made once, for both and other readers
+    few = replace(plan, kind="direct", halo=node.op.padding)
+    by_size(
+        lowering,
+        plan.pays,
+        lambda: winograd(lowering, node, tails, plan),
+        lambda: direct(lowering, node, tails, few),
+    )
 
 
 def _is_product(node: Node) -> bool:

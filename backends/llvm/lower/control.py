@@ -10,7 +10,7 @@ What a region takes from outside is read where it lies, so that a weight is pack
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from ....ir.dims import Dim, Symbol, bounds, ceildiv, mod, symbol
@@ -23,7 +23,7 @@ from .lowering import VIEWS, Lowering, Tail
 from .memory import Branch, Loop, Memory, Step, While
 from .zigzag import zigzag
 
-__all__ = ["if_", "scan", "while_"]
+__all__ = ["by_size", "if_", "scan", "while_"]
 
 CACHE_LINE = 64
 
@@ -100,6 +100,17 @@ def if_(lowering: Lowering, node: Node, tails: Sequence[Tail]) -> None:
     results = [t.memory for t in tails]
     then, otherwise = (region(lowering, r, operands, results, repeats=False) for r in node.regions)
     lowering.steps.append(Branch(held, then, otherwise))
+
+
+def by_size(
+    lowering: Lowering, positive: Dim, then: Callable[[], None], otherwise: Callable[[], None]
+) -> None:
+    """The steps of one of two ways to the same memory, chosen at each call: the first where the dim is positive."""
+    with lowering.inside() as first:
+        then()
+    with lowering.inside() as second:
+        otherwise()
+    lowering.steps.append(Branch(positive, tuple(first), tuple(second)))
 
 
 def _scratch(value: Value) -> Memory:

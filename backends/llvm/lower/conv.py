@@ -137,7 +137,7 @@ def direct(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPlan
             count,
             steps,
             k.const(False, bool_),
-            tile_heights(rows, known(width), mc),
+            tile_heights(rows, known(width), mc, often_low=True),
             ahead=_ahead(known(times([shape[0], *shape[2:]])), panels, packed.size),
             pairs=pairs,
         )

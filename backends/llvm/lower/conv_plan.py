@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from ....ir.dims import Dim, bounds
+from ....ir.dims import Dim, bounds, ceildiv, maximum
 from ....ir.graph import Node
 from ....ir.ops.window import Conv
 from ....ir.types import f32
@@ -38,12 +38,14 @@ class ConvPlan:
         in_block: channels of a block of the input; 1 where it is read channel by channel
         out_block: of the result
         halo:     the rim that the input needs
+        pays:     of winograd: positive where it is quicker than direct, which serves else; a number unless sizes are open
     """
 
     kind: Literal["direct", "across", "winograd", "depthwise"]
     in_block: int
     out_block: int
     halo: tuple[tuple[int, int], ...]
+    pays: Dim = 1
 
 
 def plan_conv(node: Node, target: Target) -> ConvPlan | None:
@@ -74,8 +76,8 @@ def plan_conv(node: Node, target: Target) -> ConvPlan | None:
     if op.groups == 1:
         if channels <= 4 * FEW and (halo := _across_halo(node, target)) is not None:
             return ConvPlan("across", 1, 1, halo)
-        if _winograd_pays(node, target):
-            return ConvPlan("winograd", block, block_of(out), _winograd_halo(node))
+        if (pays := _winograd_pays(node, target)) is not None:
+            return ConvPlan("winograd", block, block_of(out), _winograd_halo(node), pays)
         return ConvPlan("direct", 1 if channels <= FEW else block, block_of(out), op.padding)
     each = channels // op.groups
     if each == 1 and out == channels and prod(sizes) <= UNROLLED:
@@ -138,29 +140,41 @@ def _winograd_halo(node: Node) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _winograd_pays(node: Node, target: Target) -> bool:
-    """Whether the products that Winograd saves outweigh the larger weights, which come from far.
-
-    In units of one product: a byte of weights that comes from memory costs 3, one from the second cache 1, a byte of transformed
-    tiles 3 (measured with AVX-512, one core: four tiles of 64, 128 and 256 channels take 0.40 of the direct time from a near cache,
-    and 256 channels 0.83 from memory).
+def _winograd_pays(node: Node, target: Target) -> Dim | None:
+    """A dim that is positive where Winograd pays: 1 where that is known. None where it does not, or would not for usual sizes: an open batch
+    is then as small as it may be.
     """
     op = node.op
     x, w = node.operands
     assert isinstance(op, Conv)
     if not target.winograd or w.type.shape[2:] != (3, 3) or {*op.strides} != {1}:
-        return False
-    (out, channels), place = w.type.shape[:2], node.results[0].type.shape[2:]
-    images = bounds(x.type.shape[0])[0]
+        return None
+    images, places = x.type.shape[0], node.results[0].type.shape[2:]
+    usual = [d if isinstance(d, int) else max(USUAL, bounds(d)[0]) for d in places]
+    if bounds(_gain(node, target, max(1, bounds(images)[0]), usual))[0] <= 0:
+        return None
+    gain = _gain(node, target, maximum(1, images), places)
+    return 1 if isinstance(gain, int) or bounds(gain)[0] > 0 else gain
+
+
+def _gain(node: Node, target: Target, images: Dim, places: Sequence[Dim]) -> Dim:
+    """By how much the products that Winograd saves outweigh the larger weights, which come from far.
+
+    In units of one product: a byte of weights that comes from memory costs 3, one from a cache 0.6, a byte of transformed tiles 3; a
+    single tile costs the products of two (measured with AVX-512, one core: at 4 x 4, 4 x 8 and 8 x 8 places 64 channels take 1.22, 0.76 and
+    0.40 of the direct time, and 256 channels, from memory, 2, 1.41 and 0.83).
+    """
+    assert isinstance(node.op, Conv)
+    out, channels = node.operands[1].type.shape[:2]
     assert isinstance(out, int) and isinstance(channels, int)
-    high, wide = (d if isinstance(d, int) else max(USUAL, bounds(d)[0]) for d in place)
-    if min(out, channels) < 16 or min(high, wide) < 4:
-        return False
-    tiles = max(1, images)
-    for size, d in zip((high, wide), op.rhs_dilation, strict=True):
-        tiles *= -(-size // (4 * d)) * d
-    saved = channels * out * (9 * max(1, images) * high * wide - 36 * tiles)
-    more, all_ = 27 * 4 * channels * out, 36 * 4 * channels * out
-    each = 1 if near(all_, target) else 3
+    if min(out, channels) < 16:
+        return 0
+    tiles = images
+    for size, d in zip(places, node.op.rhs_dilation, strict=True):
+        tiles = tiles * (ceildiv(size, 4 * d) * d)
+    high, wide = places
+    weights = channels * out
+    saved = weights * (9 * images * high * wide - 36 * maximum(2, tiles))
+    more = 27 * 4 * weights * (6 if near(36 * 4 * weights, target) else 30) // 10
     work = 36 * tiles * (channels + out) * 4
-    return saved - more * each - work * 3 > 0
+    return saved - more - work * 3

@@ -143,9 +143,9 @@ class While:
 
 @dataclass(frozen=True)
 class Branch:
-    """One of two lists of steps."""
+    """One of two lists of steps: the first where the byte in memory is not 0, or the dim is positive."""
 
-    cond: Memory
+    cond: Memory | Dim
     then: tuple[Step, ...]
     otherwise: tuple[Step, ...]
 
@@ -166,7 +166,7 @@ def _touched(step: Step) -> Iterable[Memory]:
     if isinstance(step, Launch):
         yield from step.arguments
         return
-    if not isinstance(step, Loop):
+    if not isinstance(step, Loop) and isinstance(step.cond, Memory):
         yield step.cond
     for inner in _parts(step):
         yield from _touched(inner)
@@ -201,7 +201,8 @@ def exchanged(step: Step, other: Mapping[Memory, Memory]) -> Step:
         case While():
             return replace(step, cond=new(step.cond), body=all_of(step.body))
         case Branch():
-            return Branch(new(step.cond), all_of(step.then), all_of(step.otherwise))
+            cond = new(step.cond) if isinstance(step.cond, Memory) else step.cond
+            return Branch(cond, all_of(step.then), all_of(step.otherwise))
 
 
 @dataclass

@@ -52,6 +52,8 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     assert isinstance(node.op, Conv)
     far = node.op.rhs_dilation
     grid = Grid(shape, far)
+    sizes = shape[2], shape[3]
+    sized = all(isinstance(d, int) for d in sizes)
     width, tiles = blocks * plan.out_block, known(grid.tiles)
     group = _group(tiles, depth, width, rows)
     afar = not near(36 * 4 * depth * width, lowering.target)
@@ -93,7 +95,7 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
         count,
         (k.Step(k.as_index(depth), k.as_index(1), k.as_index(columns)),),
         k.const(False, bool_),
-        tile_heights(rows, tiles, group),
+        tile_heights(rows, tiles, group, often_low=not sized),
         afar=group < TALL and afar,
     )
     products = nest([product], [(row, 6), (column, 6), (p, panels)], parallel=at_once)
@@ -104,9 +106,8 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     index = block_ * plan.out_block + lane_
     square = [[sums.at(k.as_index(i), k.as_index(j), tile_, index) for j in range(6)] for i in range(6)]
     results = on_both_axes(square, of_results)
-    sizes = shape[2], shape[3]
     n, corners = grid.n, grid.corners(pull)
-    if all(isinstance(d, int) for d in sizes):
+    if sized:
         each = _in_registers(lowering, scope, node, result, results, grid, (block_, lane_))
         scratch = () if at_once else (spread, sums)
     else:  # few results of the last tiles of an axis are there: a loop over those that are
