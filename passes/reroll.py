@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..ir import build as b
 from ..ir.errors import InputError
 from ..ir.graph import Graph, Node, Value, collect, make, rebuild
 from ..ir.ops.control import Scan
@@ -92,14 +93,15 @@ class _Fold:
     def graph(self) -> Graph:
         places = self.steps.places
         stacks = {
-            node: v
+            node: (v, turned)
             for v in (*self.steps.carries, *self.values)
-            for node in joins(self.users, [place[v] for place in places], self.reverse)
+            for turned in (False, True)
+            for node in joins(self.users, [place[v] for place in places], self.reverse != turned)
         }
         reshapes = {o.node for node in stacks for o in node.operands}
         last = places[-1]
         finals = {after: k for k, after in enumerate(self.steps.carries.values())}
-        ys = dict.fromkeys(stacks.values())
+        ys = dict.fromkeys(v for v, _ in stacks.values())
         for v in self.values:
             out = [t for t, place in enumerate(self.steps.places) if self._is_read(place[v], reshapes)]
             if out and not (out == [self.length - 1] and v in finals):
@@ -114,7 +116,8 @@ class _Fold:
 
         def rewrite(node: Node, _: tuple[Value, ...]) -> Sequence[Value] | None:
             if node in stacks:
-                return [rows[stacks[node]]]
+                v, turned = stacks[node]
+                return [b.reverse(rows[v], (0,)) if turned else rows[v]]
             if any(r in stands for r in node.results):
                 return [stands.get(r, r) for r in node.results]
             return None

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TypeVar
 
 from ..ir import build as b
-from ..ir.dims import Dim
+from ..ir.dims import Dim, Shape
 from ..ir.graph import Graph, Node, Value, rebuild
 from ..ir.ops.move import Concat, Reshape, Slice
 from .repetition import row
@@ -28,6 +28,7 @@ def with_whole_rows(graph: Graph, least: int) -> Graph:
         least: steps of a sequence
     """
     axes = _axes(graph, least)
+    steps: set[Value] = set()
 
     @cache
     def turned(x: Value, axis: int) -> Value:
@@ -45,24 +46,29 @@ def with_whole_rows(graph: Graph, least: int) -> Graph:
         if isinstance(node.op, Concat):
             found = _joined(node.op, operands, least)
             return None if found is None else [found]
-        before = node.operands[0].node if isinstance(node.op, Reshape) else None
-        if before is None or not isinstance(before.op, Slice) or before.operands[0] not in axes:
+        if isinstance(node.op, Slice) and node.operands[0] in axes:
+            axis, op = axes[node.operands[0]], node.op
+            t = op.starts[axis]
+            if not isinstance(t, int) or not _is_row(node, axis):
+                return None
+            found = part(operands[0], axis, t, _without(op.starts, axis), _without(op.limits, axis))
+            steps.add(found)
+            return [b.reshape(found, node.results[0].type.shape)]
+        inner = operands[0].node if isinstance(node.op, Reshape) else None
+        if inner is None or not isinstance(inner.op, Reshape) or inner.operands[0] not in steps:
             return None
-        axis, op = axes[before.operands[0]], before.op
-        if node.op.shape != _without(before.results[0].type.shape, axis) or not _is_row(before, axis):  # type: ignore[attr-defined]
-            return None
-        (cut,) = operands
-        x, t = cut.node.operands[0] if cut.node is not None else cut, op.starts[axis]
-        assert isinstance(t, int), "a step that is a row"
-        return [part(x, axis, t, _without(op.starts, axis), _without(op.limits, axis))]
+        return [b.reshape(inner.operands[0], node.results[0].type.shape)]
 
     return rebuild(graph, rewrite)
 
 
 def _axes(graph: Graph, least: int) -> dict[Value, int]:
-    """The axis of steps of each value of which rows are cut out along another axis than the first, or parts of rows."""
+    """The axis of steps of each value of which rows are cut out along another axis than the first, or parts of rows, or
+    that are used with another shape.
+    """
     steps: dict[tuple[Value, int], set[object]] = {}
     other: set[tuple[Value, int]] = set()
+    users = graph.uses()
     for node in graph.nodes:
         if not isinstance(node.op, Slice):
             continue
@@ -71,13 +77,18 @@ def _axes(graph: Graph, least: int) -> dict[Value, int]:
             if isinstance(size, int) and size >= least and _is_row(node, axis):
                 steps.setdefault((x, axis), set()).add(op.starts[axis])
                 rest = _without(op.starts, axis), _without(op.limits, axis)
-                if axis or rest != ((0,) * (x.type.rank - 1), x.type.shape[1:]):
+                whole = not axis and rest == ((0,) * (x.type.rank - 1), x.type.shape[1:])
+                if not whole or not all(_takes_away(u, x.type.shape[1:]) for u in users[node.results[0]]):
                     other.add((x, axis))
     found: dict[Value, int] = {}
     for (x, axis), starts in steps.items():
         if x not in found and len(starts) >= max(least, -(-x.type.shape[axis] // 2)):  # type: ignore[operator]
             found[x] = axis
     return {x: axis for x, axis in found.items() if (x, axis) in other}
+
+
+def _takes_away(user: Node | None, shape: Shape) -> bool:
+    return user is not None and isinstance(user.op, Reshape) and user.op.shape == shape
 
 
 def _is_row(node: Node, axis: int) -> bool:
@@ -89,19 +100,18 @@ def _is_row(node: Node, axis: int) -> bool:
 
 
 def _joined(op: Concat, operands: Sequence[Value], least: int) -> Value | None:
-    """A concat of steps along another axis than the first, as one along the first."""
-    if op.axis == 0 or len(operands) < least:
+    """A concat of steps of extent 1 as one of steps without that axis, along the first."""
+    if len(operands) < least or any(o.type.shape[op.axis] != 1 for o in operands):
         return None
-    values: list[Value] = []
-    for operand in operands:
-        made = operand.node
-        if made is None or not isinstance(made.op, Reshape) or operand.type.shape[op.axis] != 1:
-            return None
-        (value,) = made.operands
-        if value.type.shape != _without(operand.type.shape, op.axis):
-            return None
-        values.append(value)
-    stack = b.concat([b.reshape(v, (1, *v.type.shape)) for v in values], 0)
+    shape = _without(operands[0].type.shape, op.axis)
+    steps = [
+        o.node.operands[0] if o.node is not None and isinstance(o.node.op, Reshape) else o for o in operands
+    ]
+    plain = [v.type.shape == shape for v in steps]
+    if all(plain) and op.axis == 0:
+        return None
+    steps = [v if same else b.reshape(o, shape) for v, o, same in zip(steps, operands, plain, strict=True)]
+    stack = b.concat([b.reshape(v, (1, *shape)) for v in steps], 0)
     order = list(range(1, stack.type.rank))
     order.insert(op.axis, 0)
     return b.permute(stack, order)

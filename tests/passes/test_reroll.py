@@ -233,3 +233,26 @@ def test_batches_that_come_first_fold_too() -> None:
     np.testing.assert_array_equal(evaluate_program(found, inputs)[0], evaluate_program(program, inputs)[0])
     image = nv.trace(lambda x: x[:, 0] + x[:, 1] * x[:, 2, 1:2], "f64[B,3,3]")
     assert str(through(image, "reroll")) == str(image), "where nothing repeats, all stays as it is"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_steps_that_keep_an_axis_of_one_are_joined_by_it_in_either_order(axis: int, turned: bool) -> None:
+    """As PyTorch's exporter writes a plain RNN, and the reverse direction over a flipped sequence."""
+
+    def f(x: Any, w: Any) -> Any:
+        h = np.zeros((1, 2, 3) if axis == 0 else (2, 1, 3))
+        steps = []
+        for t in range(5):
+            h = nn.tanh(h @ w + (x[t] if axis == 0 else x[t].reshape(2, 1, 3)))
+            steps.append(h)
+        return np.concatenate(steps[::-1] if turned else steps, axis)
+
+    program = through(nv.trace(f, "f64[5,2,3]", "f64[3,3]"), "canonicalize,cse,dce")
+    found = through(program, "reroll,canonicalize,dce")
+    (scan,) = scans(found)
+    assert len(scan.regions[0].nodes) == 5
+    assert not any(n.op.mnemonic in ("concat", "slice") for n in found.main.nodes)
+    assert sum(n.op.mnemonic == "reverse" for n in found.main.nodes) == turned
+    inputs = [RNG.normal(size=(5, 2, 3)), RNG.normal(size=(3, 3))]
+    np.testing.assert_array_equal(evaluate_program(found, inputs)[0], evaluate_program(program, inputs)[0])
