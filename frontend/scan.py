@@ -9,6 +9,7 @@ from ..ir import build as b
 from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
+from ..ir.store import Entry
 from .arguments import callable_with, extent, whole
 from .branches import check_carry
 from .lengths import lengths
@@ -35,7 +36,8 @@ def scan(
     """Run ``carry, y = body(carry, x)`` over the leading axis of xs.
 
     Args:
-        body:     takes the carry and one slice of xs; returns the next carry and y. Outer tensors may be used inside
+        body:     takes the carry and one slice of xs; returns the next carry and y. Outer tensors may be used inside,
+                  and state that it changes, such as the key of dropout, goes from step to step
         init:     the first carry: a tensor, or tuples and lists of them; None for no carry
         xs:       as init, all of one length on axis 0; None where `length` is given, the body then gets None
         length:   how many steps; xs have as many. Of no steps, the last carry is the first and ys are empty
@@ -82,17 +84,33 @@ def _scan(
 ) -> tuple[Any, Any]:
     state = current()
     inits, rows = leaves(init, "scan", "init"), leaves(xs, "scan", "xs")
-    with state.region() as frame:
-        carries = [Value(v.type, name=v.name or "carry") for v in inits]
-        slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
-        result = _pair(body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices)))))
-        after = leaves(result[0], "scan", "the carry that the body returns")
-        ys = leaves(result[1], "scan", "what the body returns as y")
+    entries: list[Entry] = []
+    while True:
+        met = len(state.layers)
+        with state.region(updates=True) as frame:
+            carries = [Value(v.type, name=v.name or "carry") for v in inits]
+            held = {e: Value(e.type, name=state.name(e)) for e in entries}
+            written = cast("dict[Entry, Value]", frame.updates)
+            written.update(held)
+            slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
+            result = _pair(
+                body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices))))
+            )
+            after = leaves(result[0], "scan", "the carry that the body returns")
+            ys = leaves(result[1], "scan", "what the body returns as y")
+        if len(written) == len(entries):
+            break
+        entries = list(written)  # which the body changes: it is traced again, with them as carries
+        del state.layers[met:]
     check_carry("scan", inits, after, init, result[0])
-    graph = Graph("body", [*carries, *slices, *frame.captured.values()], [*after, *ys])
-    found = b.scan(graph, inits, rows, list(frame.captured), steps, reverse=reverse, unroll=unroll)
+    inputs = [*carries, *held.values(), *slices, *frame.captured.values()]
+    graph = Graph("body", inputs, [*after, *written.values(), *ys])
+    before = [*inits, *map(state.read, entries)]
+    found = b.scan(graph, before, rows, list(frame.captured), steps, reverse=reverse, unroll=unroll)
+    for entry, value in zip(entries, found[len(inits) :], strict=False):
+        state.update(entry, value)
     tensors = list(map(Tensor, found))
-    return build(init, tensors[: len(inits)]), build(result[1], tensors[len(inits) :])
+    return build(init, tensors[: len(inits)]), build(result[1], tensors[len(before) :])
 
 
 def _pair(result: Any) -> Any:

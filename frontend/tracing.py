@@ -111,11 +111,10 @@ class Tracing:
         name = self.name(entry)
         written = self.updates if self.frame is self.root else self.frame.updates
         if written is None:
-            carry = "carry it through the scan and update it after, or " if self.frame.of == "scan" else ""
             raise TraceError(
                 f"@{name} cannot be updated inside the body of a {self.frame.of}",
                 where=user_lines(),
-                hint=f"{carry}put the layer into eval()",
+                hint="put the layer into eval()",
             )
         if value.type != entry.type:
             raise TraceError(f"@{name} is {entry.type}, its update is {value.type}", where=user_lines())

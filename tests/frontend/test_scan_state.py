@@ -1,0 +1,95 @@
+"""State that a scan's body changes goes from step to step, as in a loop written in Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nervure as nv
+from nervure import nn, optim
+from nervure.ir.errors import TraceError
+
+T, N, H = 5, 4, 3
+X = np.random.default_rng(0).normal(size=(T, N, H)).astype(np.float32)
+Y = np.random.default_rng(1).normal(size=(N, H)).astype(np.float32)
+
+
+class Loop(nn.Module):
+    """A cell with dropout and batch norm, stepped by a scan or by Python."""
+
+    def __init__(self, how: str, **options: Any) -> None:
+        rng = np.random.default_rng(2)
+        self.cell, self.norm = nn.Linear(H, H, rng=rng), nn.BatchNorm1d(H)
+        self.drop = nn.Dropout(0.5, rng=rng)
+        self.how, self.options = how, options
+
+    def step(self, h: Any, row: Any) -> Any:
+        return nn.tanh(self.norm(self.drop(self.cell(h)) + row))
+
+    def __call__(self, x: Any) -> Any:
+        start = np.zeros((N, H), np.float32)
+        if self.how == "scan":
+            return nv.scan(lambda h, row: (self.step(h, row), None), start, x, **self.options)[0]
+        if self.how == "nested":
+
+            def twice(h: Any, _: Any) -> Any:
+                return nv.scan(lambda h, row: (self.step(h, row), None), h, x)
+
+            return nv.scan(twice, start, length=2)[0]
+        h: Any = start
+        back = self.options.get("reverse", False)
+        for _ in range(2 if self.how == "twice" else 1):
+            for t in reversed(range(T)) if back else range(T):
+                h = self.step(h, x[t])
+        return h
+
+
+def trained(how: str, backend: str, **options: Any) -> tuple[list[float], dict[str, Any]]:
+    model: Any = Loop(how, **options)
+    program = nv.training_step(model, nn.mse_loss, optim.SGD(0.5), f"f32[{T},{N},{H}]", f"f32[{N},{H}]")
+    step = nv.compile(program, backend=backend)
+    return [float(step(X, Y)) for _ in range(3)], model.state_dict()
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+@pytest.mark.parametrize(
+    ("how", "options"),
+    [
+        ("scan", {}),
+        ("scan", {"reverse": True}),
+        ("scan", {"remat": 2}),
+        ("scan", {"unroll": 2}),
+        ("nested", {}),
+    ],
+    ids=["scan", "reverse", "remat", "unroll", "nested"],
+)
+def test_dropout_and_batch_norm_in_a_body_train_as_in_a_loop_of_python(
+    how: str, options: dict[str, Any], backend: str
+) -> None:
+    losses, state = trained(how, backend, **options)
+    back = {k: v for k, v in options.items() if k == "reverse"}
+    want, left = trained("twice" if how == "nested" else "python", "reference", **back)
+    np.testing.assert_allclose(losses, want, rtol=1e-4)
+    for name, array in left.items():
+        np.testing.assert_allclose(state[name], array, rtol=1e-3, atol=1e-5, err_msg=name)
+    np.testing.assert_array_equal(state["drop.key"], left["drop.key"])
+
+
+def test_a_body_whose_state_changes_stays_one_scan() -> None:
+    program = nv.trace(Loop("scan"), f"f32[{T},{N},{H}]", training=True)
+    (loop,) = [n for n in program.main.nodes if n.op.mnemonic == "scan"]
+    assert [v.name for v in loop.regions[0].inputs[:2]] == ["carry", "drop.key"]
+    assert str(nv.parse(str(program)).main.nodes[0].op) == str(program.main.nodes[0].op)
+    assert "norm.running_mean" in dict(program.main.updates)
+
+
+def test_other_bodies_cannot_hand_state_out() -> None:
+    model: Any = Loop("scan")
+    with pytest.raises(TraceError, match=r"@drop.key cannot be updated inside the body of a cond"):
+        nv.trace(
+            lambda x: nv.cond(x.sum() > 0, lambda: model.step(x[0], x[1]), lambda: x[0]),
+            f"f32[{T},{N},{H}]",
+            training=True,
+        )
