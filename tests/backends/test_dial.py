@@ -102,6 +102,21 @@ def test_a_thousand_steps_compile_soon_and_to_no_more_code_than_64(form: str, de
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_a_thousand_steps_compile_within_a_second_at_every_level(level: int) -> None:
+    nv.compile(nn.relu, "f32[1]", cache=False)
+    nv.seed(6)
+    layer = nn.LSTM(64, 256)
+    size: list[int] = []
+    for steps in ("64", "1024", "T"):
+        program, start = nv.trace(layer, f"f32[{steps},B,64]"), time.process_time()
+        run = nv.compile(program, cache=False, threads=1, opt=level)
+        assert time.process_time() - start < 1
+        assert isinstance(run, LLVMExecutable)
+        size.append(len(run.object))
+    assert max(size) <= 1.1 * min(size)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
 @pytest.mark.parametrize("backend", ["llvm", "onnx"])
 def test_every_level_gives_the_same(backend: str, level: int) -> None:
     program = program_of("bidirectional", True)
