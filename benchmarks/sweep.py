@@ -21,6 +21,7 @@ SLOW = 1.2
 
 @click.command()
 @click.option("--seed", type=int, default=7, show_default=True, help="Draws the shapes.")
+@click.option("--loops", is_flag=True, help="Recurrent layers instead of windows and products.")
 @click.option(
     "--first", type=click.IntRange(0), default=0, show_default=True, help="Where in the list to begin."
 )
@@ -40,7 +41,14 @@ SLOW = 1.2
     help="A file that others lock too.",
 )
 def main(
-    seed: int, first: int, count: int, seconds: float, out: Path, at_once: int, locks: tuple[Path, ...]
+    seed: int,
+    loops: bool,
+    first: int,
+    count: int,
+    seconds: float,
+    out: Path,
+    at_once: int,
+    locks: tuple[Path, ...],
 ) -> None:
     """Time odd shapes, one thread; those that are slower than onnxruntime by more than 1.2 are listed at the end."""
     meter = Meter()
@@ -50,9 +58,14 @@ def main(
     found: list[dict[str, Any]] = []
     slow: list[tuple[str, ...]] = []
     ratios: list[float] = []
+    kind, noun, name = (
+        ("odd-loop", "recurrent layers", f"sweep-loops-{seed}")
+        if loops
+        else ("odd", "shapes", f"sweep-{seed}")
+    )
     cases = [
         (write(w, (out / "files" / w.name).resolve()), 1)
-        for w in (workload_named(f"odd-{seed}-{index}") for index in range(first, first + count))
+        for w in (workload_named(f"{kind}-{seed}-{index}") for index in range(first, first + count))
     ]
     peers, turns = ("nervure", "onnxruntime"), Turns(locks)
     pieces = [cases[k : k + at_once] for k in range(0, count, at_once)]
@@ -74,13 +87,13 @@ def main(
         if not line.ratio or line.ratio * SLOW < 1:
             slow.append(row)
     summary = (
-        f"{len(rows) - 1} shapes of seed {seed}: geometric mean against onnxruntime {geometric_mean(ratios):.2f},"
+        f"{len(rows) - 1} {noun} of seed {seed}: geometric mean against onnxruntime {geometric_mean(ratios):.2f},"
         f" {len(slow)} slower by more than {SLOW} or not run"
     )
     text = "\n\n".join([aligned(rows), summary, *([aligned([head, *slow])] if slow else [])])
     click.echo("\n" + text.split("\n\n", 1)[1])
-    (out / f"sweep-{seed}.txt").write_text(text + "\n")
-    (out / f"sweep-{seed}.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+    (out / f"{name}.txt").write_text(text + "\n")
+    (out / f"{name}.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from .nets import NETS, Net
-from .odd import odd_net
+from .odd import odd_loop, odd_net
 
 Array = np.ndarray[Any, Any]
 
@@ -49,8 +49,8 @@ class Workload:
 
     def build(self) -> Net:
         if self.net.startswith("odd-"):
-            _, seed, index = self.net.split("-")
-            return odd_net(int(seed), int(index))
+            *kind, seed, index = self.net.split("-")
+            return (odd_loop if kind[1:] else odd_net)(int(seed), int(index))
         return NETS[self.net](self.batch)
 
 
@@ -85,7 +85,7 @@ ROWS: tuple[Workload, ...] = (
 
 
 def workload_named(name: str) -> Workload:
-    """A row of the table, or ``odd-SEED-INDEX``."""
+    """A row of the table, ``odd-SEED-INDEX`` or ``odd-loop-SEED-INDEX``."""
     return next((w for w in ROWS if w.name == name), Workload(name, name))
 
 

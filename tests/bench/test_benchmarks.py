@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from benchmarks.arrays import evaluate
 from benchmarks.contest import Built
 from benchmarks.contestant import batch_of, errors, timed
 from benchmarks.machine import Machine, Meter
-from benchmarks.nets import NETS
-from benchmarks.odd import COUNT, describe, odd_net
+from benchmarks.nets import NETS, Net
+from benchmarks.odd import COUNT, describe, odd_loop, odd_net
 from benchmarks.report import Line, duration, line_of, summary, table
 from benchmarks.runner import Answer, Process, Round, rest, run
 from benchmarks.workloads import ROWS, Case, Workload, cost, draw, workload_named, write
@@ -39,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("files")
 
 
-@pytest.mark.parametrize("name", [*SMALL, "odd-7-2", "odd-7-12"])
+@pytest.mark.parametrize("name", [*SMALL, "odd-7-2", "odd-7-12", "odd-loop-7-1"])
 @pytest.mark.parametrize("peer", ["nervure", "onnxruntime", "numpy"])
 def test_contestants_agree_with_float64(name: str, peer: str, files: Path) -> None:
     from importlib import import_module
@@ -107,12 +108,13 @@ def test_flops_of_known_networks() -> None:
     assert 5.8e8 < flops["mobilenet-v2-1"] < 6.3e8
 
 
-def test_odd_shapes_are_those_of_their_seed() -> None:
-    words = [describe(odd_net(7, k)) for k in range(COUNT)]
-    assert words == [describe(odd_net(7, k)) for k in range(COUNT)]
+@pytest.mark.parametrize("odd", [odd_net, odd_loop])
+def test_odd_shapes_are_those_of_their_seed(odd: Callable[[int, int], Net]) -> None:
+    words = [describe(odd(7, k)) for k in range(COUNT)]
+    assert words == [describe(odd(7, k)) for k in range(COUNT)]
     assert len(set(words)) > 50
-    assert words != [describe(odd_net(8, k)) for k in range(COUNT)]
-    assert all(math.prod(odd_net(7, k).steps[-1].shape) > 0 for k in range(COUNT))
+    assert words != [describe(odd(8, k)) for k in range(COUNT)]
+    assert all(math.prod(odd(7, k).steps[-1].shape) > 0 for k in range(COUNT))
 
 
 def test_a_row_runs_and_reports(files: Path, tmp_path: Path) -> None:
