@@ -309,8 +309,8 @@ class _Expansion:
         p, i, j, j0 = Var("p"), Var("i"), Var("j"), Var("j0")
         sums = [Let(v, self.c_scratch[g if c.parts else p, i, j]) for g, v in enumerate(c.sums)]
         element = (Let(c.n.var, j0 + j), *sums, *self.together)
-        last = For(j, rest_of(self.n, j0, s.columns), element, "vector")
-        panel = For(p, panels, (Let(j0, n0 + p * s.columns), last))
+        columns = self._columns(j, j0, element)
+        panel = For(p, panels, (Let(j0, n0 + p * s.columns), columns))
         return For(i, rows, (*decompose(m0 + i, c.m), panel))
 
     def _alone(self, part: int, m0: Expr, rows: Expr, n0: Expr) -> list[Stmt]:
@@ -320,8 +320,15 @@ class _Expansion:
         c, i, j = self.c, Var("i"), Var("j")
         sums = Let(c.sums[part], self.c_scratch[part, i, j])
         element = (Let(c.n.var, n0 + j), sums, self.c_scratch.store((part, i, j), self.alone[part]))
-        columns = For(j, rest_of(self.n, n0, self.s.columns), element, "vector")
-        return [For(i, rows, (*decompose(m0 + i, c.m), columns))]
+        return [For(i, rows, (*decompose(m0 + i, c.m), self._columns(j, n0, element)))]
+
+    def _columns(self, j: Var, j0: Expr, element: tuple[Stmt, ...]) -> Stmt:
+        """A loop over the columns of the panel at j0: of known length, in whole panels and in the last one."""
+        size, whole = self.s.columns, known(self.n)
+        if whole is None or whole % size == 0:
+            return For(j, rest_of(self.n, j0, size), element, "vector")
+        last = For(j, whole % size, element, "vector")
+        return If((j0 + size) > whole, (last,), (For(j, size, element, "vector"),))
 
     def _pieces(self, m0: Var, n0: Var, mcur: Var, ncur: Var, always: bool) -> list[Stmt]:
         """The loops over pieces of k: `outer` whole rows of the last k dim at a time, or pieces of one such row."""
