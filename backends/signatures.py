@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+
+import numpy as np
 
 from ..ir.dims import Dim, minimum
 from ..ir.graph import Graph, Node, Value
+from ..ir.ops.calls import Remat
+from ..ir.ops.control import Scan
 from ..ir.ops.elementwise import Cast
 from ..ir.ops.expect import ExpectRange
 from ..ir.ops.move import BroadcastInDim, Permute, Reshape, Reverse
 from ..ir.ops.tree import TreeFold, levels_of
 from ..ir.program import Program
+from ..ir.types import Array
 from ..runtime.signature import Check, Signature
 
 __all__ = ["checks_of", "lines_of", "ranges_of", "signature_of"]
@@ -42,34 +47,71 @@ def lines_of(graph: Graph) -> dict[int, tuple[str, ...]]:
     return {place: tuple(lines) for place, lines in found.items()}
 
 
-def _expected(graph: Graph) -> Iterator[tuple[int, ExpectRange, Node]]:
-    places = {v: k for k, v in enumerate(graph.inputs)}
-    for node in graph.nodes:
-        if isinstance(node.op, ExpectRange):
-            place = places.get(_source(node.operands[0]))
-            if place is not None:
-                yield place, node.op, node
-
-
 def checks_of(graph: Graph) -> tuple[tuple[int, Check], ...]:
     """What else a traced graph asks of its inputs: that tables of children are those of trees."""
-    places = {v: k for k, v in enumerate(graph.inputs)}
     found: dict[int, Check] = {}
-    for node in graph.nodes:
-        if isinstance(node.op, TreeFold):
-            place = places.get(_source(node.operands[0]))
-            if place is not None:
-                found.setdefault(place, partial(levels_of, where=[str(o) for o in node.origins]))
+    for node, reach in _certain(graph, _inputs(graph)):
+        if isinstance(node.op, TreeFold) and (origin := _origin(node.operands[0], reach)) is not None:
+            place, moves = origin
+            if moves is not None:
+                found.setdefault(place, partial(_check_tree, moves, [str(o) for o in node.origins]))
     return tuple(sorted(found.items(), key=lambda item: item[0]))
 
 
-def _source(value: Value) -> Value:
-    """Where a value comes from by casts between integers and by movement of all elements."""
-    while value.node is not None and isinstance(
-        value.node.op, (Cast, Reshape, Permute, BroadcastInDim, Reverse)
-    ):
-        before = value.node.operands[0]
-        if not before.type.dtype.is_integer:
-            break
-        value = before
-    return value
+def _check_tree(moves: Sequence[Node], where: Sequence[str], table: Array, name: str) -> None:
+    for node in moves:
+        table = np.asarray(node.op.evaluate(table, types=tuple(r.type for r in node.results), env={}))
+    levels_of(table, name, where)
+
+
+def _expected(graph: Graph) -> Iterator[tuple[int, ExpectRange, Node]]:
+    for node, reach in _certain(graph, _inputs(graph)):
+        if isinstance(node.op, ExpectRange) and (origin := _origin(node.operands[0], reach)) is not None:
+            yield origin[0], node.op, node
+
+
+Moves = tuple[Node, ...] | None
+"""What moves the elements of an input to where they are used; None where it is a part of them, or sizes are not known."""
+
+Reach = Mapping[Value, tuple[int, Moves]]
+"""For values of a graph the input whose elements they hold."""
+
+
+def _inputs(graph: Graph) -> Reach:
+    return {v: (k, ()) for k, v in enumerate(graph.inputs)}
+
+
+def _certain(graph: Graph, reach: Reach) -> Iterator[tuple[Node, Reach]]:
+    """Nodes that run whatever the values are, those in bodies of loops too, each with the inputs that reach it."""
+    for node in graph.nodes:
+        yield node, reach
+        op, given = node.op, node.operands
+        if isinstance(op, Scan):
+            rows, consts = range(op.carries, op.carries + op.xs), range(op.carries + op.xs, len(given))
+        elif isinstance(op, Remat):
+            rows, consts = range(0), range(len(given))
+        else:
+            continue
+        (body,) = node.regions
+        inner: dict[Value, tuple[int, Moves]] = {}
+        for k in (*rows, *consts):
+            if (origin := _origin(given[k], reach)) is not None:
+                place, moves = origin
+                inner[body.inputs[k]] = (place, None if k in rows else moves)
+        yield from _certain(body, inner)
+
+
+def _origin(value: Value, reach: Reach) -> tuple[int, Moves] | None:
+    """The input that a value comes from by casts between integers and by movement of all elements."""
+    nodes: list[Node] = []
+    while value not in reach:
+        node = value.node
+        if node is None or not isinstance(node.op, (Cast, Reshape, Permute, BroadcastInDim, Reverse)):
+            return None
+        value = node.operands[0]
+        if not value.type.dtype.is_integer:
+            return None
+        nodes.append(node)
+    place, moves = reach[value]
+    known = all(n.results[0].type.is_static or isinstance(n.op, (Cast, Permute, Reverse)) for n in nodes)
+    return place, None if moves is None or not known else (*moves, *reversed(nodes))

@@ -9,7 +9,7 @@ import numpy as np
 from ..ir.graph import Value
 from ..ir.store import Entry, EntryKind
 from ..ir.types import Array, TensorType, dtype_of
-from .tensor import Operand
+from .tensor import Operand, as_tensor
 from .tracing import current, is_tracing
 
 __all__ = ["Buffer", "Parameter"]
@@ -72,9 +72,17 @@ class Parameter(Operand, Entry):
 
 
 class Buffer(Parameter):
-    """A store entry that is state: running statistics, counters, random keys."""
+    """A store entry that is state: running statistics, counters, random keys, what a model remembers between calls."""
 
     __slots__ = ()
+
+    def update(self, value: Any) -> None:
+        """Give it a new content when the program that is traced has run; what reads it from here on sees that.
+
+        Raises:
+            TraceError: the value has another type, or the body of a branch, a while or a tree cannot hand it out
+        """
+        current().update(self, as_tensor(value).value)
 
     def __init__(self, data: Any, name: str = "", optional: bool = False) -> None:
         super().__init__(data, "state", name, optional=optional)

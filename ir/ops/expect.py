@@ -24,8 +24,8 @@ class ExpectRange(Op):
 
     Shapes:   I[S] -> I[S]
     Args:     low, high: the range, high excluded; high may be symbolic, as the lengths of sequences are bound by their steps
-    Numerics: an executable looks at the inputs that reach this op by casts and movement alone, and refuses those
-              outside; elsewhere nothing is looked at
+    Numerics: an executable looks at the inputs that reach this op by casts and movement alone, in the bodies of scans
+              too, and refuses those outside; elsewhere nothing is looked at
     """
 
     mnemonic = "expect_range"

@@ -30,6 +30,39 @@ def test_labels_may_have_any_integer_type_and_rank() -> None:
         run(np.zeros((1, 4, 2), np.float32), np.array([[0, 4]], np.uint8))
 
 
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+@pytest.mark.parametrize("remat", [False, True])
+def test_what_the_body_of_a_loop_expects_is_looked_at_too(backend: str, remat: bool) -> None:
+    words = nn.Embedding(4, 3)
+
+    def f(x: Any, ids: Any, lens: Any) -> Any:
+        def step(h: Any, given: Any) -> Any:
+            rows, row = given
+            inner = nv.scan(lambda c, r: (c + r, None), h, rows, seq_lens=lens)[0]
+            return inner + words(row), None
+
+        return nv.scan(step, np.zeros((2, 3), np.float32), (x, ids), remat=remat)[0]
+
+    run = nv.compile(f, "f32[4,5,2,3]", "i64[4,2]", "i64[2]", backend=backend)
+    x, ids, lens = np.ones((4, 5, 2, 3), np.float32), np.zeros((4, 2), np.int64), np.array([5, 0])
+    run(x, ids, lens)
+    with pytest.raises(
+        InputError, match=r"input lens: 6 at \[1\] is outside 0\.\.5\n  at .*test_expected_ranges.py"
+    ):
+        run(x, ids, np.array([5, 6]))
+    if not remat:  # whose blocks are parts of the ids
+        with pytest.raises(InputError, match=r"input ids: 4 at \[3, 1\] is outside 0\.\.3"):
+            run(x, np.array([[0, 1], [2, 3], [0, 0], [0, 4]]), lens)
+
+
+def test_a_branch_that_may_not_run_expects_nothing() -> None:
+    words = nn.Embedding(4, 3)
+    run = nv.compile(
+        lambda i: nv.cond(i.sum() < 9, lambda: words(i), lambda: np.zeros((2, 3), np.float32)), "i64[2]"
+    )
+    assert not run(np.array([0, 40])).any()
+
+
 def test_nothing_is_updated_by_a_step_with_wrong_labels() -> None:
     model: Any = nn.Linear(4, 3)
     step = nv.compile(nv.training_step(model, nn.cross_entropy, optim.SGD(0.1), "f32[B,4]", "i64[B]"))

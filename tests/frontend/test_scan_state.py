@@ -93,3 +93,28 @@ def test_other_bodies_cannot_hand_state_out() -> None:
             f"f32[{T},{N},{H}]",
             training=True,
         )
+
+
+class Stateful(nn.Module):
+    """A GRU that goes on where the last batch ended: truncated backpropagation over one long sequence."""
+
+    def __init__(self) -> None:
+        self.gru, self.h = (
+            nn.GRU(H, H, rng=np.random.default_rng(3)),
+            nn.Buffer(np.zeros((1, N, H), np.float32)),
+        )
+
+    def __call__(self, x: Any) -> Any:
+        y, h = self.gru(x, self.h)
+        self.h.update(h)
+        return y
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+def test_a_buffer_keeps_the_state_between_calls(backend: str) -> None:
+    model, long = Stateful(), np.concatenate([X, 2 * X])
+    whole = nv.compile(lambda x: model.gru(x)[0], f"f32[{2 * T},{N},{H}]")(long)
+    run = nv.compile(model, f"f32[{T},{N},{H}]", backend=backend)
+    parts = [np.array(run(part)) for part in (X, 2 * X)]
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.h.data[0], whole[-1], rtol=1e-5, atol=1e-6)

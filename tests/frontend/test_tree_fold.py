@@ -133,3 +133,25 @@ def test_a_table_that_comes_with_the_call_is_looked_at_before_the_program_runs(b
 def test_a_state_of_another_type_is_named_with_both_lines() -> None:
     with pytest.raises(TraceError, match=r"tree_fold: state 0 is f64\[7,4\], expected f64\[7,3\]"):
         nv.trace(lambda x: nv.tree_fold(lambda x, kids: x, ONE, x, np.zeros(3)), "f64[7,4]")
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm"])
+def test_a_table_that_was_moved_is_checked_as_it_is_used(backend: str) -> None:
+    table = np.array([[-1, -1], [-1, -1], [0, 1], [2, -1]])
+    cycle = np.array([[-1, -1], [3, -1], [0, 1], [2, -1]])
+    x = np.ones((4, 3), np.float32)
+
+    def fold(x: Any, kin: Any) -> Any:
+        return nv.tree_fold(lambda x, kids: x + kids.sum(1), kin, x, np.zeros(3, np.float32))
+
+    forms: list[tuple[Any, str, Any]] = [
+        (lambda x, c: fold(x, c.T), "i64[2,4]", np.transpose),
+        (lambda x, c: fold(x, c.reshape(4, 2)), "i32[8]", lambda t: t.reshape(-1).astype(np.int32)),
+        (lambda x, c: fold(x, c[::-1]), "i64[4,2]", lambda t: t[::-1]),
+        (lambda x, c: nv.scan(lambda h, r: (fold(r, c), None), x, x[None])[0], "i64[4,2]", lambda t: t),
+    ]
+    for f, spec, moved in forms:
+        run = nv.compile(f, "f32[4,3]", spec, backend=backend)
+        np.testing.assert_array_equal(run(x, np.ascontiguousarray(moved(table)))[:, 0], [1, 1, 3, 4])
+        with pytest.raises(InputError, match=r"input c: node [123] is below itself"):
+            run(x, np.ascontiguousarray(moved(cycle)))
