@@ -9,13 +9,16 @@ from typing import ClassVar
 from ..ir import build as b
 from ..ir.graph import Graph, Node, Value, collect, make, rebuild
 from ..ir.ops.control import Scan
-from ..ir.ops.move import BroadcastInDim, Slice
+from ..ir.ops.move import BroadcastInDim, Concat, Permute, Reshape, Slice
 from .base import Pass, Remarks
 from .driver import to_fixed_point
 from .regions import fingerprint
 from .scan_form import VIRTUAL, ScanForm, cloned
 
 __all__ = ["SimplifyScans"]
+
+MOST_JOINED = 4
+"""Values of a concat that is cut before it is made; a loop that was written out joins hundreds."""
 
 Users = Mapping[Value, Sequence["Node | None"]]
 
@@ -28,6 +31,7 @@ class SimplifyScans(Pass):
     still      a carry that stays as it is becomes a const
     equal      carries that begin equal and stay equal are one
     last       of ys of which only the last step is read, only that one is kept
+    earlier    what is cut out of ys that were joined and turned is cut out before: the last step of two directions
     """
 
     name: ClassVar[str] = "simplify-scans"
@@ -39,6 +43,9 @@ class SimplifyScans(Pass):
             users = g.uses()
 
             def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+                if isinstance(node.op, Slice):
+                    part = _earlier(node, operands[0], users)
+                    return [part] if part is not None and remarks.allow("scan-earlier") else None
                 if not isinstance(node.op, Scan):
                     return None
                 for name, step in _STEPS.items():
@@ -169,6 +176,65 @@ def _reads_step(node: Node, step: object) -> bool:
         and op.strides[0] == 1
         and node.results[0].type.shape[0] == 1
     )
+
+
+def _earlier(node: Node, x: Value, users: Users) -> Value | None:
+    """A slice of what nothing else reads, as the same of slices, where that is made of the results of scans."""
+    op, source = node.op, node.operands[0]
+    made = x.node
+    if made is None or len(users[source]) != 1 or not _is_of_scans(source):
+        return None
+    assert isinstance(op, Slice)
+    shape, result = x.type.shape, node.results[0].type.shape
+    whole = [
+        (low, high, s) == (0, size, 1)
+        for low, high, s, size in zip(op.starts, op.limits, op.strides, shape, strict=True)
+    ]
+    if isinstance(made.op, Permute):
+        back = [made.op.axes.index(a) for a in range(len(shape))]
+        return b.permute(_cut(made.operands[0], op, back), made.op.axes)
+    if isinstance(made.op, Concat) and whole[made.op.axis]:
+        axis, parts = made.op.axis, list[Value]()
+        for part in made.operands:
+            size = part.type.shape[axis]
+            parts.append(
+                b.slice_(part, op.starts, (*op.limits[:axis], size, *op.limits[axis + 1 :]), op.strides)
+            )
+        return b.concat(parts, axis)
+    if isinstance(made.op, Reshape):
+        before = made.operands[0].type.shape
+        same = next(
+            (k for k, (p, q) in enumerate(zip(before, shape, strict=False)) if p != q),
+            min(len(before), len(shape)),
+        )
+        rest = before[same:]
+        if all(whole[same:]):
+            starts, limits = (*op.starts[:same], *(0 for _ in rest)), (*op.limits[:same], *rest)
+            strides = (*op.strides[:same], *(1 for _ in rest))
+            return b.reshape(b.slice_(made.operands[0], starts, limits, strides), result)
+    return None
+
+
+def _cut(x: Value, op: Slice, axes: Sequence[int]) -> Value:
+    """The slice, whose axis `axes[a]` is x's axis a."""
+    starts, limits, strides = ([entries[a] for a in axes] for entries in (op.starts, op.limits, op.strides))
+    return b.slice_(x, starts, limits, strides)  # type: ignore[arg-type]
+
+
+def _is_of_scans(value: Value) -> bool:
+    """Whether reshapes, permutes and joins of few values are all between it and the results of a scan."""
+    waiting = [value]
+    while waiting:
+        node = waiting.pop().node
+        if node is not None and isinstance(node.op, Scan):
+            return True
+        if (
+            node is not None
+            and isinstance(node.op, (Reshape, Permute, Concat))
+            and len(node.operands) <= MOST_JOINED
+        ):
+            waiting += node.operands
+    return False
 
 
 _STEPS = {"constant": _constant, "still": _still, "equal": _equal, "last": _last}

@@ -129,6 +129,46 @@ def test_machine_code_keeps_no_sequence_either(layer: Any) -> None:
     np.testing.assert_allclose(run(x), evaluate_program(program, [x])[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_the_last_step_of_two_directions_is_cut_out_before_they_are_joined(
+    layer: Any, batch_first: bool
+) -> None:
+    model = layer(4, 6, bidirectional=True, batch_first=batch_first)
+
+    def last(x: Any) -> Any:
+        y = model(x)[0]
+        return y[:, -1] if batch_first else y[-1]
+
+    program = nv.trace(last, "f32[B,T,4]" if batch_first else "f32[T,B,4]")
+    found = run_pipeline(program, find_backend("llvm").pipeline(2)).program
+    forwards, backwards = (n for n in found.main.nodes if isinstance(n.op, Scan))
+    assert len(forwards.results) == forwards.op.carries, "its last step is its carry"
+    assert len(backwards.results) == backwards.op.carries + 1, "its first step is a row"
+    assert not any("T" in str(n.results[0].type) for n in found.main.walk() if n.op.mnemonic == "concat")
+    run = nv.compile(program)
+    for steps in (1, 2, 9):
+        x = RNG.normal(size=(3, steps, 4) if batch_first else (steps, 3, 4)).astype("f4")
+        np.testing.assert_allclose(run(x), evaluate_program(program, [x])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_read_as_a_whole_too_is_joined_as_a_whole() -> None:
+    model = nn.GRU(4, 6, bidirectional=True)
+
+    def both(x: Any) -> Any:
+        y = model(x)[0]
+        return y, y[-1] * 2
+
+    program = nv.trace(both, "f32[5,2,4]")
+    found = run_pipeline(
+        program, Pipeline.parse("decompose,canonicalize,cse,simplify-scans,canonicalize,cse,dce")
+    )
+    assert sum(n.op.mnemonic == "concat" for n in found.program.main.nodes) == 1
+    x = RNG.normal(size=(5, 2, 4)).astype("f4")
+    for a, b in zip(evaluate_program(found.program, [x]), evaluate_program(program, [x]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
 def loop(f: Callable[[Any], Any]) -> Node:
     return after("dce", f, "f64[T,3]")
 
