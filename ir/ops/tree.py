@@ -148,28 +148,30 @@ def levels_of(children: Array, name: str = "children", where: Sequence[str] = ()
         n, k = wrong[0].tolist()
         found = f"child {k} of node {n} is {int(children[n, k])}, there are {nodes} nodes"
         raise InputError(f"{name}: {found}", where=where)
-    level = np.zeros(nodes, np.int64)
-    for _ in range(nodes + 1):
-        above = _above(children, level)
-        if np.array_equal(above, level):
-            return level
-        level = above
-    n = int(np.argmax(level))
-    message = f"{name}: node {_on_cycle(children, n)} is below itself"
-    raise InputError(message, where=where, hint="a tree has no cycle")
+    kids: list[list[int]] = [[k for k in row if k >= 0] for row in children.tolist()]
+    above: list[list[int]] = [[] for _ in range(nodes)]
+    for n, row in enumerate(kids):
+        for k in row:
+            above[k].append(n)
+    left, level = [len(row) for row in kids], [0] * nodes
+    ready = [n for n in range(nodes) if not left[n]]
+    for n in ready:  # which grows: each node stands behind its children
+        for parent in above[n]:
+            level[parent] = max(level[parent], level[n] + 1)
+            left[parent] -= 1
+            if not left[parent]:
+                ready.append(parent)
+    if len(ready) < nodes:
+        node = _on_cycle(kids, left)
+        raise InputError(f"{name}: node {node} is below itself", where=where, hint="a tree has no cycle")
+    return np.array(level, np.int64)
 
 
-def _above(children: Array, level: Array) -> Array:
-    """One more than the highest level among a node's children, 0 where it has none."""
-    return np.where(children < 0, -1, level[np.maximum(children, 0)]).max(axis=1, initial=-1) + 1
-
-
-def _on_cycle(children: Array, node: int) -> int:
-    """A node on a cycle, found downwards from one that is on or above it."""
-    level = np.zeros(len(children), np.int64)
-    for _ in range(len(children) + 1):
-        level = _above(children, level)
-    for _ in range(len(children)):
-        kids = children[node][children[node] >= 0]
-        node = int(kids[np.argmax(level[kids])])
+def _on_cycle(kids: Sequence[Sequence[int]], left: Sequence[int]) -> int:
+    """A node on a cycle, found downwards from one that is on or above it: each has a child with children left."""
+    node = next(n for n, count in enumerate(left) if count)
+    seen: set[int] = set()
+    while node not in seen:
+        seen.add(node)
+        node = next(k for k in kids[node] if left[k])
     return node

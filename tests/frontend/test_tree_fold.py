@@ -155,3 +155,15 @@ def test_a_table_that_was_moved_is_checked_as_it_is_used(backend: str) -> None:
         np.testing.assert_array_equal(run(x, np.ascontiguousarray(moved(table)))[:, 0], [1, 1, 3, 4])
         with pytest.raises(InputError, match=r"input c: node [123] is below itself"):
             run(x, np.ascontiguousarray(moved(cycle)))
+
+
+def test_a_deep_tree_is_looked_at_once() -> None:
+    from time import process_time
+
+    from nervure.ir.ops.tree import levels_of
+
+    nodes = 20_000  # a search that goes over all nodes for each level takes 8 s
+    chain = np.stack([np.arange(nodes) - 1, np.full(nodes, -7)], axis=1)
+    start = process_time()
+    assert levels_of(chain).tolist() == list(range(nodes))
+    assert process_time() - start < 1
