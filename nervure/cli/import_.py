@@ -38,12 +38,15 @@ from .output import json_option, print_json, print_text
 @click.option(
     "--check", is_flag=True, help="Say what the file has and all that cannot be imported; code 1 if any."
 )
+@click.option(
+    "--reroll", is_flag=True, help="Fold recurrences that the file has step by step into loops: they compile and run faster."
+)  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write FILE.nv instead of printing.")
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context, file: str, types: tuple[str, ...], dims: tuple[str, ...], bind: tuple[str, ...], check: bool,
-    output: Path | None, as_json: bool,
+    reroll: bool, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Read an ONNX FILE as a program and print it.
 
@@ -61,6 +64,13 @@ def command(
             print_text(str(report))
         ctx.exit(0 if report.ok else 1)
     program = import_onnx(file, **given)
+    if reroll:
+        from ..passes.manager import Pipeline, run_pipeline
+
+        found = run_pipeline(program, Pipeline.parse("canonicalize,cse,reroll,canonicalize,dce"))
+        folded = [note for note in found.notes if note.startswith("reroll: ")]
+        click.echo("\n".join(folded or ["reroll: no steps repeat"]), err=True)
+        program = found.program if folded else program
     if output is not None:
         save(program, output)
     elif as_json:

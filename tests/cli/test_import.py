@@ -159,3 +159,22 @@ def test_diff_compares_two_onnx_files(nervure: Run, file: str) -> None:
     write("other.onnx", helper.make_node("Tanh", ["x"], ["y"]), inputs={"x": (1, ("batch", 4))})
     ran = nervure("diff", file, "other.onnx")
     assert ran.code == 1 and "tanh" in ran.out
+
+
+def test_a_recurrence_that_is_written_out_is_folded_if_asked(nervure: Run, file: str) -> None:
+    from nervure import nn
+
+    nv.seed(0)
+    layer = nn.GRU(3, 4, batch_first=True)
+    nv.export_onnx(nv.trace(lambda x: layer(x)[0], "f32[B,9,3]"), "steps.onnx", loops="unrolled")
+    assert "scan{" not in nervure("import", "steps.onnx").out
+    ran = nervure("import", "steps.onnx", "--reroll", "-o", "loop.nv")
+    assert ran.code == 0 and "reroll: 9 steps of " in ran.err
+    x = np.random.default_rng(0).normal(size=(2, 9, 3)).astype(np.float32)
+    loop = nv.load("loop.nv")
+    assert [n.op.mnemonic for n in loop.main.nodes].count("scan") == 1
+    want = nv.compile(nv.import_onnx("steps.onnx"), backend="reference")(x)
+    np.testing.assert_allclose(nv.compile(loop)(x), want, rtol=1e-5, atol=1e-6)
+    other = nervure("import", file, "--reroll")
+    assert other.err.strip() == "reroll: no steps repeat"
+    assert other.out == nervure("import", file).out
