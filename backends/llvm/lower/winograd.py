@@ -31,6 +31,9 @@ __all__ = ["winograd"]
 CACHED = 256 << 10
 """Bytes of transformed tiles that should stay near."""
 
+PAGE = 4096
+"""Bytes of memory that fill each set of the first cache once."""
+
 MOST = 3 << 19
 """Bytes of transformed tiles that the stack may hold."""
 
@@ -60,9 +63,11 @@ def winograd(lowering: Lowering, node: Node, tails: Sequence[Tail], plan: ConvPl
     scope = KernelScope()
     pull = lowering.pull(scope, blocked=True)
     weights = scope.view(packed, (6, 6, panels, depth, columns))
-    # a block wider than the channels: the 36 places of a tile would meet in the same sets of the first cache
+    # a block wider than the channels, and a tile more where that is a page's: the 36 places of a tile would meet in the same sets of the
+    # first cache
     apart = depth + plan.in_block
-    between = (6, 6, group, apart), (6, 6, group, width)
+    held = group + 1 if group * apart * f32.bytes % PAGE == 0 else group
+    between = (6, 6, held, apart), (6, 6, group, width)
     zero = k.as_index(0)
     task, begin, left = k.Var("task"), k.Var("first"), k.Var("count")
     at_once = group == tiles and afar
