@@ -26,6 +26,9 @@ __all__ = ["TASK", "emit_parallel", "emit_share"]
 TASK = "(ptr %arg, i64 %begin, i64 %end)"
 """The parameters of a task, as parallel_for calls it."""
 
+LIGHT = 60_000
+"""Picoseconds of an iteration up to which counting all indices of a nest at each one would cost as much as it does."""
+
 _BLOCK = 64
 """A unit of a vector loop is a multiple of this many elements: whole registers of any type, whole lines of memory."""
 
@@ -85,7 +88,7 @@ def emit_share(e: Emitter, s: For, share: V, shares: V) -> None:
     if vector:
         e.vector(s, begin, end)
     else:
-        _rows(e, loops, body, begin, end)
+        _rows(e, loops, body, begin, end, iteration_cost(body, e.target, e.lets))
 
 
 def _nest(s: For) -> tuple[list[For], Sequence[Stmt]]:
@@ -141,12 +144,13 @@ def _task(e: Emitter, name: str, loops: list[For], body: Sequence[Stmt], cost: D
     if vector:
         task.vector(loops[0], begin, end)
     else:
-        _rows(task, loops, body, begin, end)
+        _rows(task, loops, body, begin, end, cost)
     e.module.functions[name] = inner.finish(f"define internal void {name}{TASK} nounwind")
 
 
-def _rows(task: Emitter, loops: list[For], body: Sequence[Stmt], begin: V, end: V) -> None:
-    """Iterations begin..end of the nest: the index of each loop is carried, and counts up as an odometer does.
+def _rows(task: Emitter, loops: list[For], body: Sequence[Stmt], begin: V, end: V, cost: Dim) -> None:
+    """Iterations begin..end of the nest: the index of each loop is carried, and counts up as an odometer does; where iterations are
+    light, once for each run of the innermost loop, which is a loop here too.
 
     Those of a nest that may run back are made anew each time.
     """
@@ -177,19 +181,45 @@ def _rows(task: Emitter, loops: list[For], body: Sequence[Stmt], begin: V, end: 
         task.loop(begin, end, 1, [], either)
         return
 
-    def run(i: V, carried: Sequence[V]) -> Sequence[V]:
-        indices = list(carried) if carried else [i]
-        bound(indices)
+    def after(indices: Sequence[V], of: Sequence[V]) -> list[V]:
+        """The indices that follow, of loops with these extents."""
         following: list[V] = []
         more = b.number(1, "i64")
-        for index, extent in list(zip(indices, extents, strict=True))[:0:-1]:
+        for index, extent in list(zip(indices, of, strict=True))[:0:-1]:
             up = b.add(index, more)
             full = b.simple("icmp eq", up, extent, ty="i1")
             following.insert(0, b.select(full, b.number(0, "i64"), up))
             more = b.pure("zext i1 {0} to i64", (full,), "i64")
-        return [b.add(indices[0], more), *following] if carried else []
+        return [b.add(indices[0], more), *following]
 
-    task.loop(begin, end, 1, places(begin) if len(loops) > 1 else [], run)
+    def run(i: V, carried: Sequence[V]) -> Sequence[V]:
+        bound(list(carried) if carried else [i])
+        return after(carried, extents) if carried else []
+
+    long = extents[-1].number is None or int(extents[-1].number) > 2
+    if len(loops) == 1 or not long or not isinstance(cost, int) or cost > LIGHT:
+        task.loop(begin, end, 1, places(begin) if len(loops) > 1 else [], run)
+        return
+
+    *outer, start = places(begin)
+    extent = extents[-1]
+    # from the first iteration of the first run on
+    count = b.add(start, b.sub(end, begin))
+    least = b.intrinsic("smax", extent, b.number(1, "i64")) if extent.number is None else extent
+    runs = task.udiv("floordiv", b.add(count, b.sub(least, b.number(1, "i64"))), least)
+
+    def stretch(i: V, carried: Sequence[V]) -> Sequence[V]:
+        first, *indices = carried
+        stop = b.intrinsic("smin", extent, b.sub(count, b.mul(i, extent)))
+
+        def one(j: V, none: Sequence[V]) -> Sequence[V]:
+            bound([*indices, j])
+            return none
+
+        task.loop(first, stop, 1, [], lambda j, none: task.scoped(one, j, none))
+        return [b.number(0, "i64"), *after(indices, extents[:-1])]
+
+    task.loop(b.number(0, "i64"), runs, 1, [start, *outer], stretch)
 
 
 def _fixed_grain(cost: int, vector: bool) -> tuple[int, int]:
