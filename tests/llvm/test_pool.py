@@ -28,7 +28,7 @@ from nervure.ir.errors import InputError
 from nervure.ir.types import f32
 from nervure.runtime.native import ContextStruct
 
-N, M = symbol("N", 0), symbol("M", 0)
+N, M, L = symbol("N", 0), symbol("M", 0), symbol("L", 0)
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 CUT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int64)
@@ -230,6 +230,37 @@ def test_long_iterations_are_many_units_and_run_once(compiled: Any, symbolic: bo
         shared(given, np.zeros_like(given), N=1, M=20_000)
         shared(given, np.zeros_like(given), N=0, M=20_000)
         assert len(counts) == 5
+
+
+@pytest.mark.parametrize("symbolic", [True, False])
+def test_light_iterations_run_once_wherever_a_nest_is_cut(
+    compiled: Any, symbolic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The innermost axis is a loop of its own, whose first run and last may be parts of one."""
+    monkeypatch.setattr("nervure.backends.llvm.emit_parallel.GRAIN", 8_000)  # a unit of a few iterations
+    shape = (N, M, L) if symbolic else (5, 3, 11)
+    x, y = Buffer("x", f32, shape), Buffer("y", f32, shape)
+    place = Var("i"), Var("j"), Var("k")
+    body: Any = y.store(place, y[place] + x[place])
+    for var, extent in reversed(list(zip(place, shape, strict=True))):
+        body = For(var, extent, (body,), "parallel")
+    shared = compiled(Kernel("k", (x, y), (body,)))
+    assert "%begin" in shared.text
+    width = [1]
+
+    def cut(_: int, task: int, arg: int, n: int) -> None:
+        for begin in range(0, n, width[0]):
+            TASK(task)(arg, begin, min(begin + width[0], n))
+
+    function = CUT(cut)
+    shared.context.parallel_for = ctypes.cast(function, ctypes.c_void_p).value
+    sizes = [(5, 3, 11), (4, 1, 9), (1, 1, 64), (9, 7, 1), (0, 3, 3), (3, 0, 3), (3, 3, 0), (2, 2, 100)]
+    for size in sizes if symbolic else sizes[:1]:
+        given = np.random.default_rng(0).standard_normal(size).astype("f4")
+        for width[0] in (1, 2, 7, 10_000):
+            got = np.zeros_like(given)
+            shared(given, got, **(dict(zip("NML", size, strict=True)) if symbolic else {}))
+            np.testing.assert_array_equal(got, given)
 
 
 def test_small_loops_have_no_task(compiled: Any) -> None:
