@@ -13,6 +13,7 @@ from ..ir.ops.move import BroadcastInDim, Concat, Permute, Reshape, Slice
 from .base import Pass, Remarks
 from .driver import to_fixed_point
 from .regions import fingerprint
+from .rules.move import slice_of_permute
 from .scan_form import VIRTUAL, ScanForm, cloned
 
 __all__ = ["SimplifyScans"]
@@ -191,8 +192,7 @@ def _earlier(node: Node, x: Value, users: Users) -> Value | None:
         for low, high, s, size in zip(op.starts, op.limits, op.strides, shape, strict=True)
     ]
     if isinstance(made.op, Permute):
-        back = [made.op.axes.index(a) for a in range(len(shape))]
-        return b.permute(_cut(made.operands[0], op, back), made.op.axes)
+        return slice_of_permute(node, (x,))
     if isinstance(made.op, Concat) and whole[made.op.axis]:
         axis, parts = made.op.axis, list[Value]()
         for part in made.operands:
@@ -213,12 +213,6 @@ def _earlier(node: Node, x: Value, users: Users) -> Value | None:
             strides = (*op.strides[:same], *(1 for _ in rest))
             return b.reshape(b.slice_(made.operands[0], starts, limits, strides), result)
     return None
-
-
-def _cut(x: Value, op: Slice, axes: Sequence[int]) -> Value:
-    """The slice, whose axis `axes[a]` is x's axis a."""
-    starts, limits, strides = ([entries[a] for a in axes] for entries in (op.starts, op.limits, op.strides))
-    return b.slice_(x, starts, limits, strides)  # type: ignore[arg-type]
 
 
 def _is_of_scans(value: Value) -> bool:
