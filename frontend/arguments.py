@@ -6,7 +6,7 @@ Each error names the function, the argument, what was found and expected, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from ..ir.types import Array
 from .tensor import Tensor, as_tensor
 from .tracing import user_lines
 
-__all__ = ["callable_with", "constant_of", "extent", "given", "number", "table", "whole"]
+__all__ = ["callable_with", "constant_of", "extent", "given", "listed", "number", "table", "whole"]
 
 
 def whole(name: str, what: str, value: Any, least: int = 1, rest: str = "") -> int:
@@ -66,6 +66,17 @@ def number(name: str, what: str, value: Any, low: float = -math.inf, high: float
         least = "a number" if low == -math.inf else f"at least {low:g}"
         raise _wrong(name, what, value, least if high == math.inf else f"{low:g} <= {what} <= {high:g}")
     return float(value)
+
+
+def listed(name: str, what: str, values: Any) -> tuple[Any, ...]:
+    """The elements of a list or tuple.
+
+    Raises:
+        NervureError: it is none
+    """
+    if not isinstance(values, list | tuple):
+        raise _wrong(name, what, values, "a list")
+    return tuple(cast("Sequence[Any]", values))
 
 
 def callable_with(name: str, what: str, function: Any, *arguments: str, **options: str) -> Callable[..., Any]:

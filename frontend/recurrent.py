@@ -8,12 +8,15 @@ from typing import Any
 from ..ir import build as b
 from ..ir.ops.cells import Gru, Lstm, Rnn
 from ..ir.ops.recurrent import Recurrence
-from .arguments import given
+from .arguments import given, listed, number, whole
 from .calls import called
 from .lengths import lengths
 from .tensor import Tensor
 
 __all__ = ["gru", "lstm", "rnn"]
+
+BLOCKS = ("remat", "truncate")
+"""Options that are a number of steps, 0 for none."""
 
 
 def rnn(
@@ -151,10 +154,10 @@ def _apply(
             lens=lens,
             **{n: None if t is None else t.value for n, t in further.items()},
             direction=direction,
-            activations=tuple(activations),
-            alphas=tuple(map(float, alphas)),
-            betas=tuple(map(float, betas)),
-            clip=float(clip),
-            **options,
+            activations=listed(name, "activations", activations),
+            alphas=tuple(number(name, "an alpha", a) for a in listed(name, "alphas", alphas)),
+            betas=tuple(number(name, "a beta", a) for a in listed(name, "betas", betas)),
+            clip=number(name, "clip", clip, 0),
+            **{n: whole(name, n, v, 0, " steps") if n in BLOCKS else v for n, v in options.items()},
         )
     return [Tensor(v) for v in found]

@@ -62,6 +62,8 @@ def trace(
         TraceError: the function does something that no graph can hold
         TypeInferenceError: shapes or element types do not fit; with the user's line
     """
+    if not callable(model):
+        raise TraceError(f"{type(model).__name__} is no module or function", where=user_lines())
     types = input_types(specs)
     state = Tracing(names=named_entries(model), training=training) if state is None else state
     names = parameter_names(model, len(types))

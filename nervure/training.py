@@ -20,7 +20,7 @@ from .frontend.trace import (
     store_of,
 )
 from .frontend.tracing import Tracing, tracing, user_lines
-from .ir.errors import TraceError
+from .ir.errors import NervureError, TraceError
 from .ir.graph import Graph, Value
 from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
@@ -63,6 +63,11 @@ def training_step(
         TraceError: the loss is no scalar, nothing is trainable, or a name in `trainable` is no part of the model
     """
     name = model.name if isinstance(model, Program) else model_name(model)
+    if clip is not None and not callable(clip):
+        hint = "make one: clip=optim.clip_norm(1.0)"
+        raise NervureError(
+            f"training_step: clip is {clip}, expected a function of gradients", where=user_lines(), hint=hint
+        )
     if isinstance(model, Program):
         model = ProgramModule(model)
         specs = (*model.inputs, *specs)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
 
 from ...ir import build as b
 from ...ir.dims import Dim
 from ...ir.errors import NervureError
 from ...ir.types import DType, f32, f64
 from ..tensor import Tensor
+from ..tracing import user_lines
 
 __all__ = ["Clip", "clip_each_norm", "clip_norm", "clip_value"]
 
@@ -60,9 +64,10 @@ def clip_each_norm(limit: float, norm_type: float = 2.0) -> Clip:
     return clip
 
 
-def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise NervureError(f"{name}: expected a number above 0, got {value}")
+def _positive(name: str, value: Any) -> None:
+    kinds: tuple[type[Any], ...] = (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not float(value) > 0:
+        raise NervureError(f"{name}: expected a number above 0, got {value}", where=user_lines())
 
 
 def _scaled(gradients: Mapping[str, Tensor], limit: float, norm: Tensor) -> dict[str, Tensor]:

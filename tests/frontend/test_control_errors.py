@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nervure as nv
-from nervure import nn
+from nervure import nn, optim
 from nervure.ir.errors import InputError, NervureError
 
 Z = np.zeros(3, np.float32)
@@ -25,6 +25,11 @@ def fold(x: Any, table: Any = TABLE, init: Any = Z, **options: Any) -> Any:
 
 def loop(x: Any, **options: Any) -> Any:
     return nv.while_loop(lambda c: c.sum() < 3, lambda c: c + 1, x, **options)
+
+
+def recurrent(x: Any, **options: Any) -> Any:
+    w = np.zeros((1, 3, 3), np.float32)
+    return nn.rnn(x.reshape(4, 1, 3), w, w, **options)[0]
 
 
 LSTM, GRU = nn.LSTM(3, 4), nn.GRU(3, 4)
@@ -89,6 +94,13 @@ WRONG: list[tuple[Any, str]] = [
         lambda x: nn.sequence_loss(lambda a, b: (a - b) ** 2, x, x),
         "sequence_loss: the loss takes (a, b), expected (input, target, reduction=)",
     ),
+    (lambda x: recurrent(x, activations="tanh"), 'rnn: activations is "tanh", expected a list'),
+    (
+        lambda x: recurrent(x, activations=["elu"], alphas=["a"]),
+        'rnn: an alpha is "a", expected a number',
+    ),
+    (lambda x: recurrent(x, clip=None), "rnn: clip is None, expected at least 0"),
+    (lambda x: recurrent(x, remat=1.5), "rnn: remat is 1.5, expected an integer, at least 0 steps"),
     (lambda x: nn.last_step(x[:0]), "last_step: there are 0 steps, expected at least 1"),
     (
         lambda x: nn.one_to_many(nn.RNNCell(3, 3), x, 2.5),  # type: ignore[arg-type]
@@ -106,6 +118,12 @@ def test_wrong_arguments_are_named_with_the_line(call: Any, message: str) -> Non
 
 
 LAYERS: list[tuple[Any, str]] = [
+    (lambda: nv.trace(3, "f32[2]"), "int is no module or function"),  # type: ignore[arg-type]
+    (lambda: optim.clip_norm("a"), "clip_norm: expected a number above 0, got a"),  # type: ignore[arg-type]
+    (
+        lambda: nv.training_step(LSTM, nn.mse_loss, optim.SGD(0.1), "f32[2,1,3]", clip=1.0),  # type: ignore[arg-type]
+        "training_step: clip is 1.0, expected a function of gradients",
+    ),
     (lambda: nn.RNN(3, 2.5), "RNN: hidden_size is 2.5, expected an integer, at least 1"),  # type: ignore[arg-type]
     (lambda: nn.GRU("3", 4), 'GRU: input_size is "3", expected an integer, at least 0'),  # type: ignore[arg-type]
     (lambda: nn.LSTM(3, 4, num_layers=True), "LSTM: num_layers is True, expected an integer, at least 1"),
