@@ -20,7 +20,17 @@ from ..ir.types import Array
 from .tensor import Tensor, as_tensor
 from .tracing import user_lines
 
-__all__ = ["callable_with", "constant_of", "extent", "given", "listed", "number", "table", "whole"]
+__all__ = [
+    "callable_with",
+    "constant_of",
+    "extent",
+    "given",
+    "is_number",
+    "listed",
+    "number",
+    "table",
+    "whole",
+]
 
 
 def whole(name: str, what: str, value: Any, least: int = 1, rest: str = "") -> int:
@@ -62,7 +72,7 @@ def number(name: str, what: str, value: Any, low: float = -math.inf, high: float
     Raises:
         NervureError: it is none, or outside
     """
-    if not _is_a(value, int, float, np.integer, np.floating) or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:
         least = "a number" if low == -math.inf else f"at least {low:g}"
         raise _wrong(name, what, value, least if high == math.inf else f"{low:g} <= {what} <= {high:g}")
     return float(value)
@@ -77,6 +87,10 @@ def listed(name: str, what: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, list | tuple):
         raise _wrong(name, what, values, "a list")
     return tuple(cast("Sequence[Any]", values))
+
+
+def is_number(value: Any) -> bool:
+    return _is_a(value, int, float, np.integer, np.floating)
 
 
 def callable_with(name: str, what: str, function: Any, *arguments: str, **options: str) -> Callable[..., Any]:

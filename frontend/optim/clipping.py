@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from ...ir import build as b
 from ...ir.dims import Dim
 from ...ir.errors import NervureError
 from ...ir.types import DType, f32, f64
+from ..arguments import is_number
 from ..tensor import Tensor
 from ..tracing import user_lines
 
@@ -65,8 +64,7 @@ def clip_each_norm(limit: float, norm_type: float = 2.0) -> Clip:
 
 
 def _positive(name: str, value: Any) -> None:
-    kinds: tuple[type[Any], ...] = (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not float(value) > 0:
+    if not is_number(value) or not value > 0:
         raise NervureError(f"{name}: expected a number above 0, got {value}", where=user_lines())
 
 
