@@ -52,6 +52,17 @@ def test_what_is_not_one_call_on_one_sum_stays(value: Any) -> None:
     assert alone == {} and rest == (statement,)
 
 
+def test_what_needs_a_variable_or_what_was_stored_stays() -> None:
+    x, y = Buffer("x", f32, (4,)), Buffer("y", f32, (4,))
+    t = Let(Var("t", f32), x[0])
+    behind = [t, y.store((0,), sigmoid(A + t.var) * B)]
+    assert by_part(behind, sums) == ({}, tuple(behind))
+    after = [y.store((0,), A + B), y.store((1,), sigmoid(A + y[0]) * B)]
+    assert by_part(after, sums) == ({}, tuple(after))
+    only = [y.store((0,), C), y.store((1,), sigmoid(A + y[0]) * B)]
+    assert by_part(only, sums) == ({}, tuple(only))
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("units", [5, 40, 160])
 @pytest.mark.parametrize("threads", [1, 2])
