@@ -9,13 +9,12 @@ several accumulators, which are added by a tree at the end: latency, not order, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ...ir.types import DType
-from .builder import Module, V, llvm_type
+from .builder import Module, llvm_type
 from .finish import Finishing
 from .kernel_ir import Const, Load, Tile
 from .tile_text import AHEAD, Form, TileText
@@ -51,8 +50,8 @@ def emit_call(emitter: LoopEmitter, s: Tile) -> None:
     depth = len(s.steps)
     m, args = emitter.eval(s.m), [a, a_row, *([a_run] if form.run else []), bb, b_vector, *sums, *nest]
     if s.heights == (1,) and m.number == 1:
-        names = [p.split()[1] for p in _parameters(form, after, depth)]
-        known = {name: v for name, v in zip(names, args, strict=True) if v.number is not None}
+        names = _parameters(form, after, depth)
+        known = {name: v.text for name, v in zip(names, args, strict=True) if v.number is not None}
         args = [v for v in args if v.number is None]
         name = tile_function(emitter.module, dtype, 1, s.vectors, s.lanes, depth, form, after, known)
     else:
@@ -80,15 +79,21 @@ def _dense(s: Tile) -> bool:
     return dense and isinstance(vector, Const) and int(vector.value) == s.lanes
 
 
-def _parameters(form: Form, after: Finishing | None, depth: int, tag: str = "") -> list[str]:
-    """The parameters of a tile: addresses, strides in bytes, and for each step its length, stride in A and in B; `tag` marks
-    the addresses that move with the rows."""
-    runs = ["i64 %as"] if form.run else []
-    sums = [f"ptr %c0{tag}", "i64 %cr", "i1 %add"]
+def _parameters(form: Form, after: Finishing | None, depth: int, tag: str = "") -> dict[str, str]:
+    """The parameters of a tile and their types: addresses, strides in bytes, and for each step its length, stride in A and in B; `tag`
+    marks the addresses that move with the rows."""
+    sums = {f"%c0{tag}": "ptr", "%cr": "i64", "%add": "i1"}
     if after is not None:
-        sums = [f"ptr {name}{tag}" for name in after.names]
-    steps = [f"i64 %{name}{n}" for n in range(depth) for name in ("n", "sa", "sb")]
-    return [f"ptr %a0{tag}", "i64 %ar", *runs, "ptr %b0", "i64 %bv", *sums, *steps]
+        sums = {f"{name}{tag}": "ptr" for name in after.names}
+    strides = ("%ar", "%as") if form.run else ("%ar",)
+    steps = [f"%{name}{n}" for n in range(depth) for name in ("n", "sa", "sb")]
+    return {
+        f"%a0{tag}": "ptr", **dict.fromkeys(strides, "i64"), "%b0": "ptr", "%bv": "i64", **sums, **dict.fromkeys(steps, "i64")
+    }  # fmt: skip
+
+
+def _declared(parameters: Mapping[str, str]) -> str:
+    return ", ".join(f"{ty} {name}" for name, ty in parameters.items())
 
 
 def _moved(after: Finishing | None, i: str, tag: str) -> list[str]:
@@ -123,7 +128,7 @@ def rows_function(
         return name
     mixture = len(heights) == 2 and heights[1] == heights[0] - 1 and heights[0] > 2
     lines = [
-        f"define internal void {name}({', '.join([*_parameters(form, after, depth), 'i64 %m'])}) nounwind {{",
+        f"define internal void {name}({_declared(_parameters(form, after, depth))}, i64 %m) nounwind {{",
         "entry:",
         "  br label %t0",
     ]
@@ -143,7 +148,7 @@ def rows_function(
         lines += [
             f"  br i1 %fits{n}, label %w{n}, label %{following}", f"w{n}:",
             *_moved(after, f"%i{n}", f"w{n}"),
-            f"  call void {tile}({', '.join(_parameters(form, after, depth, f'w{n}'))})",
+            f"  call void {tile}({_declared(_parameters(form, after, depth, f'w{n}'))})",
             f"  %next{n} = add i64 %i{n}, {height}", f"  br label %t{n}",
         ]  # fmt: skip
         before, done = f"t{n}", f"%i{n}"
@@ -160,24 +165,19 @@ def tile_function(
     depth: int,
     form: Form,
     after: Finishing | None,
-    known: Mapping[str, V] = MappingProxyType({}),
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The name of the function for one tile of that shape, added to the module where it is not there yet. Parameters that are `known`
     are written into it, and it has none for them."""
     name = f"@nv_tile_{dtype}_{height}x{vectors}x{lanes}_{depth}{form.suffix}"
     name += "" if after is None else after.digest
-    name += "".join(f"_{parameter[1:]}{v.text}" for parameter, v in known.items())
+    name += "".join(f"_{parameter[1:]}{value}" for parameter, value in known.items())
     if name not in module.functions:
-        length = known.get(f"%n{depth - 1}")
-        steps = None if length is None or length.number is None else int(length.number)
-        tile = TileText(
-            height, vectors, lanes, llvm_type(dtype), dtype.bytes, module.fma, depth, form, after, steps
-        )
-        parameters = [p for p in _parameters(form, after, depth) if p.split()[1] not in known]
-        head = f"define internal void {name}({', '.join(parameters)}) nounwind {{"
-        lines = "\n".join(["entry:", *tile.text(module), "}", ""])
-        lines = re.sub(r"%\w+", lambda m: known[m[0]].text if m[0] in known else m[0], lines)
-        module.functions[name] = f"{head}\n{lines}"
+        ty = llvm_type(dtype)
+        tile = TileText(height, vectors, lanes, ty, dtype.bytes, module.fma, depth, form, after, known)
+        parameters = {p: ty for p, ty in _parameters(form, after, depth).items() if p not in known}
+        head = f"define internal void {name}({_declared(parameters)}) nounwind {{"
+        module.functions[name] = "\n".join([head, "entry:", *tile.text(module), "}", ""])
         if tile.spreads:
             module.declare("i64 @llvm.fshr.i64(i64, i64, i64)")
         if form.ahead:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from .builder import Module
@@ -63,28 +63,33 @@ class Form:
 
 
 class TileText:
-    """The lines of one tile's function."""
+    """The lines of one tile's function; parameters that are `known` stand in them as literals."""
 
     def __init__(
         self, rows: int, vectors: int, lanes: int, ty: str, size: int, fma: bool, depth: int, form: Form,
-        after: Finishing | None, length: int | None,
+        after: Finishing | None, known: Mapping[str, str],
     ) -> None:  # fmt: skip
         self.rows, self.vectors, self.lanes, self.ty, self.size = rows, vectors, lanes, ty, size
         self.depth = depth
         self.form, self.run = form, form.run or rows
-        self.after = after
+        self.after, self.known = after, known
         self.vt = f"<{lanes} x {ty}>" if lanes > 1 else ty
         self.mangled = f"v{lanes}f{8 * size}" if lanes > 1 else f"f{8 * size}"
         self.uses_fma = fma
         accumulators = rows * vectors
         self.unroll = 1 if form.pairs else 4 if accumulators <= 2 else 2 if accumulators <= 6 else 1
-        self.rest = self.unroll == 1 or length is None or form.last is not None or length % self.unroll != 0
+        length = known.get(f"%n{depth - 1}")
+        self.rest = length is None or form.last is not None or int(length) % self.unroll != 0
         self.keys: list[Key] = [
             (u, i, j) for u in range(self.unroll) for i in range(rows) for j in range(vectors)
         ]
         self.firsts = [0] if form.fixed else [row for row in range(rows) if row % self.run % 3 == 0]
         self.spreads = after is not None and self.unroll == 1 and not form.pairs and after.spreads(rows)
         self.count = 0
+
+    def of(self, parameter: str) -> str:
+        """A parameter, or its value where that is known."""
+        return self.known.get(parameter, parameter)
 
     def fresh(self) -> str:
         self.count += 1
@@ -93,9 +98,9 @@ class TileText:
     def text(self, module: Module) -> Iterator[str]:
         after = self.after
         if self.rows > 3 and self.form.fixed is None:
-            yield "  %ar3 = mul i64 %ar, 3"
+            yield f"  %ar3 = mul i64 {self.of('%ar')}, 3"
         for j in range(2, self.vectors):
-            yield f"  %bv{j} = mul i64 %bv, {j}"
+            yield f"  %bv{j} = mul i64 {self.of('%bv')}, {j}"
         if after is not None:
             module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
             if not self.spreads:
@@ -124,12 +129,12 @@ class TileText:
         yield f"  %b{level}_ = phi ptr [ {b}, %{before} ], [ %bn{level}, %q{level + 1} ]"
         for key, name in sums.items():
             yield f"  {name} = phi {self.vt} [ {start[key]}, %{before} ], [ {inner[key]}, %q{level + 1} ]"
-        yield f"  %more{level} = icmp slt i64 %p{level}, %n{level}"
+        yield f"  %more{level} = icmp slt i64 %p{level}, {self.of(f'%n{level}')}"
         yield f"  br i1 %more{level}, label %l{level}, label %q{level}"
         yield f"l{level}:"
         yield from self._level(level + 1, f"l{level}", sums, f"%a{level}_", f"%b{level}_")
-        yield f"  %an{level} = getelementptr i8, ptr %a{level}_, i64 %sa{level}"
-        yield f"  %bn{level} = getelementptr i8, ptr %b{level}_, i64 %sb{level}"
+        yield f"  %an{level} = getelementptr i8, ptr %a{level}_, i64 {self.of(f'%sa{level}')}"
+        yield f"  %bn{level} = getelementptr i8, ptr %b{level}_, i64 {self.of(f'%sb{level}')}"
         yield f"  %pn{level} = add i64 %p{level}, 1"
         yield f"  br label %h{level}"
         yield f"q{level}:"
@@ -152,13 +157,13 @@ class TileText:
             if row and row % self.run:
                 yield f"  {bases[-1]} = getelementptr i8, ptr {bases[-2]}, i64 %ar3"
             elif row:
-                yield f"  {bases[-1]} = getelementptr i8, ptr {start_of_run}, i64 %as"
+                yield f"  {bases[-1]} = getelementptr i8, ptr {start_of_run}, i64 {self.of('%as')}"
                 start_of_run = bases[-1]
-        stop, first = f"%n{level}", "0"
+        stop, first = self.of(f"%n{level}"), "0"
         if self.form.last is not None:
-            yield "  %turns = sub i64 %n0, %p0"
+            yield f"  %turns = sub i64 {self.of('%n0')}, %p0"
             yield "  %ends = icmp eq i64 %turns, 1"
-            yield f"  %stop = select i1 %ends, i64 {self.form.last}, i64 %n{level}"
+            yield f"  %stop = select i1 %ends, i64 {self.form.last}, i64 {stop}"
             stop = "%stop"
         if self.unroll > 1:
             whole = stop
@@ -227,14 +232,16 @@ class TileText:
         """One step of k, added to the sums numbered u; the addresses of the next step."""
         columns: list[str] = []
         for j in range(self.vectors):
-            offset = "" if not j else "%bv" if j == 1 else f"%bv{j}"
+            offset = "" if not j else self.of("%bv") if j == 1 else f"%bv{j}"
             columns.append(self._load(lines, self.vt, self._moved(lines, bp, offset)))
         lines += self._fetch(bp)
         for i, address in enumerate(self._row_addresses(lines, ap)):
             x = self._spread(lines, self._load(lines, self.ty, address))
             for j in range(self.vectors):
                 self._multiply(lines, (u, i, j), x, columns[j], sums)
-        return [self._moved(lines, old, f"%sa{level}") for old in ap], self._moved(lines, bp, f"%sb{level}")
+        return [self._moved(lines, old, self.of(f"%sa{level}")) for old in ap], self._moved(
+            lines, bp, self.of(f"%sb{level}")
+        )
 
     def _pair(self, lines: list[str], ap: list[str], bp: str, sums: dict[Key, str]) -> tuple[list[str], str]:
         """Two steps of k, which lie side by side in A: whole vectors of both, then one that has both of half as many columns."""
@@ -273,10 +280,10 @@ class TileText:
         double = ""
         if self.rows > 2 and self.form.fixed is None:
             double = self.fresh()
-            lines.append(f"  {double} = shl i64 %ar, 1")
+            lines.append(f"  {double} = shl i64 {self.of('%ar')}, 1")
         for i in range(self.rows):
             within = i % self.run % 3 if self.form.fixed is None else i
-            offset = "" if not within else "%ar" if within == 1 else double
+            offset = "" if not within else self.of("%ar") if within == 1 else double
             if within and self.form.fixed is not None:
                 offset = str(self.form.offset(i))
             yield self._moved(lines, ap[self.firsts.index(i - within)], offset)
@@ -359,13 +366,13 @@ class TileText:
         for i in range(self.rows):
             if i:
                 before, row = row, self.fresh()
-                yield f"  {row} = getelementptr i8, ptr {before}, i64 %cr"
+                yield f"  {row} = getelementptr i8, ptr {before}, i64 {self.of('%cr')}"
             for j in range(self.vectors):
                 addresses[i, j] = row
                 if j:
                     addresses[i, j] = self.fresh()
                     yield f"  {addresses[i, j]} = getelementptr i8, ptr {row}, i64 {j * self.lanes * self.size}"
-        yield "  br i1 %add, label %adds, label %writes"
+        yield f"  br i1 {self.of('%add')}, label %adds, label %writes"
         yield "writes:"
         for key, value in total.items():
             yield f"  store {vt} {value}, ptr {addresses[key]}, align {self.size}"
