@@ -18,6 +18,7 @@ from networks import NETWORKS, lenet
 import nervure as nv
 from nervure import nn, optim
 from nervure.backends.llvm.emit import ALLOWED_EXTERNALS
+from nervure.backends.llvm.target import host_target
 
 from .conftest import batch, caller
 
@@ -36,6 +37,18 @@ def test_a_library_gives_the_bits_of_the_executable(tmp_path: Path, cc: str, nam
     library, run = nv.load_native(tmp_path / "model.so"), nv.compile(model, spec)
     for n in (1, 5, 33):
         x = batch(shape, n)
+        np.testing.assert_array_equal(library(x), run(x))
+
+
+def test_a_library_chooses_kernels_by_its_open_sizes(tmp_path: Path, cc: str) -> None:
+    nv.seed(3)
+    model = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1))
+    spec = "f32[B:1..9,32,H:1..40,W:1..40]"
+    nv.build(model, spec, output=tmp_path / "model.so")
+    library, run = nv.load_native(tmp_path / "model.so"), nv.compile(model, spec)
+    assert (" > 0 {" in str(run.assembled.program)) == host_target().winograd
+    for size in ((1, 2, 2), (2, 3, 5), (1, 16, 16), (3, 33, 18)):
+        x = batch((32, *size[1:]), size[0])
         np.testing.assert_array_equal(library(x), run(x))
 
 
