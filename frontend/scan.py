@@ -90,7 +90,7 @@ def _scan(
         with state.region(updates=True) as frame:
             carries = [Value(v.type, name=v.name or "carry") for v in inits]
             held = {e: Value(e.type, name=state.name(e)) for e in entries}
-            written = cast("dict[Entry, Value]", frame.updates)
+            written = frame.written
             written.update(held)
             slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
             result = _pair(

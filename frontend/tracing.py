@@ -32,6 +32,12 @@ class Frame:
     of: str = ""
     updates: dict[Entry, Value] | None = None
 
+    @property
+    def written(self) -> dict[Entry, Value]:
+        """The updates of a region that hands them out."""
+        assert self.updates is not None
+        return self.updates
+
 
 @dataclass(eq=False)
 class LayerCall:

@@ -135,11 +135,11 @@ def test_one_value_a_channel_cannot_train_a_batch_norm() -> None:
         nv.trace(nn.BatchNorm1d(4), "f32[1,4]", training=True)
 
 
-def test_state_cannot_be_updated_inside_a_branch() -> None:
+def test_state_cannot_be_updated_inside_a_while() -> None:
     layer = nn.Dropout()
     with pytest.raises(TraceError) as caught:
-        nv.trace(lambda x: nv.cond(x.sum() > 0, lambda: layer(x), lambda: x), "f32[5,3]", training=True)
-    assert caught.value.message == "@key cannot be updated inside the body of a cond"
+        nv.trace(lambda x: nv.while_loop(lambda x: x.sum() > 0, layer, x), "f32[5,3]", training=True)
+    assert caught.value.message == "@key cannot be updated inside the body of a while_loop"
 
 
 def test_average_pooling_with_padding_and_ceil_mode_counts_only_real_padding(evaluate: Any) -> None:

@@ -86,13 +86,50 @@ def test_a_body_whose_state_changes_stays_one_scan() -> None:
 
 
 def test_other_bodies_cannot_hand_state_out() -> None:
-    model: Any = Loop("scan")
-    with pytest.raises(TraceError, match=r"@drop.key cannot be updated inside the body of a cond"):
+    drop = nn.Dropout(0.5)
+    table = np.array([[-1], [0], [1], [2]])
+    with pytest.raises(TraceError, match="@key cannot be updated inside the body of a tree_fold"):
         nv.trace(
-            lambda x: nv.cond(x.sum() > 0, lambda: model.step(x[0], x[1]), lambda: x[0]),
-            f"f32[{T},{N},{H}]",
+            lambda x: nv.tree_fold(lambda x, kids: drop(x + kids.sum(1)), table, x, np.zeros(H, np.float32)),
+            f"f32[{N},{H}]",
             training=True,
         )
+
+
+class Branches(nn.Module):
+    """Blocks that are skipped where the sum of their input is below 0, one of which has state of its own to change."""
+
+    def __init__(self, python: bool) -> None:
+        rng = np.random.default_rng(2)
+        self.first, self.second, self.python = nn.Linear(H, H, rng=rng), nn.BatchNorm1d(H), python
+        self.drop = nn.Dropout(0.5, rng=rng)
+
+    def __call__(self, x: Any) -> Any:
+        for sign in (1.0, -1.0):
+            test: Any = (x.sum() * 0 + sign) > 0
+
+            def block(x: Any) -> Any:
+                return self.second(self.drop(self.first(x)))
+
+            def other(x: Any) -> Any:
+                return self.drop(x) * 0.5
+
+            x = nv.cond(sign > 0 if self.python else test, block, other, x)
+        return x
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+def test_a_branch_changes_the_state_that_it_would_change_alone(backend: str) -> None:
+    found: list[tuple[list[float], dict[str, Any]]] = []
+    for python in (True, False):
+        model: Any = Branches(python)
+        specs = (f"f32[{N},{H}]", f"f32[{N},{H}]")
+        step = nv.compile(nv.training_step(model, nn.mse_loss, optim.SGD(0.5), *specs), backend=backend)
+        found.append(([float(step(X[k], Y)) for k in range(3)], model.state_dict()))
+    (want, left), (losses, state) = found
+    np.testing.assert_allclose(losses, want, rtol=1e-5)
+    for name, array in left.items():
+        np.testing.assert_allclose(state[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 class Stateful(nn.Module):
