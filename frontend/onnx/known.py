@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,9 @@ class Known:
     @property
     def is_whole(self) -> bool:
         """Whether each element is a whole number; dims always are."""
-        return not (self.is_static and self.dtype.is_float) or bool(np.all(self.data == np.rint(self.data)))
+        if not (self.is_static and self.dtype.is_float):
+            return True
+        return bool(np.all((self.data == np.rint(self.data)) & (np.abs(self.data) < 2.0**53)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,10 +181,15 @@ def functions(dim: Dim) -> list[Func]:
     return [m[0][0] for m, _ in dim.terms if len(m) == 1 and isinstance(m[0][0], Func)]
 
 
-def _modulo(a: Dim, c: Dim) -> Dim:
-    if bounds(c)[0] <= 0:
-        raise Unknown
-    return mod(a, c)
+def _modulo(operands: list[Known], attribute: Any) -> Known | None:
+    """Of the divisor's sign; with fmod of the dividend's, which is the same where neither is negative."""
+
+    def one(a: Dim, c: Dim) -> Dim:
+        if bounds(c)[0] <= 0 or (attribute("fmod", 0) and bounds(a)[0] < 0):
+            raise Unknown
+        return mod(a, c)
+
+    return _map(one)(operands, attribute)
 
 
 def _negative(a: Dim) -> Dim:
@@ -257,11 +265,9 @@ def _slice(operands: list[Known | None], attribute: Any) -> Known | None:
     return Known(x.dtype, x.data[tuple(picks)])
 
 
-def _total(join: Callable[[Any, Any], Any], first: int) -> Rule:
+def _total(join: Callable[[Any, Any], Any]) -> Rule:
     def rule(operands: list[Any], attribute: Any) -> Known:
-        total: Any = first
-        for d in operands[0].data.ravel():
-            total = join(total, d)
+        total = reduce(join, _object(operands[0]).ravel())
         shape = (1,) * operands[0].data.ndim if attribute("keepdims", 1) else ()
         return Known(operands[0].dtype, objects([total]).reshape(shape))
 
@@ -310,7 +316,7 @@ RULES: dict[str, Rule] = {
     "Sub": _map(operator.sub),
     "Mul": _map(operator.mul),
     "Div": _map(_quotient),
-    "Mod": _map(_modulo),
+    "Mod": _modulo,
     "Neg": _map(_negative),
     "Min": _map(minimum),
     "Max": _map(maximum),
@@ -320,9 +326,9 @@ RULES: dict[str, Rule] = {
     "Greater": _compare(lambda a, c: _less(c, a)),
     "LessOrEqual": _compare(lambda a, c: not _less(c, a)),
     "GreaterOrEqual": _compare(lambda a, c: not _less(a, c)),
-    "ReduceProd": _total(operator.mul, 1),
-    "ReduceSum": _total(operator.add, 0),
-    "ReduceMax": _total(maximum, 0),
+    "ReduceProd": _total(operator.mul),
+    "ReduceSum": _total(operator.add),
+    "ReduceMax": _total(maximum),
 }
 """One function an op; operands as `known_dims` gets them."""
 

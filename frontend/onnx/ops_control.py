@@ -18,7 +18,7 @@ from .node import OnnxNode
 from .report import Refused
 from .scope import Failed, Item, Scope
 from .table import op
-from .trips import counters, goes_on_to, rows_read
+from .trips import Counted, counters, goes_on_to, rows_read
 from .windows import part_of
 
 MOST_UNROLLED = 64
@@ -196,8 +196,8 @@ def loop(n: OnnxNode) -> list[Any]:
     before = len(n.walk.refusals)
     try:
         if count is not None and sure:
-            found = counters(n, body, items, body_scope(n))
-            if _goes_on(body) or goes_on_to(n, body, found, count, body_scope(n)):
+            found = counters(n, body, items, count, lambda: body_scope(n))
+            if _goes_on(body) or goes_on_to(n, body, found, count, lambda: body_scope(n)):
                 return _counted(n, body, states, found, count)
         if len(body.output) > 1 + len(states):
             if n.has(0) and count is None:
@@ -250,20 +250,26 @@ def _goes_on(body: Any) -> bool:
     return constant is not None and bool(constant.raw_data.strip(b"\0") or any(constant.int32_data))
 
 
-def _counted(
-    n: OnnxNode, body: Any, states: list[Value], counted: Mapping[int, tuple[Known, int]], count: Dim
-) -> list[Any]:
+def _counted(n: OnnxNode, body: Any, states: list[Value], counted: Counted, count: Dim) -> list[Any]:
     state = n.scope.state
     sources = rows_read(n, body, counted, count)
     steps = b.iota(i64, (count,), 0)
     with state.region() as frame:
         carries = [Value(v.type, name=v.name) for v in states]
         step = Value(TensorType(i64), name="step")
-        rows = {name: Value(x.type.with_shape(x.type.shape[1:]), name=x.name) for name, x in sources.items()}
-        found = [as_value(n, i) for i in write(n, body, [step, Known.of(True), *carries], made=rows)][1:]
+        rows = {
+            name: Value(x.type.with_shape(x.type.shape[1:]), name=x.name) for name, (x, _) in sources.items()
+        }
+        made = {
+            name: b.reshape(rows[name], (*axes, *rows[name].type.shape)) if axes else rows[name]
+            for name, (_, axes) in sources.items()
+        }
+        found = [as_value(n, i) for i in write(n, body, [step, Known.of(True), *carries], made=made)][1:]
     _same_states(states, found)
     inner = Graph("body", [*carries, step, *rows.values(), *frame.captured.values()], found)
-    return list(b.scan(inner, states, [steps, *sources.values()], list(frame.captured), count))
+    return list(
+        b.scan(inner, states, [steps, *(x for x, _ in sources.values())], list(frame.captured), count)
+    )
 
 
 def _unrolled(n: OnnxNode, body: Any, items: list[Item], count: int) -> list[Any]:

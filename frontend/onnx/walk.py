@@ -56,6 +56,18 @@ class Walk:
                 if name:
                     scope.names[name] = item
 
+    def aside(self) -> Walk:
+        """A walk of its own, for nodes that are written to see what they come to: it says nothing of this one's."""
+        found = Walk(self.model, [])
+        found.depth = self.depth
+        return found
+
+    def is_call(self, proto: Any, scope: Scope) -> bool:
+        """Whether a node is written as the body of a function, the model's or ONNX's own."""
+        domain = domain_of(proto)
+        known = find(domain, proto.op_type, scope.versions.get(domain, 0))
+        return known is None or (proto.domain, proto.op_type) in self.model.functions
+
     def outputs(self, graph: Any, scope: Scope) -> list[Value]:
         """The outputs of a graph, under their names."""
         found: list[Value] = []

@@ -187,3 +187,121 @@ def test_a_condition_that_ends_a_loop_a_step_early_is_seen():
     with pytest.raises(nv.NervureError, match="a condition may end early have no known length"):
         nv.import_onnx(counting("T", "T - 1"))
     agree(counting(5, "T - 1"), [np.random.default_rng(1).normal(size=(5, 3, 4)).astype("f4"), X], "llvm")
+
+
+def stepping(nodes, first, count, *, x=None, weights=(), outputs=()):
+    """A loop that counts its steps beside a state i and a tensor h of three; `nodes` say what becomes of i, h and go.
+
+    Args:
+        first:   of i, an array
+        x:       a shape of an input that the body may read
+        outputs: names of results of each step, with their shapes
+    """
+    whole = helper.np_dtype_to_tensor_dtype(first.dtype)
+    i, h, boolean = list(first.shape), [3], TensorProto.BOOL
+    body = helper.make_graph(
+        [*nodes, helper.make_node("Add", ["n", "one.f"], ["n.next"])],
+        "body",
+        [info("step", [], TensorProto.INT64), info("c", [], boolean), info("i", i, whole), info("h", h), info("n", [])],
+        [info("go", [], boolean), info("i.next", i, whole), info("h.next", h), info("n.next", []), *(info(name, shape) for name, shape in outputs)],
+    )  # fmt: skip
+    names = [f"all.{name}" for name, _ in outputs]
+    loop = helper.make_node("Loop", ["count", "true", "first", "h0", "n0"], ["i.last", "h.last", "n.last", *names], body=body)  # fmt: skip
+    inputs = [info("h0", h)] if x is None else [info("h0", h), info("x", x)]
+    made = [info("i.last", i, whole), info("h.last", h), info("n.last", [])]
+    own = {"count": np.int64(count), "true": np.array(True), "first": first, "n0": np.float32(0), "one.f": np.float32(1)}  # fmt: skip
+    return model([loop], inputs, [*made, *(info(n, None) for n in names)], own | dict(weights))
+
+
+H = np.arange(3, dtype=np.float32)
+UP, STAYS = (
+    helper.make_node("Add", ["i", "one"], ["i.next"]),
+    helper.make_node("Identity", ["h"], ["h.next"]),
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 3)])
+def test_a_counter_of_one_element_reads_rows_with_an_axis_of_length_one(shape, backend):
+    rank = len(shape) - 1
+    nodes = [
+        UP,
+        helper.make_node("Identity", ["c"], ["go"]),
+        helper.make_node("Gather", ["x", "i"], ["row"]),
+        helper.make_node("ReduceSum", ["row", "zero"], ["flat"], keepdims=0),
+        *([helper.make_node("ReduceMax", ["flat"], ["max"], axes=[0], keepdims=0)] if rank == 2 else []),
+        helper.make_node("Add", ["h", "max" if rank == 2 else "flat"], ["h.next"]),
+        helper.make_node("Identity", ["row"], ["y"]),
+    ]
+    given = stepping(
+        nodes, np.zeros(1, np.int64), 4, x=shape, outputs=[("y", [1, *shape[1:]])],
+        weights={"one": np.ones(1, np.int64), "zero": np.zeros(1, np.int64)},
+    )  # fmt: skip
+    program = nv.import_onnx(given)
+    (scan,) = (n for n in program.main.nodes if n.op.mnemonic == "scan")
+    assert not any(n.op.mnemonic == "gather" for n in scan.regions[0].nodes), "rows come with the steps"
+    agree(given, [H, np.arange(np.prod(shape), dtype=np.float32).reshape(shape)], backend)
+
+
+def test_a_loop_that_counts_from_below_zero_is_seen_as_it_counts():
+    for op, first, limit, count in (
+        ("Max", -3, 3, 6),
+        ("Max", -80, 20, 90),
+        ("Max", 0, 6, 6),
+        ("Abs", -3, 3, 6),
+    ):
+        operands = ["i", "zero"] if op == "Max" else ["i"]
+        nodes = [
+            helper.make_node(op, operands, ["m"]),
+            helper.make_node("Add", ["m", "one"], ["i.next"]),
+            STAYS,
+            helper.make_node("Less", ["i.next", "limit"], ["go"]),
+        ]
+        weights = {"one": np.int64(1), "zero": np.int64(0), "limit": np.int64(limit)}
+        agree(stepping(nodes, np.array(first), count, weights=weights), [H], "llvm")
+
+
+WRAPS = {
+    "u8": ([helper.make_node("Cast", ["i.next"], ["u"], to=TensorProto.UINT8)], np.array(253), 6),
+    "i8": ([helper.make_node("Cast", ["i.next"], ["u"], to=TensorProto.INT8)], np.array(124), 6),
+    "f32": ([helper.make_node("Cast", ["i.next"], ["u"], to=TensorProto.FLOAT)], np.array(2**24 - 2), 6),
+    "sum": ([helper.make_node("Add", ["i.next", "most"], ["u"])], np.array(0, np.int32), 6),
+}
+
+
+@pytest.mark.parametrize("kind", WRAPS)
+def test_a_condition_that_wraps_ends_a_loop(kind):
+    nodes, first, count = WRAPS[kind]
+    back = helper.np_dtype_to_tensor_dtype(first.dtype)
+    tests = [
+        helper.make_node("Cast", ["u"], ["back"], to=back),
+        helper.make_node("GreaterOrEqual", ["back", "i.next"], ["go"]),
+    ]
+    weights = {"one": np.ones((), first.dtype), "most": np.array(2**31 - 4, np.int32)}
+    agree(stepping([UP, STAYS, *nodes, *tests], first, count, weights=weights), [H], "llvm")
+
+
+def test_a_condition_on_counters_below_zero_is_seen_by_each_op():
+    below = {
+        "max": [helper.make_node("ReduceMax", ["i.next"], ["m"], keepdims=1)],
+        "mod": [helper.make_node("Mod", ["i.next", "three"], ["m"], fmod=1)],
+        "inf": [helper.make_node("Identity", ["i.next"], ["m"])],
+    }
+    for kind, nodes in below.items():
+        last = (
+            [
+                helper.make_node("Cast", ["m"], ["f"], to=TensorProto.FLOAT),
+                helper.make_node("Greater", ["f", "inf"], ["gone"]),
+            ]
+            if kind == "inf"
+            else [helper.make_node("GreaterOrEqual", ["m", "zero"], ["gone"])]
+        )
+        weights = {
+            "one": np.ones(1, np.int64),
+            "zero": np.zeros(1, np.int64),
+            "three": np.full(1, 3),
+            "inf": np.full(1, np.inf, np.float32),
+            "scalar": np.zeros(0, np.int64),
+        }
+        shaped = helper.make_node("Reshape", ["gone", "scalar"], ["go"])
+        agree(stepping([UP, STAYS, *nodes, *last, shaped], np.full(1, -5), 4, weights=weights), [H], "llvm")
