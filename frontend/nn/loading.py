@@ -63,10 +63,14 @@ def arrays_of(state: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str,
     """The arrays of a state by name, read from a .safetensors file where a path is given.
 
     Raises:
-        InputError: the file is missing, damaged, or of another kind
+        InputError: the state is neither, or the file is missing, damaged, or of another kind
     """
     if isinstance(state, Mapping):
         return state
+    if not isinstance(state, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            f"load_state_dict: got {type(state).__name__}, expected arrays by name or a .safetensors file"
+        )
     path = Path(state)
     if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
         raise InputError(

@@ -118,6 +118,10 @@ def test_wrong_arguments_are_named_with_the_line(call: Any, message: str) -> Non
 
 
 LAYERS: list[tuple[Any, str]] = [
+    (
+        lambda: LSTM.load_state_dict(None),  # type: ignore[arg-type]
+        "load_state_dict: got NoneType, expected arrays by name or a .safetensors file",
+    ),
     (lambda: nv.trace(3, "f32[2]"), "int is no module or function"),  # type: ignore[arg-type]
     (lambda: optim.clip_norm("a"), "clip_norm: expected a number above 0, got a"),  # type: ignore[arg-type]
     (
