@@ -15,11 +15,12 @@ from ..compiling import compile as compile_
 from ..frontend.nn.module import Module
 from ..frontend.optim import Clip, Optimizer
 from ..frontend.trace import trace
-from ..ir.dims import Dim
+from ..ir.dims import Dim, evaluate_dim, free_symbols
 from ..ir.errors import InputError
+from ..ir.graph import Graph
 from ..ir.program import Program
 from ..ir.text.printer import print_graph
-from ..ir.types import Array, TensorType
+from ..ir.types import Array, TensorType, dtype_of
 from ..runtime.executable import Executable
 from ..training import training_step
 from .arrays import as_features, as_targets
@@ -124,11 +125,12 @@ def fit(
     """
     if epochs < 1 or batch < 1:
         raise InputError(f"fit: epochs={epochs}, batch={batch}: expected at least 1")
-    want = trace(model, spec).main.inputs[0].type
+    forward = trace(model, spec).main
+    want = forward.inputs[0].type
     x, y = _fitting(data, want)
     held = None if validation is None else _fitting(validation, want)
-    program = training_step(model, loss, optimizer, want, _target_type(want, (x, y)), clip=clip)
-    judge = None if held is None else _Judge(model, loss, want, held, batch, backend)
+    program = training_step(model, loss, optimizer, want, _target_type(forward, (x, y)), clip=clip)
+    judge = None if held is None else _Judge(model, loss, forward, held, batch, backend)
     saved = None
     if checkpoint is not None:
         saved = Checkpoints(checkpoint, _fingerprint(program, x, y, held, batch, seed))
@@ -201,7 +203,7 @@ class _Judge:
     """The model on validation data, as at inference."""
 
     def __init__(
-        self, model: Module, loss: Callable[..., Any], want: TensorType, held: Data, batch: int, backend: str
+        self, model: Module, loss: Callable[..., Any], forward: Graph, held: Data, batch: int, backend: str
     ) -> None:
         def judged(x: Any, y: Any) -> Any:
             scores = model(x)
@@ -209,7 +211,7 @@ class _Judge:
 
         self.x, self.y = held
         self.batch = batch
-        self.run = compile_(judged, want, _target_type(want, held), backend=backend)
+        self.run = compile_(judged, forward.inputs[0].type, _target_type(forward, held), backend=backend)
 
     def verdict(self) -> tuple[float, float | None]:
         """The mean loss, and the accuracy where the targets are labels, one a sample or one a step."""
@@ -232,15 +234,23 @@ def _fitting(data: Data, want: TensorType) -> tuple[Array, Array]:
     return x, y
 
 
-def _target_type(want: TensorType, data: Data) -> TensorType:
-    """The type of targets; one for each step of a sequence of any length has as many as that."""
-    from ..ir.types import dtype_of
-
+def _target_type(forward: Graph, data: Data) -> TensorType:
+    """The type of targets. An axis as long as the same axis of what the model gives has its dim; else one as long as an
+    axis of the samples that is left in what the model gives, as steps of sequences are in [B*T, classes].
+    """
     x, y = data
-    shape: list[Dim] = [want.shape[0], *y.shape[1:]]
-    if y.ndim > 1 and x.shape[1:2] == y.shape[1:2]:
-        shape[1] = want.shape[1]
-    return TensorType(dtype_of(y), tuple(shape))
+    want, given = forward.inputs[0].type.shape, [o.type.shape for o in forward.outputs]
+    sizes = {str(d): n for d, n in zip(want, x.shape, strict=True)}
+    left = {s.name for shape in given for d in shape for s in free_symbols(d)}
+
+    def dim(axis: int) -> Dim:
+        same = [shape[axis] for shape in given if len(shape) > axis and shape[0] == want[0]]
+        for d in (*same, *(d for d in want[1:] if str(d) in left)):
+            if {s.name for s in free_symbols(d)} <= sizes.keys() and evaluate_dim(d, sizes) == y.shape[axis]:
+                return d
+        return y.shape[axis]
+
+    return TensorType(dtype_of(y), (want[0], *map(dim, range(1, y.ndim))))
 
 
 def _batches(count: int, batch: int, seed: int, epoch: int) -> Iterator[Array]:

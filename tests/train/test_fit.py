@@ -137,6 +137,40 @@ def test_a_label_for_each_step_of_sequences_of_any_length() -> None:
     assert history.epochs[-1].accuracy is not None and history.epochs[-1].accuracy > 0.9
 
 
+class Sequences(nn.Module):
+    """A recurrent layer over [B,T,3], and what becomes of its [B,T,5]."""
+
+    def __init__(self, last: Any) -> None:
+        self.layer, self.last = nn.GRU(3, 5, batch_first=True), last
+
+    def __call__(self, x: Any) -> Any:
+        return self.last(self.layer(x)[0])
+
+
+@pytest.mark.parametrize("steps", [4, 5, 6])
+@pytest.mark.parametrize("flat", [False, True])
+def test_targets_are_as_long_as_what_the_model_gives_whatever_other_sizes_are(steps: int, flat: bool) -> None:
+    nv.seed(0)
+    x = RNG.normal(size=(20, steps, 3)).astype(np.float32)
+    held = RNG.normal(size=(20, 5, 3)).astype(np.float32)
+    numbers = RNG.normal(size=(20, 5)).astype(np.float32)
+
+    def squares(a: Any, b: Any) -> Any:
+        return ((a - b) ** 2).mean()
+
+    def entropy(scores: Any, labels: Any) -> Any:
+        return nn.cross_entropy(scores, labels.reshape(-1))
+
+    if flat:  # a row of scores for each step of each sequence: [B*T,5]
+        model, loss = Sequences(lambda y: y.reshape(-1, 5)), entropy
+        data = x, RNG.integers(0, 5, x.shape[:2])
+        validation = held, RNG.integers(0, 5, held.shape[:2])
+    else:
+        model, loss, data, validation = Sequences(lambda y: y.mean(1)), squares, (x, numbers), (held, numbers)
+    history = fit(model, data, loss, optim.SGD(0.1), "f32[B,T,3]", validation=validation, epochs=3, batch=10)
+    assert history.epochs[-1].loss < history.epochs[0].loss
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
