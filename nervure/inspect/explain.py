@@ -28,7 +28,7 @@ class Row:
 
     Args:
         graph:       the graph's name; of the body of a loop or branch, which one it is: ``forward, body of scan %3``
-        value, user: names as the program before fusion prints them; the user is empty for the caller
+        value, user: names as the program before fusion prints them; the user is empty for who reads a graph's results
         ops:         mnemonics of both ends
         type:        of the value
         fused:       the label of the group that holds both ends, or empty
@@ -116,26 +116,30 @@ def explain(program: Program, backend: str = "llvm", level: int = 2) -> Explanat
         before.append(pass_)
     result = run_pipeline(program, Pipeline(tuple(before)), verify=False)
     rows: list[Row] = []
-    for name, graph in _graphs(result.program):
+    for name, reader, graph in _graphs(result.program):
         names = value_names(graph)
         inner = graph not in result.program.graphs.values()
         edges = fusion_edges(graph, fuse.kinds, fuse.limit, inner=inner)
         if backend == "llvm":
             edges = _pools_apart(graph, edges)
-        rows += [_row(name, names, e, graph) for e in edges]
+        rows += [_row(name, names, e, reader) for e in edges]
     return Explanation(result.program, tuple(rows), result.notes)
 
 
-def _graphs(program: Program) -> list[tuple[str, Graph]]:
-    """The graphs, each followed by the bodies of its loops and branches, and what they are called here."""
-    found: list[tuple[str, Graph]] = []
-    waiting = list(program.graphs.items())[::-1]
+def _graphs(program: Program) -> list[tuple[str, str, Graph]]:
+    """The graphs, each followed by the bodies of its loops and branches; before each what it is called here and who reads its results."""
+    found: list[tuple[str, str, Graph]] = []
+    waiting = [(name, "the caller", graph) for name, graph in program.graphs.items()][::-1]
     while waiting:
-        name, graph = waiting.pop()
-        found.append((name, graph))
+        name, reader, graph = waiting.pop()
+        found.append((name, reader, graph))
         names = value_names(graph)
         bodies = [
-            (f"{name}, {word} of {node.op.mnemonic} {names[node.results[0]]}", body)
+            (
+                f"{name}, {word} of {node.op.mnemonic} {names[node.results[0]]}",
+                f"the {node.op.mnemonic}",
+                body,
+            )
             for node in graph.nodes
             for word, body in zip(BODIES.get(node.op.mnemonic, ("body",)), node.regions, strict=False)
         ]
@@ -186,7 +190,7 @@ def _is_taken(pool: Node, makers: Mapping[Node, Sequence[Node]]) -> bool:
     return False
 
 
-def _row(graph_name: str, names: dict[Value, str], edge: Edge, graph: Graph) -> Row:
+def _row(graph_name: str, names: dict[Value, str], edge: Edge, reader: str) -> Row:
     maker, user = edge.value.node, edge.user
     origins = [str(o) for node in (maker, user) if node is not None for o in node.origins]
     source = "@" if edge.value.entry is not None else "input" if maker is None else maker.op.mnemonic
@@ -194,7 +198,7 @@ def _row(graph_name: str, names: dict[Value, str], edge: Edge, graph: Graph) -> 
         graph=graph_name,
         value=names[edge.value],
         user="" if user is None else names[user.results[0]],
-        ops=("store" if source == "@" else source, "the caller" if user is None else user.op.mnemonic),
+        ops=("store" if source == "@" else source, reader if user is None else user.op.mnemonic),
         type=str(edge.value.type),
         fused=edge.label,
         saved=dim_text(edge.saved) if edge.label else "",

@@ -68,6 +68,7 @@ def test_the_bodies_of_loops_are_explained_too(layer: Any) -> None:
     labels = {n.op.label for n in scan.regions[0].nodes if n.op.mnemonic == "fuse"}
     assert {r.fused for r in rows if r.fused} == labels
     assert {r.reason for r in rows if r.ops[0] == "input"} == {"it is an input of the body"}
+    assert {r.ops[1] for r in found.rows if not r.user} == {"the scan", "the caller"}
 
 
 def test_a_value_that_a_group_hands_out_too_is_written_all_the_same() -> None:
