@@ -9,7 +9,6 @@ from ..ir import build as b
 from ..ir.dims import Dim
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
-from ..ir.store import Entry
 from ..ir.types import bool_
 from .arguments import callable_with, extent, given
 from .tensor import Tensor
@@ -52,35 +51,28 @@ def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
         raise _error(
             "cond", f"the condition is {test.type}, expected bool[]", hint="reduce it with .all() or .any()"
         )
-    state, entries = current(), list[Entry]()
+    state, frames, results = current(), list[Frame](), list[Any]()
+    bodies: list[tuple[list[Value], list[Value]]] = []
     outside = leaves(list(operands), "cond", "an operand")
-    while True:
-        met, frames, results = len(state.layers), list[Frame](), list[Any]()
-        bodies: list[tuple[list[Value], list[Value]]] = []
-        for function, which in ((then, "first"), (otherwise, "second")):
-            with state.region("cond", updates=True) as frame:
-                inputs = [Value(v.type, name=v.name) for v in outside]
-                held = {e: Value(e.type, name=state.name(e)) for e in entries}
-                frame.written.update(held)
-                results.append(function(*build(list(operands), list(map(Tensor, inputs)))))
-                outputs = leaves(results[-1], "cond", f"a result of the {which} function")
-                bodies.append(([*inputs, *held.values()], outputs))
-            frames.append(frame)
-        changed = dict.fromkeys(e for frame in frames for e in frame.written)
-        if len(changed) == len(entries):
-            break
-        entries = list(changed)  # which a function changes: both are traced again, and hand them out
-        del state.layers[met:]
+    for function, which in ((then, "first"), (otherwise, "second")):
+        with state.region("cond", updates=True) as frame:
+            inputs = [Value(v.type, name=v.name) for v in outside]
+            results.append(function(*build(list(operands), list(map(Tensor, inputs)))))
+            bodies.append((inputs, leaves(results[-1], "cond", f"a result of the {which} function")))
+        frames.append(frame)
     _check_results(bodies[0][1], bodies[1][1], *results)
-    for (_, outputs), frame in zip(bodies, frames, strict=True):
-        outputs += [frame.written[e] for e in entries]
+    changed = list(dict.fromkeys(e for frame in frames for e in frame.written))
+    entries = list(dict.fromkeys([*changed, *(e for frame in frames for e in frame.held)]))
+    for (inputs, outputs), frame in zip(bodies, frames, strict=True):
+        inputs += [state.hold(e, frame) for e in entries]
+        outputs += [frame.written.get(e) or frame.held[e] for e in changed]
     outer, captured = _captured(frames)
     first, second = (
         Graph(name, [*inputs, *inner], outputs)
         for name, (inputs, outputs), inner in zip(("then", "otherwise"), bodies, captured, strict=True)
     )
     found = b.if_(test, first, second, [*outside, *map(state.read, entries), *outer])
-    for entry, value in zip(entries, found[len(found) - len(entries) :], strict=True):
+    for entry, value in zip(changed, found[len(found) - len(changed) :], strict=True):
         state.update(entry, value)
     return build(results[0], list(map(Tensor, found)))
 

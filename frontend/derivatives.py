@@ -44,9 +44,10 @@ def remat(function: Function) -> Function:
         with state.region("remat", updates=True) as frame:
             result = function(*args, **options)
             outputs = leaves(result, "remat", "the result")
-        written = frame.updates or {}
-        body = Graph("body", frame.captured.values(), [*outputs, *written.values()])
-        found = b.remat(body, list(frame.captured))
+        written = frame.written
+        inputs = [*frame.captured.values(), *frame.held.values()]
+        body = Graph("body", inputs, [*outputs, *written.values()])
+        found = b.remat(body, [*frame.captured, *map(state.read, frame.held)])
         for entry, value in zip(written, found[len(outputs) :], strict=True):
             state.update(entry, value)
         return build(result, list(map(Tensor, found[: len(outputs)])))

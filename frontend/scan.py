@@ -9,7 +9,6 @@ from ..ir import build as b
 from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
-from ..ir.store import Entry
 from .arguments import callable_with, extent, whole
 from .branches import check_carry
 from .lengths import lengths
@@ -44,7 +43,8 @@ def scan(
         reverse:  from the last step to the first
         unroll:   steps a trip of the compiled loop
         seq_lens: the length of each sequence, integers [N], where carries and ys have N sequences on axis 0: behind its
-                  end a sequence keeps its carry and its ys are 0; in reverse, a sequence begins at its own end
+                  end a sequence keeps its carry and its ys are 0; in reverse, a sequence begins at its own end. Steps
+                  behind the end of all change no state; a step that one sequence has gives batch norm the rows of all
         remat:    for the derivative, keep the carry of every so many steps alone and compute the steps between again;
                   True takes the root of the length, with memory that grows as that root
         truncate: derivatives do not pass from a block of so many steps to the one before (truncated backpropagation
@@ -84,30 +84,22 @@ def _scan(
 ) -> tuple[Any, Any]:
     state = current()
     inits, rows = leaves(init, "scan", "init"), leaves(xs, "scan", "xs")
-    entries: list[Entry] = []
-    while True:
-        met = len(state.layers)
-        with state.region(updates=True) as frame:
-            carries = [Value(v.type, name=v.name or "carry") for v in inits]
-            held = {e: Value(e.type, name=state.name(e)) for e in entries}
-            written = frame.written
-            written.update(held)
-            slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
-            result = _pair(
-                body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices))))
-            )
-            after = leaves(result[0], "scan", "the carry that the body returns")
-            ys = leaves(result[1], "scan", "what the body returns as y")
-        if len(written) == len(entries):
-            break
-        entries = list(written)  # which the body changes: it is traced again, with them as carries
-        del state.layers[met:]
+    with state.region(updates=True) as frame:
+        carries = [Value(v.type, name=v.name or "carry") for v in inits]
+        slices = [Value(v.type.with_shape(v.type.shape[1:]), name=v.name or "x") for v in rows]
+        result = _pair(body(build(init, list(map(Tensor, carries))), build(xs, list(map(Tensor, slices)))))
+        after = leaves(result[0], "scan", "the carry that the body returns")
+        ys = leaves(result[1], "scan", "what the body returns as y")
     check_carry("scan", inits, after, init, result[0])
-    inputs = [*carries, *held.values(), *slices, *frame.captured.values()]
+    written = frame.written
+    states = [state.hold(entry, frame) for entry in written]  # what the body changes is a carry
+    fixed = {entry: value for entry, value in frame.held.items() if entry not in written}
+    inputs = [*carries, *states, *slices, *frame.captured.values(), *fixed.values()]
     graph = Graph("body", inputs, [*after, *written.values(), *ys])
-    before = [*inits, *map(state.read, entries)]
-    found = b.scan(graph, before, rows, list(frame.captured), steps, reverse=reverse, unroll=unroll)
-    for entry, value in zip(entries, found[len(inits) :], strict=False):
+    before = [*inits, *map(state.read, written)]
+    consts = [*frame.captured, *map(state.read, fixed)]
+    found = b.scan(graph, before, rows, consts, steps, reverse=reverse, unroll=unroll)
+    for entry, value in zip(written, found[len(inits) :], strict=False):
         state.update(entry, value)
     tensors = list(map(Tensor, found))
     return build(init, tensors[: len(inits)]), build(result[1], tensors[len(before) :])

@@ -14,7 +14,7 @@ from ..ir.types import i64
 from .arguments import whole
 from .derivatives import remat
 from .tensor import Tensor
-from .tracing import user_lines
+from .tracing import current, user_lines
 from .trees import build, leaves
 
 __all__ = ["blocks_of", "counted", "in_blocks", "masked", "truncated"]
@@ -23,7 +23,10 @@ Body = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def masked(body: Body, lens: Tensor) -> Body:
-    """The body, given (t, done, x): behind its end a sequence keeps its carry, and its ys are 0."""
+    """The body, given (t, done, x): behind its end a sequence keeps its carry, and its ys are 0; behind the end of all
+    the state stays as it is.
+    """
+    longest = Tensor(b.reduce_max(lens.value, (0,)))
 
     def run(carry: Any, given: Any) -> tuple[Any, Any]:
         after, ys = body(carry, given)
@@ -41,6 +44,12 @@ def masked(body: Body, lens: Tensor) -> Body:
             b.select(_over(live, y, "y", k), y, b.full_like(y, 0))
             for k, y in enumerate(leaves(ys, "scan", "what the body returns as y"))
         ]
+        state = current()
+        changed = dict(state.frame.written)
+        for entry, new in changed.items():
+            old = state.hold(entry, state.frame)
+            runs = b.broadcast_in_dim(b.lt(given[0].value, longest.value), new.type.shape, ())
+            state.update(entry, b.select(runs, new, old))
         return build(after, list(map(Tensor, kept))), build(ys, list(map(Tensor, rows)))
 
     return run

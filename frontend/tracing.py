@@ -25,12 +25,14 @@ class Frame:
         captured: outer values used inside, with the region inputs that stand for them
         of:       the op that holds the region
         updates:  new contents of entries, where the op hands them out; None where it cannot
+        held:     where the op hands updates out, the region inputs that stand for entries' contents before it
     """
 
     parent: Frame | None = None
     captured: dict[Value, Value] = field(default_factory=dict[Value, Value])
     of: str = ""
     updates: dict[Entry, Value] | None = None
+    held: dict[Entry, Value] = field(default_factory=dict[Entry, Value])
 
     @property
     def written(self) -> dict[Entry, Value]:
@@ -102,11 +104,19 @@ class Tracing:
             written = self.updates if frame is self.root else frame.updates
             if written is not None and entry in written:
                 return self.enter(written[entry], frame)
+            if frame.updates is not None:
+                return self.enter(self.hold(entry, frame), frame)
             frame = frame.parent
         if entry not in self.reads:
             name = self.name(entry)
             self.reads[entry] = Value(entry.type, entry=name, name=name)
         return self.enter(self.reads[entry], self.root)
+
+    def hold(self, entry: Entry, frame: Frame) -> Value:
+        """The input of the region that stands for the entry's content before it."""
+        if entry not in frame.held:
+            frame.held[entry] = Value(entry.type, name=self.name(entry))
+        return frame.held[entry]
 
     def update(self, entry: Entry, value: Value) -> None:
         """Give the entry a new content when the program has run.

@@ -155,3 +155,73 @@ def test_a_buffer_keeps_the_state_between_calls(backend: str) -> None:
     parts = [np.array(run(part)) for part in (X, 2 * X)]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(model.h.data[0], whole[-1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+def test_a_layer_made_inside_the_body_is_one_layer_for_all_steps(backend: str) -> None:
+    def f(x: Any) -> Any:
+        return nv.scan(lambda c, r: (c + nn.BatchNorm1d(H)(r), None), np.zeros((N, H), np.float32), x)[0]
+
+    program = nv.trace(f, f"f32[{T},{N},{H}]", training=True)
+    assert len([name for name in program.store if "running_mean" in name]) == 1
+    nv.compile(program, backend=backend)(X)
+    mean, weight = np.zeros(H), 0.1
+    for row in X:
+        mean = (1 - weight) * mean + weight * row.mean(0)
+    state = {name: entry.data for name, entry in program.store.items()}
+    np.testing.assert_allclose(state["running_mean"], mean, rtol=1e-4, atol=1e-6)
+    assert state["num_batches_tracked"] == T
+
+
+def test_dropout_made_inside_the_body_draws_anew_at_each_step() -> None:
+    program = nv.trace(
+        lambda x: nv.scan(lambda c, r: (c, nn.Dropout(0.5)(r)), None, x)[1], "f32[8,64]", training=True
+    )
+    kept = np.asarray(nv.compile(program)(np.ones((8, 64), np.float32))) > 0
+    assert len({row.tobytes() for row in kept}) == 8
+
+
+def test_a_body_in_scans_in_scans_is_traced_once() -> None:
+    drop, calls = nn.Dropout(0.5), 0
+
+    def nested(depth: int, x: Any) -> Any:
+        def body(c: Any, _: Any) -> Any:
+            nonlocal calls
+            if depth > 1:
+                return nested(depth - 1, c), None
+            calls += 1
+            return drop(c), None
+
+        return nv.scan(body, x, length=2)[0]
+
+    nv.trace(lambda x: nested(6, x), "f32[3]", training=True)
+    assert calls == 1
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm", "onnx"])
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"remat": 2}], ids=str)
+def test_steps_behind_the_end_of_all_sequences_change_no_state(options: dict[str, Any], backend: str) -> None:
+    def left(length: int, **options: Any) -> dict[str, Any]:
+        model: Any = Loop("scan", **options)
+        program = nv.training_step(
+            model, nn.mse_loss, optim.SGD(0.5), f"f32[{length},{N},{H}]", f"f32[{N},{H}]"
+        )
+        nv.compile(program, backend=backend)(X[:length], Y)
+        return model.state_dict()
+
+    found, want = left(T, seq_lens=[3] * N, **options), left(3, **options)
+    assert found["norm.num_batches_tracked"] == 3
+    for name, array in want.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm"])
+def test_a_layer_made_inside_a_branch_changes_where_the_branch_runs(backend: str) -> None:
+    def f(x: Any) -> Any:
+        return nv.cond(x.sum() > 0, lambda: nn.BatchNorm1d(H)(x), lambda: x)
+
+    program = nv.trace(f, f"f32[{N},{H}]", training=True)
+    run = nv.compile(program, backend=backend)
+    for sign, want in ((-1.0, 0), (1.0, 1)):
+        run(np.float32(sign) * np.abs(X[0]))
+        assert program.store["num_batches_tracked"].data == want
