@@ -21,7 +21,7 @@ from .ir.ops.loops import While
 from .ir.ops.recurrent import Recurrence
 from .ir.program import Program
 from .ir.text.files import write_atomically
-from .ir.types import Array, TensorType, dtype_of, f64
+from .ir.types import Array, TensorType, dtype_of, f64, i64
 from .passes.autodiff import gradients
 from .passes.autodiff.loops import bounded_loop
 from .passes.decompose import apart
@@ -129,7 +129,7 @@ def gradient_norms(f: Callable[..., Any] | Program, *inputs: Any, backend: str =
     """The norm of the gradient by each carry of each loop, step by step.
 
     Loops are those of the program itself, not those inside the body of another. A `nv.while_loop` is one where it has
-    max_trip, of so many steps; of `nv.scan(remat=)` the steps are the blocks.
+    max_trip, its steps are the turns that ran; of `nv.scan(remat=)` the steps are the blocks.
 
     Equation: norms[t] = |d result / d carry[t]|, carry[t] as it enters step t
     Args:
@@ -137,11 +137,12 @@ def gradient_norms(f: Callable[..., Any] | Program, *inputs: Any, backend: str =
         inputs:  arrays
         backend: that of `nv.compile`
     Raises:
-        InputError: there is no loop with a carry of floats, or the result is no float    Source:   Y. Bengio, P. Simard, P. Frasconi, Learning long-term dependencies is difficult, 1994
+        InputError: there is no loop with a carry of floats, or the result is no float
+    Source: Y. Bengio, P. Simard, P. Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994
     """
     arrays = [np.asarray(x) for x in inputs]
     program = f if isinstance(f, Program) else trace(f, *(TensorType(dtype_of(a), a.shape) for a in arrays))
-    head = apart(list(_step_by_step(program.main).outputs[:1]), Recurrence)
+    head = apart(list(_without_blocks(program.main).outputs[:1]), Recurrence)
     graph, probes = _probed(Graph(program.main.name, program.main.inputs, head))
     (result,) = graph.outputs
     if not result.type.dtype.is_float:
@@ -153,9 +154,12 @@ def gradient_norms(f: Callable[..., Any] | Program, *inputs: Any, backend: str =
     total = b.reduce_sum(result, range(result.type.rank))
     found = gradients(total, [p.probe for p in probes])
     norms = [_norms(b.full_like(p.probe, 0) if g is None else g) for p, g in zip(probes, found, strict=True)]
-    grown = Program(f"{program.name}_norms", [Graph(graph.name, graph.inputs, norms)], program.store)
+    turns = [p.turns for p in probes if p.turns is not None]
+    grown = Program(f"{program.name}_norms", [Graph(graph.name, graph.inputs, norms + turns)], program.store)
     results: Any = compile(grown, backend=backend)(*arrays)
-    values: list[Array] = [results] if len(norms) == 1 else list(results)
+    found_all: list[Array] = [results] if len(norms + turns) == 1 else list(results)
+    ran = iter(found_all[len(norms) :])
+    values = [v if p.turns is None else v[: int(next(ran))] for v, p in zip(found_all, probes, strict=False)]
     return GradientNorms(
         tuple(
             CarryNorms(
@@ -172,24 +176,27 @@ def gradient_norms(f: Callable[..., Any] | Program, *inputs: Any, backend: str =
 
 @dataclass(frozen=True)
 class _Probe:
-    """Zeros that are added to a carry at each step: the derivative by them is that by the carry."""
+    """Zeros that are added to a carry at each step: the derivative by them is that by the carry.
+
+    Args:
+        turns: how many of the steps ran, where the loop ends by a value
+    """
 
     probe: Value
     loop: str
     carry: str
     lines: tuple[str, ...]
     reverse: bool
+    turns: Value | None = None
 
 
-def _step_by_step(graph: Graph) -> Graph:
-    """The graph with every loop as a scan over its steps: layers without blocks, loops that end by a value masked."""
+def _without_blocks(graph: Graph) -> Graph:
+    """The graph with every layer as a loop over its steps."""
 
     def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
         if isinstance(node.op, Recurrence) and node.op.remat:
             names = [r.name for r in node.results]
             return make(replace(node.op, remat=0), *operands, names=names, origins=node.origins)
-        if isinstance(node.op, While) and node.op.max_trip is not None:
-            return bounded_loop(node, operands)
         return None
 
     return rebuild(graph, rewrite)
@@ -199,27 +206,45 @@ def _probed(graph: Graph) -> tuple[Graph, list[_Probe]]:
     probes: list[_Probe] = []
 
     def rewrite(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
-        if not isinstance(node.op, Scan):
+        ends = isinstance(node.op, While) and node.op.max_trip is not None
+        if not ends and not isinstance(node.op, Scan):
             return None
-        form = ScanForm.of(node, operands)
+        form = _steps_and_turns(node, operands) if ends else ScanForm.of(node, operands)
         number = len({p.loop for p in probes}) + 1
         stands: dict[Value, Value] = {}
-        for carry in form.carries:
-            if carry.type.dtype.is_float:
-                zeros = b.full(carry.type.with_shape((form.op.length, *carry.type.shape)), 0)
-                own = Value(carry.type, name="probe")
-                form.rows.append(zeros)
-                form.xs.append(own)
-                stands[carry] = b.add(carry, own)
-                lines = tuple(str(o) for o in node.origins)
-                probes.append(_Probe(zeros, f"loop {number}", carry.name or "carry", lines, form.op.reverse))
-        if not stands:
+        zeros: list[Value] = []
+        probed = [c for c in form.carries if c.type.dtype.is_float]
+        if not probed:
             return None
+        for carry in probed:
+            zeros.append(b.full(carry.type.with_shape((form.op.length, *carry.type.shape)), 0))
+            own = Value(carry.type, name="probe")
+            form.rows.append(zeros[-1])
+            form.xs.append(own)
+            stands[carry] = b.add(carry, own)
         form.exchange(form.nodes, stands)
-        carries, ys = form.make([r.name for r in node.results])
+        names = [r.name for r in node.results]
+        carries, ys = form.make(["running", *names] if ends else names)
+        turns = None
+        if ends:
+            carries, ys, turns = carries[1:], [], b.reduce_sum(b.cast(ys[0], i64), (0,))
+        lines = tuple(str(o) for o in node.origins)
+        probes.extend(
+            _Probe(z, f"loop {number}", c.name or "carry", lines, form.op.reverse, turns)
+            for z, c in zip(zeros, probed, strict=True)
+        )
         return [*carries, *ys]
 
     return rebuild(graph, rewrite), probes
+
+
+def _steps_and_turns(node: Node, operands: Sequence[Value]) -> ScanForm:
+    """A loop that ends by a value as a scan of its most turns; its one y says whether a turn ran."""
+    (loop,) = {v.node for v in bounded_loop(node, operands)}
+    assert loop is not None
+    form = ScanForm.of(loop, loop.operands)
+    form.ys.append(form.nexts[0])
+    return form
 
 
 def _norms(slopes: Value) -> Value:

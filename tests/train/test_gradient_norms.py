@@ -95,4 +95,23 @@ def test_a_loop_that_ends_by_a_value_reports_its_turns() -> None:
         return nv.while_loop(lambda c: (c * c).sum() < 50, lambda c: c * 2, x, max_trip=5)
 
     (found,) = nv.gradient_norms(f, np.array([1.0, 1.0])).carries  # three turns: 2, 8, 32, 128
-    np.testing.assert_allclose(found.norms, np.sqrt(2) * np.array([8, 4, 2, 1, 1]))
+    np.testing.assert_allclose(found.norms, np.sqrt(2) * np.array([8, 4, 2]))
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm"])
+def test_turns_that_did_not_run_are_not_in_the_report(backend: str) -> None:
+    def f(x: Any) -> Any:
+        twice = nv.while_loop(lambda c: c[0] < 500, lambda c: (c[0] * 2, c[1] * 3), (x, x), max_trip=20)
+        never = nv.while_loop(lambda c: c < 0, lambda c: c * 2, x, max_trip=20)
+        return twice[0] + twice[1] + never
+
+    report = nv.gradient_norms(f, np.array(1.0), backend=backend)
+    by_two, by_three, never = report.carries
+    assert (by_two.loop, by_three.loop, never.loop) == (
+        "loop 1 (9 steps)",
+        "loop 1 (9 steps)",
+        "loop 2 (0 steps)",
+    )
+    np.testing.assert_allclose(by_two.norms, 2.0 ** np.arange(9, 0, -1))
+    np.testing.assert_allclose([by_two.rate, by_three.rate], [2, 3])
+    assert np.isnan(never.rate) and len(str(report).splitlines()) == 3 + 9 + 9
