@@ -16,7 +16,10 @@ __all__ = ["lengths"]
 
 
 def lengths(name: str, seq_lens: Any, steps: Dim, batch: Dim | None = None) -> Tensor:
-    """Lengths of sequences of so many steps, i64[N]; an executable refuses others than 0..steps.
+    """Lengths of sequences of so many steps, i64[N], each in 0..steps.
+
+    An executable refuses others where they are inputs. Where they are known now, they have to hold for every number of
+    steps that there may be; what is computed from tensors nobody looks at.
 
     Args:
         name:     of the function they are given to
@@ -24,7 +27,7 @@ def lengths(name: str, seq_lens: Any, steps: Dim, batch: Dim | None = None) -> T
         batch:    N, where it is known
 
     Raises:
-        TypeInferenceError: they are no integers or not N, or are known now and one is out of range
+        TypeInferenceError: they are no integers or not N, or are known now and one may be out of range
     """
     found = table(name, "seq_lens", seq_lens).value
     if found.type.rank != 1 or not found.type.dtype.is_integer:
@@ -35,10 +38,15 @@ def lengths(name: str, seq_lens: Any, steps: Dim, batch: Dim | None = None) -> T
         )
     known = constant_of(found)
     for k, n in enumerate(() if known is None else known.tolist()):
-        if not 0 <= n <= bounds(steps)[1]:
-            raise _wrong(name, f"seq_lens[{k}] is {n}, expected 0..{dim_text(steps)}")
+        least = bounds(steps)[0]
+        if not 0 <= n <= least:
+            may = "" if isinstance(steps, int) else f", where {dim_text(steps)} may be {least}"
+            hint = None
+            if may and n > least:
+                hint = f"give it the lower bound {n}, as f32[T:{n}..4096,2,3] gives T, or make the lengths an input"
+            raise _wrong(name, f"seq_lens[{k}] is {n}, expected 0..{dim_text(steps)}{may}", hint)
     return Tensor(b.cast(b.expect_range(found, 0, steps + 1), i64))
 
 
-def _wrong(name: str, message: str) -> TypeInferenceError:
-    return TypeInferenceError(f"{name}: {message}", where=user_lines())
+def _wrong(name: str, message: str, hint: str | None = None) -> TypeInferenceError:
+    return TypeInferenceError(f"{name}: {message}", where=user_lines(), hint=hint)

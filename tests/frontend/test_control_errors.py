@@ -185,6 +185,22 @@ def test_lengths_known_when_a_layer_is_traced_are_held_against_its_steps(lens: l
     assert nv.trace(lambda x: LSTM(x, seq_lens=[0, 5])[0], "f32[5,2,3]").main.outputs
 
 
+def test_known_lengths_have_to_hold_for_every_number_of_steps() -> None:
+    def summed(x: Any) -> Any:
+        return nv.scan(lambda c, r: (c + r, None), np.zeros((2, 3), np.float32), x, seq_lens=[2, 5])[0]
+
+    with pytest.raises(NervureError) as caught:
+        nv.trace(lambda x: LSTM(x, seq_lens=[5, 2])[0], "f32[T,2,3]")
+    assert caught.value.message == "LSTM: seq_lens[0] is 5, expected 0..T, where T may be 1"
+    assert str(caught.value.hint).startswith("give it the lower bound 5, as f32[T:5..4096,2,3]")
+    with pytest.raises(NervureError, match=r"scan: seq_lens\[0\] is 2, expected 0\.\.T, where T may be 1"):
+        nv.trace(summed, "f32[T,2,3]")
+    run = nv.compile(summed, "f32[T:5..4096,2,3]", backend="reference")
+    np.testing.assert_array_equal(run(np.ones((6, 2, 3), np.float32))[:, 0], [2, 5])
+    with pytest.raises(InputError, match=r"axis 0 is 3, but T is 5\.\.4096"):
+        run(np.ones((3, 2, 3), np.float32))
+
+
 def test_lengths_out_of_range_name_the_line_that_takes_them() -> None:
     run = nv.compile(lambda x, n: GRU(x, seq_lens=n)[0], "f32[T,2,3]", "i64[2]", backend="reference")
     with pytest.raises(InputError, match=r"input n: 6 at \[0\] is outside 0\.\.5.*\n  at .*_errors\.py:\d+"):
