@@ -105,7 +105,11 @@ def _parse_pass(text: str) -> Pass:
         if field.name in given:
             raise InputError(f"pipeline: {name} is given {key} twice", code="NV0402")
         given[field.name] = _value(name, key, value, str(field.type))
-    return known[name](**given)
+    try:
+        return known[name](**given)
+    except InputError as error:
+        place = f"in the pipeline's {text!r}"
+        raise InputError(error.message, details=[place], hint=error.hint, code=error.code) from None
 
 
 def _options(kind: type[Pass] | Pass) -> list[Field[Any]]:

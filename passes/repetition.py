@@ -9,6 +9,7 @@ from ..ir import build as b
 from ..ir.graph import Graph, Node, Value, collect, make
 from ..ir.ops.move import Concat, Reshape, Slice
 from .regions import fingerprint
+from .rules.arithmetic import SYMMETRIC
 
 __all__ = ["Match", "Steps", "joins", "levels", "row", "rows_of"]
 
@@ -216,13 +217,25 @@ class Match:
         if tuple(map(fingerprint, m.regions)) != tuple(map(fingerprint, n.regions)):
             return False
         kept = dict(self.before), dict(self.after), dict(self.carries)
-        if all(self._same(x, y, depth + 1) for x, y in zip(m.operands, n.operands, strict=True)):
+        pairs = [*zip(m.operands, n.operands, strict=True)]
+        if isinstance(m.op, SYMMETRIC) and not all(self._may(x, y) for x, y in pairs):
+            pairs = [*zip(m.operands, reversed(n.operands), strict=True)]
+        if all(self._same(x, y, depth + 1) for x, y in pairs):
             self.before.update(zip(n.results, m.results, strict=True))
             if self.step.get(a, -1) == 0:
                 self.after.update(zip(m.results, n.results, strict=True))
             return True
         self.before, self.after, self.carries = kept
         return False
+
+    def _may(self, a: Value, c: Value) -> bool:
+        """Whether `_same` may hold, without a look at what the values are made of."""
+        steps = self.step.get(a, -1), self.step.get(c, -1)
+        if a is c or c in self.before:
+            return steps[0] == -1 if a is c else self.before[c] is a
+        return (steps in ((0, 1), (-1, 0), (-1, -1)) and a.op == c.op) or (
+            steps == (-1, 0) and a.type == c.type
+        )
 
     def _is_whole(
         self, kept: Sequence[Node], places: Sequence[dict[Value, Value]], carries: dict[Value, Value]
@@ -272,4 +285,5 @@ class Match:
 
 
 def _key(node: Node, operands: Sequence[Value]) -> object:
-    return (node.op, tuple(operands), tuple(map(fingerprint, node.regions)))
+    either = frozenset(operands) if isinstance(node.op, SYMMETRIC) else tuple(operands)
+    return (node.op, either, tuple(map(fingerprint, node.regions)))

@@ -146,8 +146,8 @@ def test_loops_that_share_nothing_stay_apart_unless_asked_for() -> None:
     ("passes", "said"),
     [
         ("unroll{factor=-2}", "unroll: factor is -2, expected at least 0"),
-        ("unroll{max=-1}", "unroll: max is -1, expected at least 0"),
-        ("reroll{min=1}", "reroll: min is 1, expected at least 2 steps"),
+        ("unroll{max=-1}", "unroll: max is -1, expected at least 0\n  in the pipeline's 'unroll{max=-1}'"),
+        ("reroll{min=1}", "reroll: min is 1, expected at least 2 steps\n  in the pipeline's 'reroll{min=1}'"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(passes: str, said: str) -> None:

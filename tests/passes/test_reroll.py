@@ -256,3 +256,41 @@ def test_steps_that_keep_an_axis_of_one_are_joined_by_it_in_either_order(axis: i
     assert sum(n.op.mnemonic == "reverse" for n in found.main.nodes) == turned
     inputs = [RNG.normal(size=(5, 2, 3)), RNG.normal(size=(3, 3))]
     np.testing.assert_array_equal(evaluate_program(found, inputs)[0], evaluate_program(program, inputs)[0])
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("turned", range(4))
+def test_products_and_sums_match_in_either_order(turned: int, last: bool) -> None:
+    """The zero that the first step begins with goes to the right of a product; others may be written either way."""
+
+    def f(x: Any) -> Any:
+        h = np.zeros_like(x, shape=(2, 4))
+        steps = []
+        for t in range(6):
+            a, c = x[:, t, :4], x[:, t, 4:]
+            swapped = (turned == 2 and t % 2) or (turned == 3 and t == 4)
+            product = h * c if turned != 1 and not swapped else c * h
+            h = nn.tanh(product + a if swapped else a + product)
+            steps.append(h)
+        return h if last else np.stack(steps, 0)
+
+    program = nv.trace(f, "f64[2,6,8]")
+    found = through(program, "canonicalize,cse,reroll,dce")
+    (scan,) = scans(found)
+    assert [n.op.mnemonic for n in scan.regions[0].nodes if n.op.mnemonic != "slice"] == [
+        "mul",
+        "add",
+        "tanh",
+    ]
+    x = RNG.normal(size=(2, 6, 8))
+    np.testing.assert_array_equal(evaluate_program(found, [x])[0], evaluate_program(program, [x])[0])
+
+
+def test_differences_match_in_their_order_alone() -> None:
+    def f(x: Any) -> Any:
+        h = np.zeros_like(x, shape=(2, 4))
+        for t in range(6):
+            h = nn.tanh(x[t] - h if t != 3 else h - x[t])
+        return h
+
+    assert not scans(through(nv.trace(f, "f64[6,2,4]"), "canonicalize,cse,reroll,dce"))
