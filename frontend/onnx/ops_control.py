@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ...ir import build as b
 from ...ir.dims import Dim, Expr
 from ...ir.errors import NervureError
@@ -18,7 +20,7 @@ from .node import OnnxNode
 from .report import Refused
 from .scope import Failed, Item, Scope
 from .table import op
-from .trips import Counted, counters, goes_on_to, rows_read
+from .trips import Counted, counters, goes_on_to, number_shape, rows_read
 from .windows import part_of
 
 MOST_UNROLLED = 64
@@ -225,7 +227,11 @@ def _while(n: OnnxNode, body: Any, states: list[Value], count: Dim | None) -> li
     def turn(carry: Any) -> tuple[Tensor, ...]:
         found = [
             Tensor(as_value(n, i))
-            for i in write(n, body, [carry[1].value, *(c.value for c in (carry[0], *carry[2:]))])
+            for i in write(
+                n,
+                body,
+                [b.reshape(carry[1].value, number_shape(body)), *(c.value for c in (carry[0], *carry[2:]))],
+            )
         ]
         return (found[0].reshape(), carry[1] + 1, *found[1:])
 
@@ -264,7 +270,8 @@ def _counted(n: OnnxNode, body: Any, states: list[Value], counted: Counted, coun
             name: b.reshape(rows[name], (*axes, *rows[name].type.shape)) if axes else rows[name]
             for name, (_, axes) in sources.items()
         }
-        found = [as_value(n, i) for i in write(n, body, [step, Known.of(True), *carries], made=made)][1:]
+        given = [b.reshape(step, number_shape(body)), Known.of(True), *carries]
+        found = [as_value(n, i) for i in write(n, body, given, made=made)][1:]
     _same_states(states, found)
     inner = Graph("body", [*carries, step, *rows.values(), *frame.captured.values()], found)
     return list(
@@ -288,7 +295,7 @@ def _unrolled(n: OnnxNode, body: Any, items: list[Item], count: int) -> list[Any
             )
         if not known.data.ravel()[0]:
             break
-        found = write(n, body, [Known.of(k), going, *items])
+        found = write(n, body, [Known.of(np.full(number_shape(body), k)), going, *items])
         going, items = found[0], found[1 : 1 + len(items)]
         for column, item in zip(outs, found[1 + len(items) :], strict=True):
             column.append(as_value(n, item))

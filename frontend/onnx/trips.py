@@ -22,7 +22,7 @@ from .node import OnnxNode
 from .report import Refused
 from .scope import Failed, Item, Scope, Weight
 
-__all__ = ["Counted", "counters", "goes_on_to", "rows_read"]
+__all__ = ["Counted", "counters", "goes_on_to", "number_shape", "rows_read"]
 
 Counted = dict[int, tuple[Known, int]]
 """By its place, the first value of a state that counts, and what each step adds."""
@@ -87,7 +87,7 @@ def rows_read(
     Returns:
         the tensor, and the shape of the index: the axes of length 1 that the row has before its own
     """
-    numbers: dict[str, tuple[int, ...]] = {body.input[0].name: ()}
+    numbers: dict[str, tuple[int, ...]] = {body.input[0].name: number_shape(body)}
     for k, (first, step) in counted.items():
         if step == 1 and first.elements() == [0]:
             numbers[body.input[2 + k].name] = first.shape
@@ -104,6 +104,11 @@ def rows_read(
     return found
 
 
+def number_shape(body: Any) -> tuple[int, ...]:
+    """The shape of the step's number as the body declares it: a scalar, or one element."""
+    return (1,) if len(body.input[0].type.tensor_type.shape.dim) == 1 else ()
+
+
 def _number_of_step(count: Dim) -> Dim:
     """The number of any step that has a next one; of a loop that has none, a number below 0."""
     most = min(max(bounds(count)[1] - 2, 0), MAX_DIM)
@@ -112,7 +117,10 @@ def _number_of_step(count: Dim) -> Dim:
 
 def _entering(body: Any, counted: Counted, number: Dim) -> dict[str, Known]:
     """What the body's inputs are at the step of this number, as far as they are known."""
-    names = {body.input[0].name: _like(Known.of(0), number), body.input[1].name: Known.of(True)}
+    names = {
+        body.input[0].name: _like(Known.of(np.zeros(number_shape(body), np.int64)), number),
+        body.input[1].name: Known.of(True),
+    }
     for k, (first, step) in counted.items():
         names[body.input[2 + k].name] = _like(first, first.elements()[0] + number * step)
     return names

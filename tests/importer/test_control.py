@@ -305,3 +305,20 @@ def test_a_condition_on_counters_below_zero_is_seen_by_each_op():
         }
         shaped = helper.make_node("Reshape", ["gone", "scalar"], ["go"])
         agree(stepping([UP, STAYS, *nodes, *last, shaped], np.full(1, -5), 4, weights=weights), [H], "llvm")
+
+
+@pytest.mark.parametrize("rows", [3, 4])
+@pytest.mark.parametrize("stop", [2, 9])
+def test_a_step_number_of_one_element_is_what_the_body_gets(stop, rows):
+    """All rows come with the steps, else each is gathered; a condition that ends the loop early makes it a while."""
+    nodes = [
+        UP,
+        helper.make_node("Less", ["i.next", "limit"], ["go"]),
+        helper.make_node("Gather", ["x", "step"], ["row"]),
+        helper.make_node("ReduceSum", ["row", "zero"], ["flat"], keepdims=0),
+        helper.make_node("Add", ["h", "flat"], ["h.next"]),
+    ]
+    weights = {"one": np.int64(1), "zero": np.zeros(1, np.int64), "limit": np.int64(stop)}
+    given = stepping(nodes, np.array(0), 3, x=(rows, 3), weights=weights)
+    given.graph.node[0].attribute[0].g.input[0].CopyFrom(info("step", [1], TensorProto.INT64))
+    agree(given, [H, np.arange(3 * rows, dtype=np.float32).reshape(rows, 3)], "llvm")
