@@ -6,18 +6,18 @@ Each error names the function, the argument, what was found and expected, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from typing import Any, cast
 
 import numpy as np
 
 from ..ir.dims import Dim, Expr
-from ..ir.errors import NervureError
+from ..ir.errors import NervureError, TraceError
 from ..ir.graph import Value
 from ..ir.ops.constant import Constant
-from ..ir.types import Array
-from .tensor import Tensor, as_tensor
+from ..ir.types import Array, dtype_of
+from .tensor import NoTensor, Tensor, as_tensor
 from .tracing import user_lines
 
 __all__ = [
@@ -50,8 +50,11 @@ def whole(name: str, what: str, value: Any, least: int = 1, rest: str = "") -> i
     return int(value)
 
 
-def extent(name: str, what: str, value: Any, least: int = 0) -> Dim:
+def extent(name: str, what: str, value: Any, least: int = 0, rest: str = "") -> Dim:
     """A number of steps or rows: an integer, or a dim such as that of an axis.
+
+    Args:
+        rest: what else the hint says where it is a tensor
 
     Raises:
         NervureError: it is neither, or an integer below the least
@@ -59,9 +62,7 @@ def extent(name: str, what: str, value: Any, least: int = 0) -> Dim:
     if isinstance(value, Expr):
         return value
     if isinstance(value, Tensor):
-        hint = (
-            "sizes are known by the axes of inputs, as x.shape[0] is; what ends by a value is nv.while_loop"
-        )
+        hint = f"sizes are known by the axes of inputs, as x.shape[0] is{rest}"
         raise _wrong(name, what, value, "an integer or a dim", hint)
     return whole(name, what, value, least)
 
@@ -76,6 +77,18 @@ def number(name: str, what: str, value: Any, low: float = -math.inf, high: float
         least = "a number" if low == -math.inf else f"at least {low:g}"
         raise _wrong(name, what, value, least if high == math.inf else f"{low:g} <= {what} <= {high:g}")
     return float(value)
+
+
+def steps_of_a_block(name: str, value: Any) -> int | bool:
+    """What `remat` may be: how many steps a block has, True for the root of the length, False or 0 for no blocks.
+
+    Raises:
+        NervureError: it is neither
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(cast("Any", value))
+    known = is_number(value) and value == 0
+    return 0 if known else whole(name, "remat", value, rest=" step, or True")
 
 
 def listed(name: str, what: str, values: Any) -> tuple[Any, ...]:
@@ -117,28 +130,46 @@ def callable_with(name: str, what: str, function: Any, *arguments: str, **option
 
 
 def given(name: str, what: str, x: Any) -> Tensor:
-    """x as a tensor; the error where it is none says what it was given as."""
+    """x as a tensor.
+
+    Raises:
+        NervureError: it is none, or an array of elements that no tensor has
+    """
+    if isinstance(x, np.ndarray | np.generic) and not isinstance(x, float):
+        try:
+            dtype_of(cast("Any", x))
+        except NervureError as error:
+            raise _wrong(name, what, x, "another element type", error.hint) from None
     try:
         return as_tensor(x)
-    except NervureError as error:
-        error.message = f"{name}: {what} is {_shown(x)}, expected a tensor"
-        if isinstance(x, dict):
-            error.hint = "nest tensors in tuples and lists"
-        raise
+    except NoTensor as error:
+        hint = "nest tensors in tuples and lists" if isinstance(x, dict) else error.hint
+        raise _wrong(name, what, x, "a tensor", hint, TraceError) from None
 
 
 def table(name: str, what: str, x: Any) -> Tensor:
     """x as a tensor, where numbers may also stand in lists.
 
     Raises:
-        NervureError: it is none, or its rows differ in length
+        NervureError: it is none, its rows differ in length, or something in a list is no number
     """
     if isinstance(x, list | tuple):
+        odd = [v for v in _within(cast("Any", x)) if isinstance(v, Expr | Tensor)]
+        if odd:
+            raise _wrong(name, what, odd[0], "numbers", "make it an input", verb="holds")
         try:
             x = np.asarray(cast("Any", x))
         except ValueError:
             raise _wrong(name, what, x, "rows of equal length") from None
     return given(name, what, x)
+
+
+def _within(tree: Any) -> Iterator[Any]:
+    for part in tree:
+        if isinstance(part, list | tuple):
+            yield from _within(cast("Any", part))
+        else:
+            yield part
 
 
 def constant_of(value: Value) -> Array | None:
@@ -147,10 +178,16 @@ def constant_of(value: Value) -> Array | None:
     return node.op.value.array if node is not None and isinstance(node.op, Constant) else None
 
 
-def _wrong(name: str, what: str, value: Any, expected: str, hint: str | None = None) -> NervureError:
-    return NervureError(
-        f"{name}: {what} is {_shown(value)}, expected {expected}", where=user_lines(), hint=hint
-    )
+def _wrong(
+    name: str,
+    what: str,
+    value: Any,
+    expected: str,
+    hint: str | None = None,
+    kind: type[NervureError] = NervureError,
+    verb: str = "is",
+) -> NervureError:
+    return kind(f"{name}: {what} {verb} {_shown(value)}, expected {expected}", where=user_lines(), hint=hint)
 
 
 def _is_a(value: Any, *kinds: type[Any]) -> bool:
@@ -158,8 +195,15 @@ def _is_a(value: Any, *kinds: type[Any]) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool | np.bool_)
 
 
+_PLAIN: tuple[type[Any], ...] = (int, float, np.generic, Tensor, Expr)
+"""Kinds whose values messages show as they are."""
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
-    plain = value is None or _is_a(value, int, float, np.generic, Tensor) or isinstance(value, bool)
+    if isinstance(value, np.ndarray):
+        array = cast("Array", value)
+        return f"an array of {array.dtype}{list(array.shape) if array.ndim else ''}"
+    plain = value is None or isinstance(value, _PLAIN)
     return str(value) if plain else f"a {type(value).__name__}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from ..ir import build as b
-from ..ir.dims import Expr
 from ..ir.errors import TraceError
 from ..ir.graph import Value
 from ..ir.types import dtype_of
@@ -15,6 +16,7 @@ from . import linalg
 from . import ordering as o
 from . import reductions as r
 from . import shapes as s
+from .arguments import extent
 from .tensor import Tensor, as_tensor, operands
 from .tracing import user_lines
 
@@ -177,11 +179,11 @@ def _transpose(a: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 
 def _ones_like(a: Any, dtype: Any = None, *, shape: Any = None) -> Tensor:
-    return _full_like(a, 1, dtype, shape=shape)
+    return _filled("ones_like", a, 1, dtype, shape)
 
 
 def _zeros_like(a: Any, dtype: Any = None, *, shape: Any = None) -> Tensor:
-    return _full_like(a, 0, dtype, shape=shape)
+    return _filled("zeros_like", a, 0, dtype, shape)
 
 
 def _where(condition: Any, x: Any, y: Any) -> Tensor:
@@ -195,9 +197,18 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
 
 
 def _full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Tensor:
+    return _filled("full_like", a, fill_value, dtype, shape)
+
+
+def _filled(name: str, a: Any, fill_value: Any, dtype: Any, shape: Any) -> Tensor:
     type = as_tensor(a).type
     if shape is not None:  # of sizes that are not known yet, which numpy.zeros cannot take
-        type = type.with_shape((shape,) if isinstance(shape, int | Expr) else tuple(shape))
+        shape = shape.tolist() if isinstance(shape, np.ndarray) else shape
+        if isinstance(shape, list | tuple):
+            sizes = enumerate(cast("Sequence[Any]", shape))
+            type = type.with_shape(tuple(extent(name, f"shape[{k}]", size) for k, size in sizes))
+        else:
+            type = type.with_shape((extent(name, "shape", shape),))
     kind = type.dtype if dtype is None else dtype_of(dtype)
     (value,) = operands(fill_value, dtype=kind) or [as_tensor(fill_value).value]
     return Tensor(e.broadcast_to(b.cast(value, kind), type.shape))

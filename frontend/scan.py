@@ -9,7 +9,7 @@ from ..ir import build as b
 from ..ir.dims import Dim, dim_text
 from ..ir.errors import TraceError
 from ..ir.graph import Graph, Value
-from .arguments import callable_with, extent, whole
+from .arguments import callable_with, extent, steps_of_a_block, whole
 from .branches import check_carry
 from .lengths import lengths
 from .scan_forms import blocks_of, counted, in_blocks, masked, truncated
@@ -58,9 +58,13 @@ def scan(
             0..length
     """
     callable_with("scan", "the body", body, "carry", "x")
-    known = None if length is None else extent("scan", "length", length)
+    known = (
+        None
+        if length is None
+        else extent("scan", "length", length, rest="; what ends by a value is nv.while_loop")
+    )
     steps = _length(leaves(xs, "scan", "xs"), known)
-    unroll = whole("scan", "unroll", unroll, rest=" step")
+    unroll, remat = whole("scan", "unroll", unroll, rest=" step"), steps_of_a_block("scan", remat)
     if seq_lens is None and truncate is None and not remat:
         return _scan(body, init, xs, steps, reverse, unroll)
 

@@ -85,14 +85,8 @@ def truncated(body: Body, every: int) -> Body:
 
 
 def blocks_of(every: int | bool, steps: Dim) -> int:
-    """How many steps are a block; True stands for the root of the length, which takes the least memory.
-
-    Raises:
-        NervureError: it is no number of steps
-    """
-    if every is True:
-        return max(1, math.isqrt(max(1, bounds(steps)[1])))
-    return whole("scan", "remat", every, rest=" step, or True")
+    """How many steps are a block; True stands for the root of the length, which takes the least memory."""
+    return max(1, math.isqrt(max(1, bounds(steps)[1]))) if every is True else every
 
 
 def in_blocks(

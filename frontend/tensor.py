@@ -24,9 +24,13 @@ from .indexing import index
 from .refusals import Refusals, refusal
 from .tracing import Frame, current, user_lines
 
-__all__ = ["Operand", "Tensor", "as_tensor", "operands"]
+__all__ = ["NoTensor", "Operand", "Tensor", "as_tensor", "operands"]
 
 Binary = Callable[[Value, Value], Value]
+
+
+class NoTensor(TraceError):
+    """What was given is no tensor."""
 
 
 class Operand(Refusals):
@@ -310,7 +314,7 @@ def as_tensor(x: Any, dtype: DType | None = None) -> Tensor:
     if found is None:
         kind = "bool_" if isinstance(x, bool) else "int64" if isinstance(x, int) else "float32"
         hint = f"give it an element type, such as np.{kind}({x!r})" if isinstance(x, int | float) else None
-        raise TraceError(
+        raise NoTensor(
             f"{x!r} is no tensor" if hint else f"{type(x).__name__} is no tensor",
             where=user_lines(),
             hint=hint,

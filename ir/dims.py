@@ -148,6 +148,12 @@ class Expr:
 
     __int__ = __index__
 
+    def __truediv__(self, other: Any) -> Any:
+        return self.__index__() if isinstance(other, int | float | Expr) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.__index__() if isinstance(other, int | float) else NotImplemented
+
 
 class UnknownSize(NervureError, TypeError):
     """Python or numpy asked for the number that a symbolic dim stands for."""

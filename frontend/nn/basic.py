@@ -40,8 +40,8 @@ class Linear(Module):
     ) -> None:
         self.in_features, self.out_features = in_features, out_features
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
-        self.weight = uniform(bound, (out_features, in_features), rng, dtype)
-        self.bias = uniform(bound, (out_features,), rng, dtype) if bias else None
+        self.weight = uniform(bound, (out_features, in_features), rng, dtype, of=type(self).__name__)
+        self.bias = uniform(bound, (out_features,), rng, dtype, of=type(self).__name__) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
         return F.linear(x, self.weight, self.bias)
@@ -74,8 +74,10 @@ class Bilinear(Module):
             raise NervureError(f"Bilinear: in1_features is {in1_features}, expected a number from 1 on")
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
         bound = 1 / math.sqrt(in1_features)
-        self.weight = uniform(bound, (out_features, in1_features, in2_features), rng, dtype)
-        self.bias = uniform(bound, (out_features,), rng, dtype) if bias else None
+        self.weight = uniform(
+            bound, (out_features, in1_features, in2_features), rng, dtype, of=type(self).__name__
+        )
+        self.bias = uniform(bound, (out_features,), rng, dtype, of=type(self).__name__) if bias else None
 
     def __call__(self, x1: Any, x2: Any) -> Tensor:
         return F.bilinear(x1, x2, self.weight, self.bias)

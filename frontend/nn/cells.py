@@ -34,10 +34,10 @@ class Cell(Module):
         hidden_size = whole(name, "hidden_size", hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         rows, bound = len(self.kind.orders[0]) * hidden_size, 1 / math.sqrt(hidden_size)
-        self.weight_ih = uniform(bound, (rows, input_size), rng, dtype)
-        self.weight_hh = uniform(bound, (rows, hidden_size), rng, dtype)
-        self.bias_ih = uniform(bound, (rows,), rng, dtype) if bias else None
-        self.bias_hh = uniform(bound, (rows,), rng, dtype) if bias else None
+        self.weight_ih = uniform(bound, (rows, input_size), rng, dtype, of=type(self).__name__)
+        self.weight_hh = uniform(bound, (rows, hidden_size), rng, dtype, of=type(self).__name__)
+        self.bias_ih = uniform(bound, (rows,), rng, dtype, of=type(self).__name__) if bias else None
+        self.bias_hh = uniform(bound, (rows,), rng, dtype, of=type(self).__name__) if bias else None
 
     def _op(self) -> Recurrence:
         raise NotImplementedError
@@ -201,11 +201,11 @@ class ElmanRNN(Module):
         output_size = whole("ElmanRNN", "output_size", output_size)
         self.input_size, self.hidden_size, self.output_size = input_size, hidden_size, output_size
         bound = 1 / math.sqrt(hidden_size)
-        self.U = uniform(bound, (hidden_size, input_size), rng, dtype)
-        self.W = uniform(bound, (hidden_size, hidden_size), rng, dtype)
-        self.V = uniform(bound, (output_size, hidden_size), rng, dtype)
-        self.b = uniform(bound, (hidden_size,), rng, dtype) if bias else None
-        self.c = uniform(bound, (output_size,), rng, dtype) if bias else None
+        self.U = uniform(bound, (hidden_size, input_size), rng, dtype, of=type(self).__name__)
+        self.W = uniform(bound, (hidden_size, hidden_size), rng, dtype, of=type(self).__name__)
+        self.V = uniform(bound, (output_size, hidden_size), rng, dtype, of=type(self).__name__)
+        self.b = uniform(bound, (hidden_size,), rng, dtype, of=type(self).__name__) if bias else None
+        self.c = uniform(bound, (output_size,), rng, dtype, of=type(self).__name__) if bias else None
 
     def __call__(self, x: Any, s0: Any = None, seq_lens: Any = None) -> tuple[Tensor, Tensor]:
         steps = given("ElmanRNN", "x", x)

@@ -64,8 +64,8 @@ class Conv(Module):
         self.around = pads_of(name, padding, self.kernel_size, self.stride, self.dilation)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         bound = 1 / math.sqrt(max(math.prod(shape[1:]), 1))
-        self.weight = uniform(bound, shape, rng, dtype)
-        self.bias = uniform(bound, (out_channels,), rng, dtype) if bias else None
+        self.weight = uniform(bound, shape, rng, dtype, of=type(self).__name__)
+        self.bias = uniform(bound, (out_channels,), rng, dtype, of=type(self).__name__) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
         tensor, padding = as_tensor(x), self.padding
@@ -151,8 +151,8 @@ class ConvTranspose(Module):
         self.dilation = each(name, "dilation", dilation, spatial)
         shape = (in_channels, out_channels // groups, *self.kernel_size)
         bound = 1 / math.sqrt(max(math.prod(shape[1:]), 1))
-        self.weight = uniform(bound, shape, rng, dtype)
-        self.bias = uniform(bound, (out_channels,), rng, dtype) if bias else None
+        self.weight = uniform(bound, shape, rng, dtype, of=type(self).__name__)
+        self.bias = uniform(bound, (out_channels,), rng, dtype, of=type(self).__name__) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
         return self.function(

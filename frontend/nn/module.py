@@ -22,21 +22,26 @@ __all__ = ["Module", "uniform"]
 
 
 def uniform(
-    bound: float, shape: tuple[int, ...], rng: np.random.Generator | None, dtype: Any = f32
+    bound: float, shape: tuple[int, ...], rng: np.random.Generator | None, dtype: Any = f32, *, of: str
 ) -> Parameter:
     """A parameter uniform between -bound and bound, drawn from rng or from the generator of `nv.seed`.
 
+    Args:
+        of: the layer's name, for errors
     Raises:
         NervureError: dtype is no float, or rng no generator
     """
-    kind: DType = dtype_of(dtype)
+    try:
+        kind: DType = dtype_of(dtype)
+    except NervureError as error:
+        raise NervureError(f"{of}: {error.message}", where=user_lines(), hint=error.hint) from None
     if not kind.is_float:
         raise NervureError(
-            f"dtype is {kind}, expected f64, f32, f16 or bf16 for parameters", where=user_lines()
+            f"{of}: dtype is {kind}, expected f64, f32, f16 or bf16 for parameters", where=user_lines()
         )
     if rng is not None and not isinstance(rng, np.random.Generator):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise NervureError(
-            f"rng is {rng}, expected a numpy Generator",
+            f"{of}: rng is {rng}, expected a numpy Generator",
             where=user_lines(),
             hint="make one of a number: np.random.default_rng(0)",
         )

@@ -15,7 +15,7 @@ from ...ir.ops.cells import Gru, Lstm, Rnn
 from ...ir.ops.recurrent import Recurrence
 from ...ir.types import f32
 from .. import functional as F
-from ..arguments import given, number, whole
+from ..arguments import given, number, steps_of_a_block, whole
 from ..calls import called, wrong
 from ..lengths import lengths
 from ..parameter import Parameter
@@ -57,8 +57,7 @@ class Recurrent(Module):
         truncate: int | None = None,
     ) -> None:
         name = type(self).__name__
-        if remat and remat is not True:
-            remat = whole(name, "remat", remat, rest=" step, or True for the root of the length")
+        remat = steps_of_a_block(name, remat)
         if truncate is not None:
             truncate = whole(name, "truncate", truncate, rest=" step, or None")
         self.remat, self.truncate = remat, truncate
@@ -89,7 +88,9 @@ class Recurrent(Module):
             }
             for suffix in self.suffixes:
                 for name, shape in shapes.items():
-                    made = None if shape is None else uniform(bound, shape, rng, dtype)
+                    made = (
+                        None if shape is None else uniform(bound, shape, rng, dtype, of=type(self).__name__)
+                    )
                     setattr(self, f"{name}_l{layer}{suffix}", made)
         self.key = F.new_key(rng or generator()) if dropout else None
 

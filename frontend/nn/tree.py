@@ -52,9 +52,11 @@ class Tree(Module):
         bound, many = 1 / math.sqrt(hidden_size), arity or 1
         rows = self.gates * hidden_size
         recurrent_rows = (self.gates + (many - 1 if self.forgets else 0)) * hidden_size
-        self.weight_ih = uniform(bound, (rows, input_size), rng, dtype)
-        self.weight_hh = uniform(bound, (recurrent_rows, hidden_size * many), rng, dtype)
-        self.bias = uniform(bound, (rows,), rng, dtype) if bias else None
+        self.weight_ih = uniform(bound, (rows, input_size), rng, dtype, of=type(self).__name__)
+        self.weight_hh = uniform(
+            bound, (recurrent_rows, hidden_size * many), rng, dtype, of=type(self).__name__
+        )
+        self.bias = uniform(bound, (rows,), rng, dtype, of=type(self).__name__) if bias else None
 
     def _inputs(self, x: Any, children: Any) -> tuple[Tensor, Any, Tensor]:
         """The inputs' part of all nodes, one product; the table; the state of a child that is not there."""

@@ -135,9 +135,9 @@ LAYERS: list[tuple[Any, str]] = [
     (lambda: nn.LSTM(3, 4, dropout=None), "LSTM: dropout is None, expected 0 <= dropout <= 1"),  # type: ignore[arg-type]
     (lambda: nn.LSTM(3, 4, clip=float("nan")), "LSTM: clip is nan, expected at least 0"),
     (lambda: nn.LSTM(3, 4, forget_bias="a"), 'LSTM: forget_bias is "a", expected a number'),  # type: ignore[arg-type]
-    (lambda: nn.LSTM(3, 4, dtype="i64"), "dtype is i64, expected f64, f32, f16 or bf16 for parameters"),
-    (lambda: nn.LSTM(3, 4, dtype=None), "no element type for None"),
-    (lambda: nn.RNN(3, 4, rng=3), "rng is 3, expected a numpy Generator"),  # type: ignore[arg-type]
+    (lambda: nn.LSTM(3, 4, dtype="i64"), "LSTM: dtype is i64, expected f64, f32, f16 or bf16 for parameters"),
+    (lambda: nn.LSTM(3, 4, dtype=None), "LSTM: no element type for None"),
+    (lambda: nn.RNN(3, 4, rng=3), "RNN: rng is 3, expected a numpy Generator"),  # type: ignore[arg-type]
     (lambda: nn.RNNCell(-1, 4), "RNNCell: input_size is -1, expected at least 0"),
     (
         lambda: nn.LSTMCell(3, 4, bias=False, forget_bias=1),

@@ -158,7 +158,7 @@ def test_without_a_derivative_the_options_cost_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"remat": -1}, "remat is -1, expected at least 1 step, or True for the root of the length"),
+        ({"remat": -1}, "remat is -1, expected at least 1 step, or True"),
         ({"remat": 2.5}, "remat is 2.5, expected an integer, at least 1 step"),
         ({"truncate": 0}, "truncate is 0, expected at least 1 step, or None"),
         ({"truncate": True}, "truncate is True"),
