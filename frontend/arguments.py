@@ -28,6 +28,7 @@ __all__ = [
     "is_number",
     "listed",
     "number",
+    "steps_of_a_block",
     "table",
     "whole",
 ]

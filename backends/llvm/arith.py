@@ -104,14 +104,8 @@ def _shift(b: Builder, op: str, x: V, y: V, dtype: DType) -> V:
 
 def _divide(b: Builder, op: str, x: V, y: V, dtype: DType) -> V:
     """Total division: x/0 = x%0 = 0, MIN/-1 = MIN, MIN%-1 = 0; floordiv and mod round towards minus infinity."""
-    if (
-        x.number is not None
-        and y.number is not None
-        and x.stride is None
-        and y.stride is None
-        and op in ("floordiv", "mod")
-    ):
-        n, d = int(x.number), int(y.number)
+    if x.fixed is not None and y.fixed is not None and op in ("floordiv", "mod"):
+        n, d = int(x.fixed), int(y.fixed)
         return b.number(0 if d == 0 else n // d if op == "floordiv" else n % d, x.ty)
     signed = dtype.kind == "int"
     quotient, remainder = ("sdiv", "srem") if signed else ("udiv", "urem")
@@ -156,14 +150,8 @@ def compare(b: Builder, op: CompareOp, x: V, y: V, dtype: DType) -> V:
         narrow = _compare_lanes(b, op, x, y)
         if narrow is not None:
             return narrow
-    if (
-        dtype.name == "i64"
-        and x.number is not None
-        and y.number is not None
-        and x.stride is None
-        and y.stride is None
-    ):
-        return b.number(getattr(operator, op)(x.number, y.number), "i1")
+    if dtype.name == "i64" and x.fixed is not None and y.fixed is not None:
+        return b.number(getattr(operator, op)(x.fixed, y.fixed), "i1")
     if op in ("eq", "ne"):
         return b.simple(f"icmp {op}", x, y, ty="i1")
     return b.simple(f"icmp {'s' if dtype.kind == 'int' else 'u'}{op}", x, y, ty="i1")

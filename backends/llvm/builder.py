@@ -40,6 +40,11 @@ class V:
     def type(self) -> str:
         return vector_type(self.ty, self.lanes)
 
+    @property
+    def fixed(self) -> int | float | None:
+        """The number that every lane is, where it is a literal."""
+        return self.number if self.stride is None else None
+
 
 @dataclass(slots=True, eq=False)
 class Scope:
@@ -219,11 +224,11 @@ class Builder:
     # -- i64, with literals folded and lanes of constant stride kept symbolic --------------------------------------
 
     def add(self, a: V, b: V) -> V:
-        if a.number is not None and b.number is not None and a.stride is None and b.stride is None:
-            return self.number(wrapped(int(a.number) + int(b.number)), "i64")
-        if b.number == 0 and b.stride is None:
+        if a.fixed is not None and b.fixed is not None:
+            return self.number(wrapped(int(a.fixed) + int(b.fixed)), "i64")
+        if b.fixed == 0:
             return a
-        if a.number == 0 and a.stride is None:
+        if a.fixed == 0:
             return b
         if (a.stride is not None or b.stride is not None) and self._linear(a) and self._linear(b):
             stride = (a.stride or 0) + (b.stride or 0)
@@ -235,16 +240,16 @@ class Builder:
         return self.add(a, self.mul(b, self.number(-1, "i64")))
 
     def mul(self, a: V, b: V) -> V:
-        if a.number is not None and a.stride is None:
+        if a.fixed is not None:
             a, b = b, a
-        if b.number is not None and b.stride is None:
-            factor = int(b.number)
+        if b.fixed is not None:
+            factor = int(b.fixed)
             if factor == 0:
                 return self.number(0, "i64")
             if factor == 1:
                 return a
-            if a.number is not None and a.stride is None:
-                return self.number(wrapped(int(a.number) * factor), "i64")
+            if a.fixed is not None:
+                return self.number(wrapped(int(a.fixed) * factor), "i64")
             if a.stride is not None:
                 return _with_stride(self.mul(_base(a), b), wrapped(a.stride * factor), a.lanes)
         return self.simple("mul", a, b)
